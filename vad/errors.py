@@ -1,0 +1,114 @@
+"""Errors for people: what happened, to which thing, what to do next.
+
+Every error that a user can cause is a `VadError` with a stable code from `CATALOGUE`. Pages, the
+API and the command line show the same text; anything else that escapes is a bug.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+CATALOGUE: dict[str, str] = {
+    "annotation-invalid": "A line of an annotation file cannot be read or contradicts the videos.",
+    "checkpoint-invalid": "A checkpoint is damaged, or belongs to another architecture.",
+    "config-invalid": "A field of a configuration is unknown, missing or out of range.",
+    "dataset-invalid": "A data set has problems; all of them are listed and nothing is registered.",
+    "device-missing": "The run asks for a device that this machine does not have.",
+    "disk-full": "The disk has no room for a file that the run must write.",
+    "evaluation-impossible": "The scores and the truth do not allow this metric.",
+    "features-invalid": "A feature file is damaged, not numeric, or of the wrong shape.",
+    "features-missing": "Videos that the run needs have no features.",
+    "file-missing": "A file or folder that was named does not exist.",
+    "loss-not-finite": "The training loss or a gradient became infinite or not a number.",
+    "manifest-invalid": "A data set's manifest is damaged or of an unknown version.",
+    "not-allowed": "The person's role in the project does not allow this.",
+    "path-outside-roots": "A path lies outside the data folders that this server may read.",
+    "run-inputs-missing": "A run was given no data set, features or checkpoint that it needs.",
+    "run-not-movable": "The run's state does not allow this step.",
+    "shape-mismatch": "An array does not have the expected shape.",
+    "too-few-videos": "A split has too few videos of one label to train or evaluate on.",
+    "unexpected": "A fault of the program itself; the run's log has the trace.",
+    "video-no-track": "A file has no video track that can be decoded.",
+    "video-truncated": "A video ends before the frame count that was recorded for it.",
+    "video-unreadable": "A video cannot be opened or decoded.",
+    "weights-missing": "Published weights that an extractor needs are not in the weights folder.",
+    "worker-lost": "The process that ran the run ended without a word, on every attempt.",
+}
+
+
+class VadError(Exception):
+    """An error with a stable code, a message that names the thing, and what to do about it.
+
+    Args:
+        code: a key of `CATALOGUE`.
+        message: one or two sentences; says what happened to which thing.
+        hint: what to do next.
+        problems: single findings, when a check lists all of them at once.
+        fields: field name to message, when single fields of a form are wrong.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        hint: str = "",
+        *,
+        problems: Sequence[str] = (),
+        fields: Mapping[str, str] | None = None,
+    ) -> None:
+        if code not in CATALOGUE:
+            raise KeyError(f"error code {code!r} is not in the catalogue")
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.hint = hint
+        self.problems = tuple(problems)
+        self.fields = dict(fields or {})
+
+    def to_dict(self) -> dict[str, Any]:
+        """The one error shape of the API and of the child process' last line."""
+        return {
+            "code": self.code,
+            "message": self.message,
+            "hint": self.hint,
+            "problems": list(self.problems),
+            "fields": self.fields,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> VadError:
+        """Rebuild an error that crossed a process border; an unknown code becomes `unexpected`."""
+        code = data.get("code", "unexpected")
+        return VadError(
+            code if code in CATALOGUE else "unexpected",
+            str(data.get("message", "")),
+            str(data.get("hint", "")),
+            problems=[str(p) for p in data.get("problems", ())],
+            fields={str(k): str(v) for k, v in dict(data.get("fields", {})).items()},
+        )
+
+
+class ConfigError(VadError):
+    """Fields of a configuration that are wrong, all of them at once."""
+
+    def __init__(self, fields: Mapping[str, str], *, what: str = "The configuration") -> None:
+        noun = "1 problem" if len(fields) == 1 else f"{len(fields)} problems"
+        listed = "; ".join(f"{name}: {text}" for name, text in fields.items())
+        super().__init__(
+            "config-invalid",
+            f"{what} has {noun}. {listed}",
+            "Correct the fields named here and try again.",
+            fields=fields,
+        )
+
+
+class ShapeError(VadError):
+    """An array that does not have the shape that the caller promised."""
+
+    def __init__(self, name: str, *, expected: str, got: tuple[int, ...]) -> None:
+        super().__init__(
+            "shape-mismatch",
+            f"{name} has shape {tuple(got)}, expected {expected}.",
+            "Check that features, videos and annotations belong to the same data set version.",
+        )

@@ -1,0 +1,119 @@
+"""From snippets to frames, and from long curves to what a screen can show. numpy only."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vad.errors import ShapeError
+
+RULES = ("hold", "stretch")
+
+
+@dataclass(frozen=True)
+class SnippetRule:
+    """How the T snippets of a video cover its F frames. Part of the protocol fingerprint.
+
+    `hold`: snippet t covers frames [t*L, (t+1)*L) for L = `snippet_len`; frames after the last
+    whole snippet keep its score. `stretch`: frame f takes snippet floor(T*f / F), for features that
+    were sampled evenly over the video whatever its length.
+    """
+
+    rule: str = "hold"
+    snippet_len: int = 16
+
+    def __post_init__(self) -> None:
+        if self.rule not in RULES:
+            raise ValueError(f"unknown snippet rule {self.rule!r}; known: {', '.join(RULES)}")
+
+    def bounds(self, num_snippets: int, num_frames: int) -> np.ndarray:
+        """First frame of each snippet, and the end: [T+1] int64, from 0 to F, never falling.
+
+        Raises:
+            ShapeError: under `hold`, T does not fit F (floor or ceil of F / snippet_len).
+        """
+        if self.rule == "stretch":
+            # the first f with floor(T*f/F) >= t is ceil(t*F/T)
+            return -(-np.arange(num_snippets + 1, dtype=np.int64) * num_frames // num_snippets)
+        low = max(1, num_frames // self.snippet_len)
+        high = math.ceil(num_frames / self.snippet_len)
+        if not low <= num_snippets <= max(low, high):
+            raise ShapeError(
+                "scores",
+                expected=f"[T], T {low} to {high} for {num_frames} frames",
+                got=(num_snippets,),
+            )
+        starts = np.minimum(
+            np.arange(num_snippets + 1, dtype=np.int64) * self.snippet_len, num_frames
+        )
+        starts[-1] = num_frames
+        return starts
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"rule": self.rule, "snippet_len": self.snippet_len}
+
+
+def snippet_to_frame(
+    scores: np.ndarray, num_frames: int, rule: SnippetRule | None = None
+) -> np.ndarray:
+    """Hold each snippet's score over the frames that the snippet covers.
+
+    Args:
+        scores: [T], 0 to 1, in time order.
+        num_frames: F, counted by decoding, never read from the container.
+        rule: how snippets cover frames; 16 frames each by default.
+
+    Returns:
+        [F], same dtype.
+
+    Raises:
+        ShapeError: `scores` is not 1-D, or T does not fit F.
+
+    Source: the protocol of Sultani et al. 2018.
+    """
+    if scores.ndim != 1:
+        raise ShapeError("scores", expected="[T]", got=scores.shape)
+    starts = (rule or SnippetRule()).bounds(len(scores), num_frames)
+    return np.repeat(scores, np.diff(starts))
+
+
+def interval_mask(intervals: tuple[tuple[int, int], ...], num_frames: int) -> np.ndarray:
+    """[F] bool: frames inside any interval [start, end), clipped to the video."""
+    mask = np.zeros(num_frames, dtype=bool)
+    for start, end in intervals:
+        mask[max(0, start) : max(0, end)] = True
+    return mask
+
+
+def mask_intervals(mask: np.ndarray) -> tuple[tuple[int, int], ...]:
+    """The runs of True in [F] bool, as [start, end) pairs in order."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.astype(np.int8), [0]])))
+    return tuple((int(a), int(b)) for a, b in edges.reshape(-1, 2))
+
+
+def thin(x: np.ndarray, y: np.ndarray, max_points: int) -> tuple[np.ndarray, np.ndarray]:
+    """At most `max_points` of a curve, keeping the least and greatest of every bucket.
+
+    Args:
+        x, y: [n], in drawing order.
+        max_points: at least 4; the first and last points are always kept.
+
+    Returns:
+        The chosen points, in order. The global extremes of y are among them, so a spike of one
+        point stays visible.
+    """
+    n = len(x)
+    if n <= max_points:
+        return x, y
+    edges = np.linspace(0, n, max(1, (max_points - 2) // 2) + 1).astype(np.int64)
+    keep = {0, n - 1}
+    filled = np.where(np.isfinite(y), y, np.nan)
+    for a, b in zip(edges[:-1], edges[1:], strict=True):
+        part = filled[a:b]
+        if b > a and not np.isnan(part).all():
+            keep.update((a + int(np.nanargmin(part)), a + int(np.nanargmax(part))))
+    index = np.array(sorted(keep))
+    return x[index], y[index]
