@@ -46,8 +46,8 @@ class Video:
 class Track:
     """A box over time, valid on frames [start_frame, end_frame).
 
-    Between keyframes (frame, x0, y0, x1, y1), in pixels of the source, corners move linearly; before
-    the first and after the last the nearest holds.
+    Between keyframes (frame, x0, y0, x1, y1), in pixels of the source, corners move linearly;
+    before the first and after the last the nearest holds.
     """
 
     start_frame: int
@@ -98,9 +98,7 @@ class Manifest:
         return path
 
 
-def save_version(
-    folder: Path, manifest: Manifest, truth: Mapping[str, Truth]
-) -> str:
+def save_version(folder: Path, manifest: Manifest, truth: Mapping[str, Truth]) -> str:
     """Write a version's files into an existing, empty folder. Returns the fingerprint.
 
     Args:
