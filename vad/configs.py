@@ -21,6 +21,7 @@ from vad.errors import ConfigError
 
 SCHEMA_VERSION = 1
 DEVICES = ("auto", "cpu", "cuda")
+FORMATS = ("synthetic", "ucf_crime", "ucsd_ped", "generic")  # readers in vad/data/formats
 SELECTIONS = ("validation", "last", "test")
 
 
@@ -125,6 +126,60 @@ class RunConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RegisterConfig(RunConfig):
+    """A data set version, and features packed with it, from folders that exist."""
+
+    kind: ClassVar[str] = "register"
+    title: ClassVar[str] = "Register a data set"
+
+    device: str = option(
+        "cpu", help="Registering needs no GPU.", group="Device", choices=("cpu",), advanced=True
+    )
+    name: str = option(
+        "", help="A new data set's name, or that of one to add a version to.", group="Data set"
+    )
+    format: str = option(
+        "generic", help="The layout of the files.", group="Data set", choices=FORMATS
+    )
+    root: str = option(
+        "",
+        help="The folder of the videos, or of the features when there are no videos.",
+        group="Data set",
+    )
+    annotations: str = option(
+        "",
+        help="The annotation file, for formats that keep it elsewhere than in the folder.",
+        group="Data set",
+    )
+    features: str = option(
+        "",
+        help="A folder of published .npy features to pack with the data set; may be left empty.",
+        group="Features",
+    )
+    crop_axis: str = option(
+        "none",
+        help="Where the crops are: 'none' for [T, D], 'first' for [N, T, D], 'second' for "
+        "[T, N, D], 'files' for one file a crop (NAME__0.npy, NAME__1.npy, …).",
+        group="Features",
+        choices=("none", "first", "second", "files"),
+    )
+    snippet_rule: str = option(
+        "hold",
+        help="'hold': a snippet is a fixed number of frames. 'stretch': the snippets are spread "
+        "evenly over the video, whatever its length.",
+        group="Features",
+        choices=("hold", "stretch"),
+    )
+    segment_length: int = option(
+        16, help="Frames per snippet under 'hold'.", group="Features", unit="frames", min=1, max=256
+    )
+
+    def cross_check(self) -> dict[str, str]:
+        needed = {"name": self.name, "root": self.root}
+        return {field: "must not be empty" for field, text in needed.items() if not text.strip()}
+
+
+@dataclass(frozen=True, kw_only=True)
 class ExtractConfig(RunConfig):
     """Features from raw video, one vector per snippet."""
 
@@ -190,9 +245,7 @@ class UrdmuConfig(RunConfig):
     seed: int = option(
         2022, help="All randomness derives from it.", group="Training", min=0, max=2**31 - 1
     )
-    dropout: float = option(
-        0.5, help="Dropout in the transformer.", group="Model", min=0, max=0.95
-    )
+    dropout: float = option(0.5, help="Dropout in the transformer.", group="Model", min=0, max=0.95)
     memory_slots: int = option(
         60, help="Slots of each of the two memory units.", group="Model", min=16, max=1024
     )
@@ -228,7 +281,12 @@ class UrdmuConfig(RunConfig):
         choices=SELECTIONS,
     )
     eval_every: int = option(
-        50, help="Steps between evaluations.", group="Evaluation", unit="steps", min=1, max=1_000_000
+        50,
+        help="Steps between evaluations.",
+        group="Evaluation",
+        unit="steps",
+        min=1,
+        max=1_000_000,
     )
     checkpoint_every: int = option(
         100,
@@ -241,7 +299,9 @@ class UrdmuConfig(RunConfig):
 
     def cross_check(self) -> dict[str, str]:
         if self.selection == "validation" and self.validation_share == 0:
-            return {"validation_share": "must be above 0 when the checkpoint is chosen on validation"}
+            return {
+                "validation_share": "must be above 0 when the checkpoint is chosen on validation"
+            }
         return {}
 
 
@@ -259,8 +319,19 @@ class EvaluateConfig(RunConfig):
         choices=("best", "last"),
     )
     smoothing: int = option(
-        1, help="Moving average over this many snippets; 1 is off.", group="Protocol",
-        unit="snippets", min=1, max=99,
+        1,
+        help="Moving average over this many snippets; 1 is off.",
+        group="Protocol",
+        unit="snippets",
+        min=1,
+        max=99,
+    )
+    tail: str = option(
+        "hold",
+        help="Frames after the last whole snippet: 'hold' counts them with its score; 'cut' counts "
+        "16 frames a snippet and no more, as published truth arrays do.",
+        group="Protocol",
+        choices=("hold", "cut"),
     )
     bootstrap_samples: int = option(
         1000,
@@ -273,7 +344,7 @@ class EvaluateConfig(RunConfig):
 
 
 CONFIGS: dict[str, type[RunConfig]] = {
-    c.kind: c for c in (ExtractConfig, UrdmuConfig, EvaluateConfig)
+    c.kind: c for c in (RegisterConfig, ExtractConfig, UrdmuConfig, EvaluateConfig)
 }
 
 
@@ -382,7 +453,9 @@ def _field_schema(f: dataclasses.Field) -> dict[str, Any]:
     items = _item_types(f)
     default = list(f.default) if isinstance(f.default, tuple) else f.default
     limits = {
-        "minimum": meta["min"], "maximum": meta["max"], "exclusiveMinimum": meta["above"],
+        "minimum": meta["min"],
+        "maximum": meta["max"],
+        "exclusiveMinimum": meta["above"],
     }
     limits = {k: v for k, v in limits.items() if v is not None}
     schema: dict[str, Any] = {

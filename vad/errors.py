@@ -26,6 +26,7 @@ CATALOGUE: dict[str, str] = {
     "path-outside-roots": "A path lies outside the data folders that this server may read.",
     "run-inputs-missing": "A run was given no data set, features or checkpoint that it needs.",
     "run-not-movable": "The run's state does not allow this step.",
+    "scores-invalid": "A score file is damaged, or of an unknown version.",
     "shape-mismatch": "An array does not have the expected shape.",
     "too-few-videos": "A split has too few videos of one label to train or evaluate on.",
     "unexpected": "A fault of the program itself; the run's log has the trace.",

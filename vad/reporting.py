@@ -93,13 +93,19 @@ class TerminalReporter(Reporter):
         elif isinstance(record, results.Progress):
             self._bar(record)
         elif isinstance(record, results.Log):
-            self._line(record.message if record.level == "info" else f"{record.level}: {record.message}")
+            self._line(
+                record.message if record.level == "info" else f"{record.level}: {record.message}"
+            )
         elif isinstance(record, results.Started):
-            self._line(f"{record.total} {record.unit} on {record.device}"
-                       + (f", resumed after {record.resumed_step}" if record.resumed_step else ""))
+            self._line(
+                f"{record.total} {record.unit} on {record.device}"
+                + (f", resumed after {record.resumed_step}" if record.resumed_step else "")
+            )
         elif isinstance(record, results.CheckpointWritten):
-            self._line(f"checkpoint {record.path} ({record.size_bytes / 1e6:.1f} MB)"
-                       + (", best so far" if record.best else ""))
+            self._line(
+                f"checkpoint {record.path} ({record.size_bytes / 1e6:.1f} MB)"
+                + (", best so far" if record.best else "")
+            )
         elif isinstance(record, results.Stopped):
             self._line(f"stopped after {record.step}; start the same command again to go on")
 

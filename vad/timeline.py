@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -111,7 +112,7 @@ def thin(x: np.ndarray, y: np.ndarray, max_points: int) -> tuple[np.ndarray, np.
     edges = np.linspace(0, n, max(1, (max_points - 2) // 2) + 1).astype(np.int64)
     keep = {0, n - 1}
     filled = np.where(np.isfinite(y), y, np.nan)
-    for a, b in zip(edges[:-1], edges[1:], strict=True):
+    for a, b in itertools.pairwise(edges):
         part = filled[a:b]
         if b > a and not np.isnan(part).all():
             keep.update((a + int(np.nanargmin(part)), a + int(np.nanargmax(part))))

@@ -1,0 +1,397 @@
+"""The only module that changes a run's state.
+
+The database decides, Celery delivers: a queued run is a row, the message is a doorbell. Every step
+is one guarded update, so two processes cannot both win. A claim is a fencing token: what an
+executor writes carries it, and a write under an old claim is refused with `ClaimLost`.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import Count, F, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce, Now
+
+from vad.errors import VadError
+from webapp.accounts.models import User
+from webapp.core import doorbell
+from webapp.fleet.models import Worker
+from webapp.runs.models import CLAIMED, ENDED, Run, RunEvent, State, Stop
+
+# to -> from. A step that is not here is not legal.
+SOURCES: dict[State, tuple[State, ...]] = {
+    State.WAITING: (State.HELD, State.FAILED, State.CANCELLED),
+    State.QUEUED: (
+        State.WAITING, State.HELD, State.STARTING, State.RUNNING, State.FAILED, State.CANCELLED,
+    ),
+    State.HELD: (State.WAITING, State.QUEUED, State.STARTING, State.RUNNING),
+    State.STARTING: (State.QUEUED,),
+    State.RUNNING: (State.STARTING,),
+    State.SUCCEEDED: (State.RUNNING,),
+    State.FAILED: (State.STARTING, State.RUNNING),
+    State.CANCELLED: (State.WAITING, State.QUEUED, State.HELD, State.STARTING, State.RUNNING),
+}  # fmt: skip
+
+
+class ClaimLost(Exception):
+    """The run was given to somebody else; whoever holds the old claim must stop."""
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place on a worker where one run can run."""
+
+    kind: str  # "gpu" or "cpu"
+    index: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.index}"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right to run one run, once."""
+
+    id: uuid.UUID
+    run_id: uuid.UUID
+    attempt: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How the child process ended, as its supervisor saw it."""
+
+    kind: str  # succeeded, failed, stopped, lost
+    result: dict[str, Any] = field(default_factory=dict)
+    error: VadError | None = None
+    reason: str = ""  # of a loss: signal, exit code, last words
+
+
+# --- claiming -------------------------------------------------------------------------------
+
+
+def claim_best(*, worker: Worker, slot: Slot) -> Claim | None:
+    """Claim the run that should be next on this slot: None when nothing fits.
+
+    Highest priority first, then the owner who now runs least, then the longest queued.
+    """
+    running = (
+        Run.objects.filter(owner=OuterRef("owner"), state__in=CLAIMED)
+        .order_by()
+        .values("owner")
+        .annotate(n=Count("pk"))
+        .values("n")
+    )
+    with transaction.atomic():
+        runs = (
+            Run.objects.filter(_fits(slot), state=State.QUEUED)
+            .annotate(owner_runs=Coalesce(Subquery(running), 0))
+            .order_by("-priority", "owner_runs", "queued_at", "id")
+        )
+        if connection.features.has_select_for_update_skip_locked:
+            runs = runs.select_for_update(skip_locked=True, of=("self",))
+        run = runs.first()
+        if run is None:
+            return None
+        claim = Claim(id=uuid.uuid4(), run_id=run.pk, attempt=run.attempt)
+        moved = _move(
+            run.pk,
+            to=State.STARTING,
+            claim=claim.id,
+            worker=worker,
+            slot=str(slot),
+            stop=Stop.NONE,
+            beat_at=Now(),
+            started_at=Coalesce(F("started_at"), Now()),
+        )
+        if not moved:
+            return None
+        _note(claim.run_id, "claimed", f"by {worker.name} on {slot}", attempt=claim.attempt)
+    return claim
+
+
+def _fits(slot: Slot) -> Q:
+    """Runs that may use the slot. A CPU slot takes 'auto' runs only while no GPU is alive."""
+    if slot.kind == "gpu":
+        return Q(device__in=("auto", "cuda"))
+    if Worker.objects.alive().filter(gpu_slots__gt=0).exists():
+        return Q(device="cpu")
+    return Q(device__in=("cpu", "auto"))
+
+
+@contextmanager
+def guarded(claim: Claim) -> Iterator[Run]:
+    """One transaction in which the claim holds; the row is locked until it commits.
+
+    Raises:
+        ClaimLost: the claim is no longer the run's.
+    """
+    with transaction.atomic():
+        run = Run.objects.select_for_update().filter(pk=claim.run_id, claim=claim.id).first()
+        if run is None:
+            raise ClaimLost(str(claim.run_id))
+        yield run
+
+
+# --- what the executor says -----------------------------------------------------------------
+
+
+def started(claim: Claim, *, total: int, unit: str, done: int, environment: dict[str, Any]) -> None:
+    """The child is at work: starting -> running."""
+    with guarded(claim) as run:
+        if run.state == State.STARTING:
+            _move(
+                run.pk, to=State.RUNNING, held_by=claim, claim=claim.id, beat_at=Now(),
+                total=total, unit=unit, done=done, environment=environment,
+            )  # fmt: skip
+            again = f"resumed after {done} {unit}" if done else f"{total} {unit}"
+            _note(run.pk, "started", again, attempt=claim.attempt)
+
+
+def beat(claim: Claim, **progress: Any) -> str:
+    """Say that the executor lives, with its progress if any (done, total, rate, progress_note).
+
+    Returns:
+        The stop that was asked for ("" for none): `Stop.CANCEL` or `Stop.HOLD`.
+
+    Raises:
+        ClaimLost: stop at once, the run is somebody else's.
+    """
+    rows = Run.objects.filter(pk=claim.run_id, claim=claim.id)
+    if not rows.update(beat_at=Now(), **progress):
+        raise ClaimLost(str(claim.run_id))
+    return rows.values_list("stop", flat=True).first() or Stop.NONE
+
+
+def finish(claim: Claim, outcome: Outcome) -> State:
+    """End a claim. Returns the state that the run is in now.
+
+    succeeded: its result is recorded and its children are let go in the same transaction.
+    failed: a `VadError`; trying again would not help. stopped: somebody asked for it (cancel,
+    hold), or the worker is leaving (back to the queue, no attempt lost). lost: the child died
+    without a word; back to the queue while attempts are left.
+    """
+    from webapp.runs import outcomes  # it uses models of apps that use this module
+
+    with guarded(claim) as run:
+        if outcome.kind == "succeeded":
+            try:
+                with transaction.atomic():
+                    outcomes.record(run, outcome.result)
+            except VadError as exc:
+                return _fail(run, exc)
+            _leave(run, State.SUCCEEDED, "succeeded", "", done=F("total"), result=outcome.result)
+            _release_children(run)
+            return State.SUCCEEDED
+        if outcome.kind == "failed" and outcome.error is not None:
+            return _fail(run, outcome.error)
+        if run.stop == Stop.CANCEL:
+            return _leave(run, State.CANCELLED, "cancelled", "stopped on request")
+        if run.stop == Stop.HOLD:
+            return _leave(run, State.HELD, "held", "stopped on request; resumes where it was")
+        if outcome.kind == "stopped":
+            return _leave(run, State.QUEUED, "given-back", "the worker is leaving")
+        return _lost(run, outcome.reason)
+
+
+def _fail(run: Run, error: VadError) -> State:
+    return _leave(run, State.FAILED, "failed", error.message, error=error.to_dict())
+
+
+def _lost(run: Run, reason: str) -> State:
+    """Again while attempts are left, else failed with a reason that a person understands."""
+    if run.stop == Stop.CANCEL:
+        return _leave(run, State.CANCELLED, "cancelled", reason)
+    if run.attempt < run.max_attempts:
+        return _leave(run, State.QUEUED, "lost", reason, attempt=F("attempt") + 1)
+    error = VadError(
+        "worker-lost",
+        f"The run was lost {run.attempt} times; the last time: {reason}",
+        "Look at the last lines of the log. If memory ran out, choose a smaller batch; then retry.",
+    )
+    return _fail(run, error)
+
+
+def _leave(run: Run, to: State, kind: str, message: str, **fields: Any) -> State:
+    """Move a claimed run out of its slot and note it."""
+    if to == State.QUEUED:
+        fields["queued_at"] = Now()
+        transaction.on_commit(partial(doorbell.ring, queue_of(run)))
+    elif to in ENDED:
+        fields["ended_at"] = Now()
+    _move(run.pk, to=to, worker=None, slot="", stop=Stop.NONE, rate=None, **fields)
+    _note(run.pk, kind, message, attempt=run.attempt)
+    return to
+
+
+# --- what people say ------------------------------------------------------------------------
+
+
+@transaction.atomic
+def enter(run: Run, *, by: User) -> None:
+    """Give a run that was just created its first state: waiting for parents, or queued."""
+    waits = run.parents.exclude(state=State.SUCCEEDED).exists()
+    state = State.WAITING if waits else State.QUEUED
+    Run.objects.filter(pk=run.pk).update(state=state, queued_at=Now(), changed_at=Now())
+    _note(run.pk, "created", "", by=by)
+    run.refresh_from_db()
+    if state == State.QUEUED:
+        transaction.on_commit(partial(doorbell.ring, queue_of(run)))
+
+
+@transaction.atomic
+def cancel(run: Run, *, by: User) -> None:
+    """Stop a run for good: at once when it waits, after a checkpoint when it runs."""
+    if _move(run.pk, to=State.CANCELLED, only=(State.WAITING, State.QUEUED, State.HELD),
+             ended_at=Now()):  # fmt: skip
+        _note(run.pk, "cancelled", "", by=by)
+    else:
+        _ask_to_stop(run, Stop.CANCEL, by=by)
+
+
+@transaction.atomic
+def hold(run: Run, *, by: User) -> None:
+    """Pause a run: it keeps its checkpoints and gives its slot away."""
+    if _move(run.pk, to=State.HELD, only=(State.WAITING, State.QUEUED)):
+        _note(run.pk, "held", "", by=by)
+    else:
+        _ask_to_stop(run, Stop.HOLD, by=by)
+
+
+@transaction.atomic
+def release(run: Run, *, by: User) -> None:
+    """Let a held run go on."""
+    _requeue(run, only=(State.HELD,), kind="released", by=by)
+
+
+@transaction.atomic
+def retry(run: Run, *, by: User) -> None:
+    """Queue a failed or cancelled run again, with fresh attempts, from its last checkpoint."""
+    _requeue(run, only=(State.FAILED, State.CANCELLED), kind="retried", by=by, attempt=1,
+             error=None, ended_at=None)  # fmt: skip
+
+
+def _requeue(run: Run, *, only: tuple[State, ...], kind: str, by: User, **fields: Any) -> None:
+    waits = run.parents.exclude(state=State.SUCCEEDED).exists()
+    to = State.WAITING if waits else State.QUEUED
+    if not _move(run.pk, to=to, only=only, queued_at=Now(), **fields):
+        raise not_movable(run, kind)
+    _note(run.pk, kind, "", by=by)
+    if to == State.QUEUED:
+        transaction.on_commit(partial(doorbell.ring, queue_of(run)))
+
+
+def _ask_to_stop(run: Run, stop: Stop, *, by: User) -> None:
+    asked = Run.objects.filter(pk=run.pk, state__in=CLAIMED).update(stop=stop, changed_at=Now())
+    if not asked:
+        raise not_movable(run, {"cancel": "cancelled", "hold": "held"}[stop])
+    _note(run.pk, "stop-asked", stop.label, by=by)
+
+
+def not_movable(run: Run, step: str) -> VadError:
+    """The error of a step that the run's present state does not allow."""
+    state = Run.objects.filter(pk=run.pk).values_list("state", flat=True).first()
+    return VadError(
+        "run-not-movable",
+        f"{run.name} is {state or 'deleted'} and cannot be {step}.",
+        "Reload the page to see its present state.",
+    )
+
+
+# --- the sweep ------------------------------------------------------------------------------
+
+
+def sweep() -> list[uuid.UUID]:
+    """Take back what is lost and ring for what waits. Harmless at any time, any number of times.
+
+    Returns:
+        The runs that were taken back.
+    """
+    limit = Now() - timedelta(seconds=settings.RUN_LOST_AFTER_S)
+    taken = []
+    for run in Run.objects.filter(state__in=CLAIMED, beat_at__lt=limit):
+        with transaction.atomic():
+            row = (
+                Run.objects.select_for_update()
+                .filter(pk=run.pk, claim=run.claim, state__in=CLAIMED, beat_at__lt=limit)
+                .first()
+            )
+            if row is not None:
+                worker = run.worker.name if run.worker else "its worker"
+                _lost(row, f"{worker} was not heard of for {settings.RUN_LOST_AFTER_S:g} s")
+                taken.append(row.pk)
+    for run in ready_to_queue():
+        with transaction.atomic():
+            _queue_waiting(run)
+    for queue in {queue_of(run) for run in Run.objects.filter(state=State.QUEUED).only("device")}:
+        doorbell.ring(queue)
+    return taken
+
+
+def ready_to_queue() -> QuerySet[Run]:
+    """Waiting runs whose parents have all succeeded."""
+    undone = Run.objects.exclude(state=State.SUCCEEDED)
+    return Run.objects.filter(state=State.WAITING).exclude(parents__in=undone)
+
+
+def _release_children(run: Run) -> None:
+    for child in ready_to_queue().filter(parents=run):
+        _queue_waiting(child)
+
+
+def _queue_waiting(run: Run) -> None:
+    if _move(run.pk, to=State.QUEUED, only=(State.WAITING,), queued_at=Now()):
+        _note(run.pk, "queued", "what it waited for is done")
+        transaction.on_commit(partial(doorbell.ring, queue_of(run)))
+
+
+# --- the one update -------------------------------------------------------------------------
+
+
+def queue_of(run: Run) -> str:
+    """The Celery queue whose bell to ring."""
+    return "cpu" if run.device == "cpu" else "gpu"
+
+
+def _move(
+    run_id: uuid.UUID,
+    *,
+    to: State,
+    only: tuple[State, ...] | None = None,
+    held_by: Claim | None = None,
+    claim: uuid.UUID | None = None,
+    **fields: Any,
+) -> bool:
+    """One guarded update. False: someone was faster, the claim is old, or the step is not legal.
+
+    Args:
+        only: sources to allow, of those that are legal at all.
+        held_by: the claim that must hold now.
+        claim: the claim to set; leaving it out clears it.
+    """
+    legal = [s for s in SOURCES[to] if only is None or s in only]
+    runs = Run.objects.filter(pk=run_id, state__in=legal)
+    if held_by is not None:
+        runs = runs.filter(claim=held_by.id)
+    return runs.update(state=to, claim=claim, changed_at=Now(), **fields) == 1
+
+
+def _note(
+    run_id: uuid.UUID,
+    kind: str,
+    message: str,
+    *,
+    by: User | None = None,
+    attempt: int | None = None,
+) -> None:
+    if attempt is None:
+        attempt = Run.objects.values_list("attempt", flat=True).get(pk=run_id)
+    RunEvent.objects.create(run_id=run_id, kind=kind, message=message[:400], by=by, attempt=attempt)

@@ -1,0 +1,250 @@
+"""Runs and what they leave behind: events, checkpoints, metrics."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+from vad.configs import CONFIGS, RunConfig, config_class
+from webapp.accounts.access import ProjectQuerySet, through
+from webapp.accounts.models import Project
+from webapp.datasets.models import DatasetVersion, FeatureSet
+
+
+class State(models.TextChoices):
+    WAITING = "waiting", "Waiting"
+    QUEUED = "queued", "Queued"
+    HELD = "held", "Held"
+    STARTING = "starting", "Starting"
+    RUNNING = "running", "Running"
+    SUCCEEDED = "succeeded", "Succeeded"
+    FAILED = "failed", "Failed"
+    CANCELLED = "cancelled", "Cancelled"
+
+
+CLAIMED = (State.STARTING, State.RUNNING)
+ENDED = (State.SUCCEEDED, State.FAILED, State.CANCELLED)
+
+
+class Stop(models.TextChoices):
+    """What becomes of a run that is asked to checkpoint and leave."""
+
+    NONE = "", "-"
+    CANCEL = "cancel", "Cancel"
+    HOLD = "hold", "Hold"
+
+
+class Run(models.Model):
+    """One piece of work: register, extract, train, evaluate. Its row decides; see lifecycle.py."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="runs")
+    name = models.CharField(max_length=120)
+    kind = models.CharField(max_length=20, choices=[(k, c.title) for k, c in CONFIGS.items()])
+    config = models.JSONField()
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT)
+    tags = models.JSONField(default=list, blank=True)
+    notes = models.TextField(blank=True)
+    color = models.PositiveSmallIntegerField(default=0)  # index into charts.palette, for good
+
+    # what it works on
+    version = models.ForeignKey(
+        DatasetVersion, on_delete=models.PROTECT, null=True, blank=True, related_name="runs"
+    )
+    feature_set = models.ForeignKey(
+        FeatureSet, on_delete=models.PROTECT, null=True, blank=True, related_name="runs"
+    )
+    of_run = models.ForeignKey(
+        "self", on_delete=models.CASCADE, null=True, blank=True, related_name="evaluated_by"
+    )  # an evaluate run: the training run whose checkpoint it takes
+    cloned_from = models.ForeignKey(
+        "self", on_delete=models.SET_NULL, null=True, blank=True, related_name="clones"
+    )
+    parents = models.ManyToManyField(
+        "self", symmetrical=False, related_name="children", blank=True
+    )  # runs that must have succeeded before this one may start
+
+    # its life; written by lifecycle.py alone
+    state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
+    priority = models.SmallIntegerField(default=0)
+    device = models.CharField(max_length=8, default="auto")
+    attempt = models.PositiveSmallIntegerField(default=1)
+    max_attempts = models.PositiveSmallIntegerField(default=5)
+    claim = models.UUIDField(null=True, blank=True, unique=True)
+    worker = models.ForeignKey(
+        "fleet.Worker", on_delete=models.SET_NULL, null=True, blank=True, related_name="runs"
+    )
+    slot = models.CharField(max_length=20, blank=True)
+    stop = models.CharField(max_length=8, choices=Stop.choices, default=Stop.NONE, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    changed_at = models.DateTimeField(auto_now_add=True)
+    queued_at = models.DateTimeField(null=True, blank=True)
+    started_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+    beat_at = models.DateTimeField(null=True, blank=True)
+    error = models.JSONField(null=True, blank=True)  # VadError.to_dict() of a failed run
+
+    # how far it is; written by the executor under its claim
+    done = models.PositiveBigIntegerField(default=0)
+    total = models.PositiveBigIntegerField(default=0)
+    unit = models.CharField(max_length=12, blank=True)
+    progress_note = models.CharField(max_length=200, blank=True)
+    rate = models.FloatField(null=True, blank=True)  # units a second, smoothed
+    environment = models.JSONField(default=dict, blank=True)
+    result = models.JSONField(default=dict, blank=True)
+
+    objects = ProjectQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-created_at", "-id"]
+        indexes = [
+            models.Index(fields=["project", "-created_at", "-id"], name="run_list"),
+            models.Index(
+                fields=["-priority", "queued_at"], condition=Q(state="queued"), name="run_queue"
+            ),
+            models.Index(
+                fields=["beat_at"], condition=Q(state__in=["starting", "running"]), name="run_beat"
+            ),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                name="run_claimed_while_it_runs",
+                condition=(
+                    Q(state__in=["starting", "running"], claim__isnull=False)
+                    | (~Q(state__in=["starting", "running"]) & Q(claim__isnull=True))
+                ),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def folder(self) -> Path:
+        """The run's files: config.json, log.txt, checkpoints/, scores.safetensors, …"""
+        return settings.DATA_DIR / "runs" / str(self.pk)
+
+    @property
+    def typed_config(self) -> RunConfig:
+        """The configuration, checked."""
+        return config_class(self.kind).from_dict(self.config)
+
+    @property
+    def is_active(self) -> bool:
+        """Whether its page has something to wait for."""
+        return self.state not in (*ENDED, State.HELD)
+
+    @property
+    def has_ended(self) -> bool:
+        return self.state in ENDED
+
+    @property
+    def percent(self) -> int:
+        """Progress, 0 to 100; 100 only when it succeeded."""
+        if self.state == State.SUCCEEDED:
+            return 100
+        return min(99, 100 * self.done // self.total) if self.total else 0
+
+    @property
+    def eta_s(self) -> float | None:
+        """Seconds to go at the present rate; None when unknown."""
+        if self.state != State.RUNNING or not self.rate:
+            return None
+        return (self.total - self.done) / self.rate
+
+
+class RunEvent(models.Model):
+    """One thing that happened to a run, for its page and for the audit."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="events")
+    at = models.DateTimeField(auto_now_add=True)
+    kind = models.CharField(max_length=24)
+    message = models.CharField(max_length=400, blank=True)
+    by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True
+    )
+    attempt = models.PositiveSmallIntegerField(default=1)
+
+    class Meta:
+        ordering = ["at", "id"]
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.message}"
+
+
+class Checkpoint(models.Model):
+    """A checkpoint file of a run, complete on disk."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="checkpoints")
+    step = models.PositiveBigIntegerField()
+    path = models.CharField(max_length=200)  # below the run's folder
+    sha256 = models.CharField(max_length=64)
+    size_bytes = models.PositiveBigIntegerField()
+    best = models.BooleanField(default=False)  # of the run, by its selection rule
+    metrics = models.JSONField(default=dict)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = through("run__project").as_manager()
+
+    class Meta:
+        ordering = ["step"]
+        constraints = [models.UniqueConstraint(fields=["run", "step"], name="checkpoint_once")]
+
+    def __str__(self) -> str:
+        return f"step {self.step}"
+
+
+class MetricChunk(models.Model):
+    """Up to `metrics.CHUNK_POINTS` points of one metric, packed; see metrics.py.
+
+    `steps` int64 and `values` float64, little-endian, same length. `buckets` is the middle level
+    of the pyramid, the columns least and greatest its top.
+    """
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="metric_chunks")
+    key = models.CharField(max_length=120)
+    first_step = models.BigIntegerField()
+    last_step = models.BigIntegerField()
+    count = models.PositiveIntegerField()
+    least = models.FloatField(null=True)  # of the finite values
+    greatest = models.FloatField(null=True)
+    last = models.FloatField(null=True)
+    steps = models.BinaryField()
+    values = models.BinaryField()
+    buckets = models.BinaryField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["run", "key", "first_step"], name="metric_chunk_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.key} {self.first_step}..{self.last_step}"
+
+
+class MetricSummary(models.Model):
+    """One row per run and metric: what sorts and fills the runs table."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="metric_summaries")
+    key = models.CharField(max_length=120)
+    count = models.PositiveBigIntegerField()
+    last = models.FloatField(null=True)
+    last_step = models.BigIntegerField()
+    least = models.FloatField(null=True)
+    least_step = models.BigIntegerField(null=True)
+    greatest = models.FloatField(null=True)
+    greatest_step = models.BigIntegerField(null=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["run", "key"], name="metric_summary_once")]
+        indexes = [
+            models.Index(fields=["key", "last"], name="metric_by_last"),
+            models.Index(fields=["key", "greatest"], name="metric_by_greatest"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.key} of {self.run}"

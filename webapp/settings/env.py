@@ -1,0 +1,109 @@
+"""Readers of the environment. A misspelt value stops the start with a sentence, not a traceback."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.utils import get_random_secret_key
+
+_TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
+
+
+def env_str(name: str, default: str = "") -> str:
+    """Text; `NAME_FILE` may name a file that holds it (container secrets)."""
+    path = os.environ.get(f"{name}_FILE")
+    if path:
+        try:
+            return Path(path).read_text(encoding="utf-8").strip()
+        except OSError as exc:
+            raise ImproperlyConfigured(f"{name}_FILE={path} cannot be read: {exc}.") from exc
+    return os.environ.get(name, default)
+
+
+def env_bool(name: str, default: bool = False) -> bool:
+    text = os.environ.get(name)
+    if text is None:
+        return default
+    if text.lower() in _TRUE:
+        return True
+    if text.lower() in _FALSE:
+        return False
+    raise ImproperlyConfigured(f"{name}={text!r} is neither yes nor no. Use 1 or 0.")
+
+
+def env_int(name: str, default: int, *, least: int = 0) -> int:
+    text = os.environ.get(name, str(default))
+    try:
+        value = int(text)
+    except ValueError:
+        raise ImproperlyConfigured(f"{name}={text!r} is not a whole number.") from None
+    if value < least:
+        raise ImproperlyConfigured(f"{name}={value} is below the least allowed, {least}.")
+    return value
+
+
+def env_float(name: str, default: float, *, above: float = 0.0) -> float:
+    text = os.environ.get(name, str(default))
+    try:
+        value = float(text)
+    except ValueError:
+        raise ImproperlyConfigured(f"{name}={text!r} is not a number.") from None
+    if not value > above:
+        raise ImproperlyConfigured(f"{name}={value} must be above {above:g}.")
+    return value
+
+
+def env_list(name: str, default: str = "", separator: str = ",") -> list[str]:
+    return [part.strip() for part in env_str(name, default).split(separator) if part.strip()]
+
+
+def secret_key(data_dir: Path) -> str:
+    """`VADLAB_SECRET_KEY`, or one made once and kept, readable by us only, in the data folder."""
+    given = env_str("VADLAB_SECRET_KEY")
+    if given:
+        return given
+    path = data_dir / "secret_key"
+    try:
+        with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
+            file.write(get_random_secret_key())
+    except FileExistsError:
+        pass
+    return path.read_text(encoding="utf-8")
+
+
+def database(url: str) -> dict[str, Any]:
+    """Django's settings for `sqlite:///FILE` or `postgres://user:password@host:port/name`."""
+    parts = urlsplit(url)
+    if parts.scheme == "sqlite":
+        # IMMEDIATE: a transaction that reads and then writes cannot fail half-way for a stale
+        # snapshot; WAL: readers do not wait for the one writer.
+        return {
+            "ENGINE": "django.db.backends.sqlite3",
+            "NAME": unquote(parts.path[1:]) or ":memory:",
+            "OPTIONS": {
+                "transaction_mode": "IMMEDIATE",
+                "timeout": 20,
+                "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"
+                "PRAGMA busy_timeout=20000; PRAGMA journal_size_limit=67108864;"
+                "PRAGMA cache_size=-16000",
+            },
+        }
+    if parts.scheme in ("postgres", "postgresql"):
+        return {
+            "ENGINE": "django.db.backends.postgresql",
+            "NAME": unquote(parts.path[1:]),
+            "USER": unquote(parts.username or ""),
+            "PASSWORD": unquote(parts.password or ""),
+            "HOST": parts.hostname or "",
+            "PORT": parts.port or "",
+            "OPTIONS": dict(parse_qsl(parts.query)),
+            "CONN_MAX_AGE": 60,
+            "CONN_HEALTH_CHECKS": True,
+        }
+    raise ImproperlyConfigured(
+        f"DATABASE_URL starts with {parts.scheme!r}; use sqlite:///FILE or postgres://…"
+    )
