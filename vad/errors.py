@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 CATALOGUE: dict[str, str] = {
+    "already-registered": "The data set has a version with exactly this content.",
     "annotation-invalid": "A line of an annotation file cannot be read or contradicts the videos.",
     "checkpoint-invalid": "A checkpoint is damaged, or belongs to another architecture.",
     "config-invalid": "A field of a configuration is unknown, missing or out of range.",
@@ -23,7 +24,11 @@ CATALOGUE: dict[str, str] = {
     "loss-not-finite": "The training loss or a gradient became infinite or not a number.",
     "manifest-invalid": "A data set's manifest is damaged or of an unknown version.",
     "not-allowed": "The person's role in the project does not allow this.",
+    "not-found": "What was asked for does not exist, or not for this person.",
+    "not-signed-in": "Nobody is signed in.",
     "path-outside-roots": "A path lies outside the data folders that this server may read.",
+    "request-invalid": "A request to the server cannot be read, or a value in it is out of range.",
+    "run-in-use": "Other runs need what this run made.",
     "run-inputs-missing": "A run was given no data set, features or checkpoint that it needs.",
     "run-not-movable": "The run's state does not allow this step.",
     "scores-invalid": "A score file is damaged, or of an unknown version.",

@@ -1,0 +1,1 @@
+"""Metrics, their uncertainty and where they come from. numpy only: the web process uses it."""
