@@ -8,5 +8,8 @@ from django.http import HttpRequest
 
 
 def project(request: HttpRequest) -> dict[str, Any]:
-    """The project that the person works in (`request.project`, set by the project middleware)."""
-    return {"project": getattr(request, "project", None)}
+    """The project that the person works in and whether they may change it (ProjectMiddleware)."""
+    return {
+        "project": getattr(request, "project", None),
+        "can_edit": getattr(request, "can_edit", False),
+    }

@@ -26,6 +26,11 @@ class State(models.TextChoices):
     CANCELLED = "cancelled", "Cancelled"
 
 
+def kind_choices() -> list[tuple[str, str]]:
+    """A function, so that a new kind of run needs no migration."""
+    return [(kind, config.title) for kind, config in CONFIGS.items()]
+
+
 CLAIMED = (State.STARTING, State.RUNNING)
 ENDED = (State.SUCCEEDED, State.FAILED, State.CANCELLED)
 
@@ -44,7 +49,7 @@ class Run(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="runs")
     name = models.CharField(max_length=120)
-    kind = models.CharField(max_length=20, choices=[(k, c.title) for k, c in CONFIGS.items()])
+    kind = models.CharField(max_length=20, choices=kind_choices)
     config = models.JSONField()
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT)
     tags = models.JSONField(default=list, blank=True)

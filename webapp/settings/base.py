@@ -1,6 +1,8 @@
 """All settings. The environment is read here and nowhere else; README.md lists the variables."""
 
 import os
+import shlex
+import sys
 from pathlib import Path
 
 from csp.constants import NONE, SELF
@@ -67,6 +69,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "webapp.core.middleware.ProjectMiddleware",
     "webapp.core.middleware.VadErrorMiddleware",
 ]
 
@@ -130,6 +133,7 @@ CONTENT_SECURITY_POLICY = {
 }
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
+CSRF_FAILURE_VIEW = "webapp.core.errors.csrf_failure"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 if env_bool("VADLAB_TLS"):  # behind a proxy that ends TLS and sets X-Forwarded-Proto
@@ -140,9 +144,9 @@ if env_bool("VADLAB_TLS"):  # behind a proxy that ends TLS and sets X-Forwarded-
     SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
 
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.SessionAuthentication"],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["webapp.core.rest.SessionAuth"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
-    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_RENDERER_CLASSES": ["webapp.core.rest.StrictRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "EXCEPTION_HANDLER": "webapp.core.api.exception_handler",
 }
@@ -159,6 +163,9 @@ SWEEP_EVERY_S = env_float("VADLAB_SWEEP_S", 10)
 WORKER_NAME = env_str("VADLAB_WORKER_NAME")  # default: the host's name
 WORKER_CPU_SLOTS = env_int("VADLAB_CPU_SLOTS", 1)
 WORKER_GPU_SLOTS = env_str("VADLAB_GPU_SLOTS", "auto")  # "auto": one a GPU found, or a number
+WORKER_CUDA_DEVICES = os.environ.get("CUDA_VISIBLE_DEVICES")  # None: all; "": no GPU at all
+# The command line that runs a run; what it may do is in vad/cli.py.
+CHILD_COMMAND = shlex.split(env_str("VADLAB_CHILD_COMMAND")) or [sys.executable, "-m", "vad"]
 
 LOG_LEVEL = env_str("VADLAB_LOG_LEVEL", "INFO")
 LOGGING = {

@@ -1,0 +1,41 @@
+"""How the API knows people and writes JSON; named in the settings.
+
+Apart from `api.py`, since REST framework imports these while its own views are being imported.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from django.http import HttpRequest
+from rest_framework.authentication import SessionAuthentication
+from rest_framework.renderers import JSONRenderer
+
+
+class SessionAuth(SessionAuthentication):
+    """The browser's session. Nobody signed in is 401, not 403."""
+
+    def authenticate_header(self, request: HttpRequest) -> str:
+        return "Session"
+
+
+def finite(value: Any) -> Any:
+    """The same data with None for numbers that JSON does not have."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {name: finite(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(part) for part in value]
+    return value
+
+
+class StrictRenderer(JSONRenderer):
+    """JSON as the standard has it: a number that is not finite becomes null, never `NaN`."""
+
+    def render(self, data: Any, *args: Any, **kwargs: Any) -> bytes:
+        try:
+            return super().render(data, *args, **kwargs)
+        except ValueError:  # rare, so only then is all of it looked through
+            return super().render(finite(data), *args, **kwargs)

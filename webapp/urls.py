@@ -1,0 +1,25 @@
+"""All addresses. Pages by app; the API under /api/v1/."""
+
+from django.contrib.auth import views as auth_views
+from django.urls import include, path
+from django.views.generic import RedirectView
+
+from webapp.core.views import healthz
+
+urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="runs:list"), name="home"),
+    path("healthz", healthz, name="healthz"),
+    path("login/", auth_views.LoginView.as_view(redirect_authenticated_user=True), name="login"),
+    path("logout/", auth_views.LogoutView.as_view(), name="logout"),
+    path("runs/", include("webapp.runs.urls")),
+    path("datasets/", include("webapp.datasets.urls")),
+    path("evaluations/", include("webapp.evaluations.urls")),
+    path("compare/", include("webapp.compare.urls")),
+    path("queue/", include("webapp.fleet.urls")),
+    path("api/v1/", include("webapp.api_urls")),
+]
+
+handler400 = "webapp.core.errors.bad_request"
+handler403 = "webapp.core.errors.forbidden"
+handler404 = "webapp.core.errors.not_found"
+handler500 = "webapp.core.errors.server_error"
