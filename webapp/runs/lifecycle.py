@@ -7,6 +7,7 @@ executor writes carries it, and a write under an old claim is refused with `Clai
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from functools import partial
 from typing import Any
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.db.models import Count, F, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce, Now
 
@@ -25,6 +26,8 @@ from webapp.accounts.models import User
 from webapp.core import doorbell
 from webapp.fleet.models import Worker
 from webapp.runs.models import CLAIMED, ENDED, Run, RunEvent, State, Stop
+
+log = logging.getLogger(__name__)
 
 # to -> from. A step that is not here is not legal.
 SOURCES: dict[State, tuple[State, ...]] = {
@@ -35,7 +38,7 @@ SOURCES: dict[State, tuple[State, ...]] = {
     State.HELD: (State.WAITING, State.QUEUED, State.STARTING, State.RUNNING),
     State.STARTING: (State.QUEUED,),
     State.RUNNING: (State.STARTING,),
-    State.SUCCEEDED: (State.RUNNING,),
+    State.SUCCEEDED: (State.STARTING, State.RUNNING),
     State.FAILED: (State.STARTING, State.RUNNING),
     State.CANCELLED: (State.WAITING, State.QUEUED, State.HELD, State.STARTING, State.RUNNING),
 }  # fmt: skip
@@ -186,20 +189,29 @@ def finish(claim: Claim, outcome: Outcome) -> State:
             try:
                 with transaction.atomic():
                     outcomes.record(run, outcome.result)
+            except OperationalError:
+                raise  # the database is in trouble, not the run
             except VadError as exc:
                 return _fail(run, exc)
+            except Exception as exc:  # a fault of ours must end the run, not repeat it for ever
+                log.exception("run.result-not-recorded run_id=%s", run.pk)
+                return _fail(run, _unexpected(exc))
             _leave(run, State.SUCCEEDED, "succeeded", "", done=F("total"), result=outcome.result)
             _release_children(run)
             return State.SUCCEEDED
         if outcome.kind == "failed" and outcome.error is not None:
             return _fail(run, outcome.error)
-        if run.stop == Stop.CANCEL:
-            return _leave(run, State.CANCELLED, "cancelled", "stopped on request")
-        if run.stop == Stop.HOLD:
-            return _leave(run, State.HELD, "held", "stopped on request; resumes where it was")
-        if outcome.kind == "stopped":
+        if outcome.kind == "stopped" and run.stop == Stop.NONE:
             return _leave(run, State.QUEUED, "given-back", "the worker is leaving")
-        return _lost(run, outcome.reason)
+        return _lost(run, outcome.reason or "stopped on request")
+
+
+def _unexpected(exc: Exception) -> VadError:
+    return VadError(
+        "unexpected",
+        f"The run ended well, but its result could not be recorded ({type(exc).__name__}).",
+        "Its files are kept. Tell whoever runs the server; the server's log has the trace.",
+    )
 
 
 def _fail(run: Run, error: VadError) -> State:
@@ -207,9 +219,14 @@ def _fail(run: Run, error: VadError) -> State:
 
 
 def _lost(run: Run, reason: str) -> State:
-    """Again while attempts are left, else failed with a reason that a person understands."""
+    """Again while attempts are left, else failed with a reason that a person understands.
+
+    A stop that somebody asked for comes first: a dead child has stopped as well.
+    """
     if run.stop == Stop.CANCEL:
         return _leave(run, State.CANCELLED, "cancelled", reason)
+    if run.stop == Stop.HOLD:
+        return _leave(run, State.HELD, "held", reason)
     if run.attempt < run.max_attempts:
         return _leave(run, State.QUEUED, "lost", reason, attempt=F("attempt") + 1)
     error = VadError(
@@ -224,10 +241,12 @@ def _leave(run: Run, to: State, kind: str, message: str, **fields: Any) -> State
     """Move a claimed run out of its slot and note it."""
     if to == State.QUEUED:
         fields["queued_at"] = Now()
-        transaction.on_commit(partial(doorbell.ring, queue_of(run)))
+        _ring_if_queued(run, to)
     elif to in ENDED:
         fields["ended_at"] = Now()
-    _move(run.pk, to=to, worker=None, slot="", stop=Stop.NONE, rate=None, **fields)
+    moved = _move(run.pk, to=to, worker=None, slot="", stop=Stop.NONE, rate=None, **fields)
+    if not moved:  # the row is locked and claimed, so only SOURCES can be wrong
+        raise RuntimeError(f"no step from {run.state} to {to}")
     _note(run.pk, kind, message, attempt=run.attempt)
     return to
 
@@ -237,63 +256,96 @@ def _leave(run: Run, to: State, kind: str, message: str, **fields: Any) -> State
 
 @transaction.atomic
 def enter(run: Run, *, by: User) -> None:
-    """Give a run that was just created its first state: waiting for parents, or queued."""
-    waits = run.parents.exclude(state=State.SUCCEEDED).exists()
-    state = State.WAITING if waits else State.QUEUED
-    Run.objects.filter(pk=run.pk).update(state=state, queued_at=Now(), changed_at=Now())
+    """Give a run that was just created its first state: waiting for parents, or queued.
+
+    In the transaction that creates the row, so that nobody sees the run without its parents.
+    """
+    to = _first_state(run)
+    entered = Run.objects.filter(pk=run.pk, queued_at=None, state=State.QUEUED).update(
+        state=to, queued_at=Now(), changed_at=Now()
+    )
+    if not entered:
+        raise not_movable(run, "entered again")
     _note(run.pk, "created", "", by=by)
+    _ring_if_queued(run, to)
     run.refresh_from_db()
-    if state == State.QUEUED:
-        transaction.on_commit(partial(doorbell.ring, queue_of(run)))
 
 
 @transaction.atomic
 def cancel(run: Run, *, by: User) -> None:
     """Stop a run for good: at once when it waits, after a checkpoint when it runs."""
-    if _move(run.pk, to=State.CANCELLED, only=(State.WAITING, State.QUEUED, State.HELD),
-             ended_at=Now()):  # fmt: skip
-        _note(run.pk, "cancelled", "", by=by)
-    else:
+    if _locked(run).state in CLAIMED:
         _ask_to_stop(run, Stop.CANCEL, by=by)
+    else:
+        _step(run, "cancelled", State.CANCELLED, only=(State.WAITING, State.QUEUED, State.HELD),
+              by=by, ended_at=Now())  # fmt: skip
 
 
 @transaction.atomic
 def hold(run: Run, *, by: User) -> None:
     """Pause a run: it keeps its checkpoints and gives its slot away."""
-    if _move(run.pk, to=State.HELD, only=(State.WAITING, State.QUEUED)):
-        _note(run.pk, "held", "", by=by)
-    else:
+    if _locked(run).state in CLAIMED:
         _ask_to_stop(run, Stop.HOLD, by=by)
+    else:
+        _step(run, "held", State.HELD, only=(State.WAITING, State.QUEUED), by=by)
 
 
 @transaction.atomic
 def release(run: Run, *, by: User) -> None:
     """Let a held run go on."""
-    _requeue(run, only=(State.HELD,), kind="released", by=by)
+    _locked(run)
+    _step(run, "released", _first_state(run), only=(State.HELD,), by=by, queued_at=Now())
 
 
 @transaction.atomic
 def retry(run: Run, *, by: User) -> None:
     """Queue a failed or cancelled run again, with fresh attempts, from its last checkpoint."""
-    _requeue(run, only=(State.FAILED, State.CANCELLED), kind="retried", by=by, attempt=1,
-             error=None, ended_at=None)  # fmt: skip
+    _locked(run)
+    _step(run, "retried", _first_state(run), only=(State.FAILED, State.CANCELLED), by=by,
+          queued_at=Now(), attempt=1, error=None, ended_at=None)  # fmt: skip
 
 
-def _requeue(run: Run, *, only: tuple[State, ...], kind: str, by: User, **fields: Any) -> None:
+@transaction.atomic
+def prioritize(run: Run, *, priority: int, by: User) -> None:
+    """Move a run that has not started up or down the queue; the highest priority goes first."""
+    before = _locked(run)
+    if before.state not in (State.WAITING, State.QUEUED, State.HELD):
+        raise not_movable(run, "moved in the queue")
+    Run.objects.filter(pk=run.pk).update(priority=priority, changed_at=Now())
+    _note(run.pk, "prioritized", f"from {before.priority} to {priority}", by=by)
+
+
+def _locked(run: Run) -> Run:
+    """The row as it is now, locked until the transaction ends: nobody moves it in between."""
+    row = Run.objects.select_for_update().filter(pk=run.pk).first()
+    if row is None:
+        raise not_movable(run, "changed")
+    return row
+
+
+def _first_state(run: Run) -> State:
+    """Queued, unless a parent is not done. A parent that ends meanwhile is seen by the sweep."""
     waits = run.parents.exclude(state=State.SUCCEEDED).exists()
-    to = State.WAITING if waits else State.QUEUED
-    if not _move(run.pk, to=to, only=only, queued_at=Now(), **fields):
+    return State.WAITING if waits else State.QUEUED
+
+
+def _step(
+    run: Run, kind: str, to: State, *, only: tuple[State, ...], by: User, **fields: Any
+) -> None:
+    if not _move(run.pk, to=to, only=only, **fields):
         raise not_movable(run, kind)
     _note(run.pk, kind, "", by=by)
-    if to == State.QUEUED:
-        transaction.on_commit(partial(doorbell.ring, queue_of(run)))
+    _ring_if_queued(run, to)
 
 
 def _ask_to_stop(run: Run, stop: Stop, *, by: User) -> None:
-    asked = Run.objects.filter(pk=run.pk, state__in=CLAIMED).update(stop=stop, changed_at=Now())
-    if not asked:
-        raise not_movable(run, {"cancel": "cancelled", "hold": "held"}[stop])
+    Run.objects.filter(pk=run.pk).update(stop=stop, changed_at=Now())
     _note(run.pk, "stop-asked", stop.label, by=by)
+
+
+def _ring_if_queued(run: Run, state: State) -> None:
+    if state == State.QUEUED:
+        transaction.on_commit(partial(doorbell.ring, queue_of(run)))
 
 
 def not_movable(run: Run, step: str) -> VadError:
@@ -317,7 +369,8 @@ def sweep() -> list[uuid.UUID]:
     """
     limit = Now() - timedelta(seconds=settings.RUN_LOST_AFTER_S)
     taken = []
-    for run in Run.objects.filter(state__in=CLAIMED, beat_at__lt=limit):
+    lost = Run.objects.filter(state__in=CLAIMED, beat_at__lt=limit).select_related("worker")
+    for run in lost:
         with transaction.atomic():
             row = (
                 Run.objects.select_for_update()
@@ -343,6 +396,8 @@ def ready_to_queue() -> QuerySet[Run]:
 
 
 def _release_children(run: Run) -> None:
+    # Locked first: when two parents end at once, the later one sees that the other is done.
+    list(Run.objects.filter(parents=run).order_by("pk").select_for_update(of=("self",)))
     for child in ready_to_queue().filter(parents=run):
         _queue_waiting(child)
 
@@ -350,7 +405,7 @@ def _release_children(run: Run) -> None:
 def _queue_waiting(run: Run) -> None:
     if _move(run.pk, to=State.QUEUED, only=(State.WAITING,), queued_at=Now()):
         _note(run.pk, "queued", "what it waited for is done")
-        transaction.on_commit(partial(doorbell.ring, queue_of(run)))
+        _ring_if_queued(run, State.QUEUED)
 
 
 # --- the one update -------------------------------------------------------------------------
