@@ -113,12 +113,12 @@ def _limits(spec: Mapping[str, Any]) -> str:
     low, high = bounds.get("minimum"), bounds.get("maximum")
     above = bounds.get("exclusiveMinimum")
     if low is None and above is not None:
-        return f"above {above:g}" + (f", at most {high:,g}" if high is not None else "")
+        return f"Above {above:g}" + (f", at most {high:,g}" if high is not None else "")
     if low is not None and high is not None:
         return f"{_plain(low)} to {_plain(high)}"
     if low is not None:
-        return f"at least {_plain(low)}"
-    return f"at most {_plain(high)}" if high is not None else ""
+        return f"At least {_plain(low)}"
+    return f"At most {_plain(high)}" if high is not None else ""
 
 
 def _plain(value: float) -> str:

@@ -16,6 +16,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from webapp.charts.palette import style
 from webapp.core.configforms import form_groups
 
 register = template.Library()
@@ -42,7 +43,7 @@ STATES: dict[str, tuple[str, str]] = {  # state: (icon, word); "" is the moving 
 
 @register.simple_tag
 def icon(name: str, label: str = "", css: str = "") -> SafeString:
-    """An icon of the sprite. With a label it has a meaning of its own, otherwise it is decoration."""
+    """An icon of the sprite. With a label it has a meaning of its own, else it is decoration."""
     href = f"{static('icons.svg')}#{name}"
     classes = f"icon {css}".strip()
     if label:
@@ -68,6 +69,18 @@ def state_badge(state: str, word: str = "", title: str = "") -> SafeString:
         format_html(' title="{}"', title) if title else "",
         mark,
         word or known,
+    )
+
+
+@register.simple_tag
+def run_swatch(color: int) -> SafeString:
+    """A run's colour and dash, as in every chart's legend."""
+    look = style(color)
+    return format_html(
+        '<svg class="swatch" viewBox="0 0 18 8" aria-hidden="true">'
+        '<line x1="1" y1="4" x2="17" y2="4" stroke="{}" stroke-dasharray="{}"/></svg>',
+        look.color,
+        look.dasharray,
     )
 
 
@@ -241,17 +254,14 @@ def sort_header(
     title: str = "",
     css: str = "",
 ) -> dict[str, Any]:
-    """A table header that sorts by `?sort=key` or `?sort=-key`; a number starts with the largest."""
+    """A table header that sorts by `?sort=key` or `?sort=-key`; numbers start with the largest."""
     request = context["request"]
     current = request.GET.get("sort") or context.get("sort") or ""
     upwards = current == key
     downwards = current == f"-{key}"
-    if upwards or downwards:
-        target = f"-{key}" if upwards else key
-    else:
-        target = f"-{key}" if num else key
+    smallest_first = downwards or not (upwards or num)
     query = request.GET.copy()
-    query["sort"] = target
+    query["sort"] = key if smallest_first else f"-{key}"
     query.pop("page", None)
     return {
         "label": label,

@@ -1,0 +1,394 @@
+// Charts: finds figure.chart elements, gets their figure JSON (contract: webapp/charts/__init__.py)
+// and draws it with Plotly in the colours of the page's theme.
+//
+//   data-figure-src="url"      the figure's JSON         data-figure="id"     a json_script instead
+//   data-figure-zoom-src="url" asked with ?from=&to= for the raw points of a zoomed range
+//   data-figure-group="name"   charts of one group share the cursor
+//   data-live                  asked again every 3 s while visible, until a figure says live: false
+//
+// Events on the element: "vadlab:figure" (detail: the figure) after each drawing. The element's
+// `vadlab` property is for chart-tools.js: {figure, plot, themed(scheme)}.
+
+const PERIOD_MS = 3000;
+const SETTLE_MS = 180; // after the last zoom step, before raw points are asked for
+const CONFIG = {
+  displayModeBar: false, // our own tools are in the head
+  displaylogo: false,
+  doubleClick: "reset",
+  showTips: false,
+  responsive: false, // a ResizeObserver sees more: menus, full screen, folded rails
+};
+
+const charts = new Map(); // element -> state
+const probe = document.createElement("span");
+probe.hidden = true;
+
+/** The colour that a CSS value has now, or would have under a colour scheme ("light", "dark"). */
+function colour(value, scheme = "") {
+  if (!probe.isConnected) document.body.append(probe);
+  probe.style.colorScheme = scheme;
+  probe.style.color = value;
+  return getComputedStyle(probe).color;
+}
+
+/** A deep copy of a figure's part with "var(--name)" replaced by that variable's colour. */
+function resolved(value, scheme) {
+  if (typeof value === "string") return value.startsWith("var(--") ? colour(value, scheme) : value;
+  if (Array.isArray(value)) {
+    return typeof value[0] === "number" ? value : value.map((item) => resolved(item, scheme));
+  }
+  if (value && typeof value === "object") {
+    return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, resolved(v, scheme)]));
+  }
+  return value;
+}
+
+function themedAxis(axis, tone, narrow) {
+  const { title, ...rest } = axis || {};
+  return {
+    gridcolor: tone.grid,
+    gridwidth: 1,
+    linecolor: tone.axis,
+    showline: true,
+    zeroline: false,
+    ticks: "outside",
+    ticklen: 4,
+    tickcolor: tone.axis,
+    tickfont: { color: tone.muted, size: 11 },
+    nticks: narrow ? 5 : 8,
+    spikecolor: tone.muted,
+    spikethickness: 1,
+    spikedash: "solid",
+    spikemode: "across",
+    spikesnap: "cursor",
+    ...rest,
+    title: { standoff: 8, ...title, font: { color: tone.muted, size: 12 } },
+  };
+}
+
+/** Traces and layout in the colours of a theme; `width` decides what is left out. */
+function themed(figure, { scheme = "", width = 800, title = false } = {}) {
+  const tone = {
+    text: colour("var(--text)", scheme),
+    muted: colour("var(--muted)", scheme),
+    grid: colour("var(--chart-grid)", scheme),
+    axis: colour("var(--chart-axis)", scheme),
+    line: colour("var(--line-strong)", scheme),
+    surface: colour("var(--surface)", scheme),
+  };
+  const family = getComputedStyle(document.body).fontFamily;
+  const narrow = width < 520;
+  const given = resolved(figure.layout, scheme);
+  const layout = {
+    ...given,
+    autosize: true,
+    paper_bgcolor: "rgba(0,0,0,0)",
+    plot_bgcolor: "rgba(0,0,0,0)",
+    font: { family, size: 12, color: tone.text },
+    margin: { l: 8, r: 14, t: title ? 48 : 8, b: 8, pad: 0, autoexpand: true },
+    dragmode: "zoom",
+    hoverdistance: 40,
+    hoverlabel: {
+      bgcolor: tone.surface,
+      bordercolor: tone.line,
+      font: { family, size: 12, color: tone.text },
+      namelength: 40,
+    },
+    legend: {
+      bgcolor: tone.surface.replace(/^rgb\((.*)\)$/, "rgba($1, 0.82)"),
+      font: { size: narrow ? 11 : 12, color: tone.text },
+      tracegroupgap: 0,
+      itemwidth: 30,
+      ...given.legend,
+    },
+    modebar: { bgcolor: "rgba(0,0,0,0)", color: tone.muted, activecolor: tone.text },
+  };
+  for (const key of Object.keys(layout).filter((k) => /^[xy]axis\d*$/.test(k))) {
+    layout[key] = themedAxis(given[key], tone, narrow && key.startsWith("x"));
+  }
+  if (title) {
+    const font = { size: 15, color: tone.text };
+    layout.title = { text: given.title?.text || "", x: 0, xref: "container", pad: { l: 14 }, font };
+  } else {
+    delete layout.title;
+  }
+  return { data: resolved(figure.data, scheme), layout };
+}
+
+// ---- one chart ------------------------------------------------------------------------------
+
+function attach(element) {
+  if (charts.has(element)) return;
+  const state = {
+    element,
+    plot: element.querySelector("[data-chart-plot]"),
+    figure: null,
+    text: "", // the last answer, to skip drawing the same again
+    range: null, // [from, to] while zoomed into raw points
+    wanted: 0, // number of the newest request
+    seen: false,
+    drawn: false,
+  };
+  charts.set(element, state);
+  element.vadlab = {
+    get figure() {
+      return state.figure;
+    },
+    plot: state.plot,
+    themed,
+    reset: () => reset(state),
+  };
+  seen.observe(element);
+  resized.observe(state.plot);
+}
+
+const seen = new IntersectionObserver(
+  (entries) => {
+    for (const entry of entries) {
+      const state = charts.get(entry.target);
+      if (!state) continue;
+      state.seen = entry.isIntersecting;
+      if (state.seen && !state.figure) load(state);
+    }
+  },
+  { rootMargin: "300px" },
+);
+
+const resized = new ResizeObserver((entries) => {
+  for (const entry of entries) {
+    const state = charts.get(entry.target.closest(".chart"));
+    if (state?.drawn && entry.contentRect.width > 0) window.Plotly.Plots.resize(state.plot);
+  }
+});
+
+async function load(state) {
+  const { element } = state;
+  if (element.dataset.figure) {
+    const source = document.getElementById(element.dataset.figure);
+    if (source && source.textContent !== state.text) {
+      state.text = source.textContent;
+      await draw(state, JSON.parse(source.textContent));
+    }
+    return;
+  }
+  const mine = ++state.wanted;
+  const base = state.range ? element.dataset.figureZoomSrc : element.dataset.figureSrc;
+  const url = new URL(base, location.href);
+  if (state.range) {
+    url.searchParams.set("from", String(state.range[0]));
+    url.searchParams.set("to", String(state.range[1]));
+  }
+  let text;
+  try {
+    const answer = await fetch(url, {
+      headers: { Accept: "application/json" },
+      credentials: "same-origin",
+    });
+    text = await answer.text();
+    if (mine !== state.wanted) return; // a newer request is under way
+    if (!answer.ok) throw new Error(reason(text, answer.status));
+    if (text === state.text) return;
+    const figure = JSON.parse(text);
+    state.text = text;
+    await draw(state, figure);
+  } catch (error) {
+    if (mine !== state.wanted) return;
+    if (!state.figure) message(state, error.message || "The figure could not be loaded.");
+    else note(state, "not current: the server does not answer");
+  }
+}
+
+/** The message of the API's one error shape, else the status. */
+function reason(text, status) {
+  try {
+    const body = JSON.parse(text);
+    const error = body.error || body;
+    return [error.message, error.hint].filter(Boolean).join(" ") || `Answer ${status}.`;
+  } catch {
+    return `The figure could not be loaded (${status}). Reload the page.`;
+  }
+}
+
+function message(state, text) {
+  const place = state.element.querySelector("[data-chart-message]");
+  place.hidden = !text;
+  place.textContent = text;
+}
+
+function note(state, text) {
+  const place = state.element.querySelector("[data-chart-note]");
+  if (place) place.textContent = text;
+}
+
+function isEmpty(figure) {
+  return !figure.data.some((t) => (t.x?.length || t.z?.length || t.y?.length) && t.hoverinfo !== "skip");
+}
+
+async function plotly() {
+  if (window.Plotly) return window.Plotly;
+  // Deferred scripts run in order, so this waits only when the library came late.
+  await new Promise((done) => window.addEventListener("load", done, { once: true }));
+  return window.Plotly;
+}
+
+async function draw(state, figure) {
+  const { element, plot } = state;
+  const Plotly = await plotly();
+  if (!Plotly || !element.isConnected) return;
+  state.figure = figure;
+  const title = element.querySelector("[data-chart-title]");
+  const text = unescaped(figure.layout.title?.text || "");
+  if (title && text && title.textContent !== text) title.textContent = text;
+  element.querySelector("[data-chart-alt]").textContent = figure.alt || "";
+  plot.setAttribute("role", "img");
+  plot.setAttribute("aria-label", figure.alt || text);
+  note(state, figure.note || "");
+  if (isEmpty(figure)) {
+    message(state, element.dataset.empty || "No values yet.");
+    if (state.drawn) Plotly.purge(plot);
+    state.drawn = false;
+    return;
+  }
+  message(state, "");
+  const { data, layout } = themed(figure, { width: plot.clientWidth });
+  // The range that a person chose holds over what the figure says; uirevision keeps the rest.
+  await Plotly.react(plot, data, layout, CONFIG);
+  if (!state.drawn) listen(state);
+  state.drawn = true;
+  element.dispatchEvent(new CustomEvent("vadlab:figure", { bubbles: true, detail: figure }));
+}
+
+function unescaped(text) {
+  return new DOMParser().parseFromString(text, "text/html").body.textContent;
+}
+
+// ---- zoom -----------------------------------------------------------------------------------
+
+function listen(state) {
+  const { plot } = state;
+  let timer;
+  plot.on("plotly_relayout", (change) => {
+    if ("xaxis.range[0]" in change || "xaxis.range" in change) {
+      const axis = plot._fullLayout.xaxis;
+      const ends = axis.range.map((v) => (axis.type === "log" ? 10 ** v : Number(v)));
+      clearTimeout(timer);
+      timer = setTimeout(() => zoomed(state, ends), SETTLE_MS);
+    } else if (change["xaxis.autorange"] || change["xaxis.range"] === null) {
+      clearTimeout(timer);
+      zoomed(state, null);
+    }
+    const moved = ["xaxis", "yaxis"].some((a) => plot._fullLayout[a]?._inputRange !== undefined);
+    showReset(state, moved || Object.keys(change).some((key) => /\.range/.test(key)));
+    if (change["xaxis.autorange"] || change["yaxis.autorange"]) showReset(state, false);
+  });
+  plot.on("plotly_doubleclick", () => {
+    clearTimeout(timer);
+    zoomed(state, null);
+    showReset(state, false);
+  });
+  plot.on("plotly_hover", (event) => shareCursor(state, event));
+  plot.on("plotly_unhover", () => dropCursor(state));
+}
+
+function zoomed(state, range) {
+  if (!state.element.dataset.figureZoomSrc) return;
+  const same = JSON.stringify(range) === JSON.stringify(state.range);
+  if (same) return;
+  state.range = range;
+  load(state);
+}
+
+function showReset(state, on) {
+  const button = state.element.querySelector('[data-chart-action="reset"]');
+  if (button) button.hidden = !on;
+}
+
+/** Back to the ranges of the figure, as a double click does. */
+function reset(state) {
+  if (!state.drawn) return;
+  const update = {};
+  for (const key of Object.keys(state.figure.layout).filter((k) => /^[xy]axis\d*$/.test(k))) {
+    const { range } = state.figure.layout[key];
+    if (range) update[`${key}.range`] = [...range];
+    else update[`${key}.autorange`] = true;
+  }
+  window.Plotly.relayout(state.plot, update);
+  zoomed(state, null);
+  showReset(state, false);
+}
+
+// ---- one cursor for a group -------------------------------------------------------------------
+
+let sharing = false;
+
+function others(state) {
+  const group = state.element.dataset.figureGroup;
+  if (!group) return [];
+  return [...charts.values()].filter(
+    (other) => other !== state && other.drawn && other.seen
+      && other.element.dataset.figureGroup === group,
+  );
+}
+
+function shareCursor(state, event) {
+  if (sharing || !event.xvals?.length) return;
+  sharing = true;
+  try {
+    for (const other of others(state)) {
+      const axis = other.plot._fullLayout.xaxis;
+      const [low, high] = axis.range;
+      const at = axis.type === "log" ? Math.log10(event.points[0].x) : event.points[0].x;
+      if (at < low || at > high) window.Plotly.Fx.unhover(other.plot);
+      else window.Plotly.Fx.hover(other.plot, { xval: at }, ["xy"]);
+    }
+  } finally {
+    sharing = false;
+  }
+}
+
+function dropCursor(state) {
+  if (sharing) return;
+  sharing = true;
+  for (const other of others(state)) window.Plotly.Fx.unhover(other.plot);
+  sharing = false;
+}
+
+// ---- the page ---------------------------------------------------------------------------------
+
+function attachAll() {
+  for (const [element, state] of charts) if (!element.isConnected) detach(state);
+  for (const element of document.querySelectorAll("[data-figure-src], [data-figure]")) attach(element);
+}
+
+function detach(state) {
+  charts.delete(state.element);
+  seen.unobserve(state.element);
+  resized.unobserve(state.plot);
+  if (state.drawn) window.Plotly.purge(state.plot);
+  state.drawn = false;
+}
+
+// Fired for every element that htmx is about to remove: Plotly must let go of it first.
+document.addEventListener("htmx:beforeCleanupElement", (event) => {
+  const state = charts.get(event.target);
+  if (state) detach(state);
+});
+document.addEventListener("htmx:afterSettle", attachAll);
+
+document.addEventListener("vadlab:theme", () => {
+  for (const state of charts.values()) if (state.figure) draw(state, state.figure);
+});
+
+function refresh() {
+  if (document.hidden) return;
+  for (const state of charts.values()) {
+    const { element, figure } = state;
+    if (!state.seen || !("live" in element.dataset)) continue;
+    if (figure && figure.live === false) continue;
+    load(state);
+  }
+}
+setInterval(refresh, PERIOD_MS);
+document.addEventListener("visibilitychange", refresh);
+
+attachAll();

@@ -1,0 +1,215 @@
+"""ROC and precision-recall curves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from webapp.charts.figure import (
+    Figure,
+    axis,
+    clean,
+    interval,
+    layout,
+    legend_inside,
+    listing,
+    plain,
+    shown,
+)
+from webapp.charts.palette import style
+
+UNIT_RANGE = [-0.005, 1.005]  # a curve on the border keeps its full width
+
+
+@dataclass(frozen=True, kw_only=True)
+class Band:
+    """A 95 % interval around a curve."""
+
+    x: Sequence[float]
+    low: Sequence[float]
+    high: Sequence[float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperatingPoint:
+    """Where a curve stands at one threshold."""
+
+    x: float
+    y: float
+    threshold: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """One run's curve.
+
+    Args:
+        x, y: false and true positive rate, or recall and precision.
+        value: area under the curve (ROC AUC or AP), computed from all points, not from these.
+        low, high: 95 % interval of `value`.
+        thresholds: the score at each point, when known.
+        index: the run's place in the selection.
+    """
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    thresholds: Sequence[float] | None = None
+    band: Band | None = None
+    point: OperatingPoint | None = None
+    index: int = 0
+
+
+def roc(curves: Sequence[Curve], *, title: str, unit: str = "frames") -> Figure:
+    """ROC curves, best AUC first, with the dotted diagonal of chance."""
+    ranked = _ranked(curves)
+    data = [
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "x": [0, 1],
+            "y": [0, 1],
+            "name": "chance  0.500",
+            "legendrank": 2000,
+            "line": {"color": "var(--chart-axis)", "width": 1.25, "dash": "dot"},
+            "hoverinfo": "skip",
+        }
+    ]
+    data += _traces(ranked, "AUC", "false positives", "true positives", shape="linear")
+    return Figure(
+        data=data,
+        layout=layout(
+            title,
+            axis("False positive rate", f"share of normal {unit}", range=UNIT_RANGE, dtick=0.2),
+            axis("True positive rate", f"share of anomalous {unit}", range=UNIT_RANGE, dtick=0.2),
+            hovermode="closest",
+            legend=legend_inside("bottom right"),
+        ),
+        alt=_alt(title, "AUC", ranked),
+        live=False,
+    )
+
+
+def pr(
+    curves: Sequence[Curve], *, title: str, prevalence: float | None, unit: str = "frames"
+) -> Figure:
+    """Precision-recall curves, best AP first, with the baseline at the share of positives."""
+    ranked = _ranked(curves)
+    data: list[dict[str, Any]] = []
+    if prevalence is not None:
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "lines",
+                "x": [0, 1],
+                "y": [prevalence, prevalence],
+                "name": f"chance  {shown(prevalence)}",
+                "legendrank": 2000,
+                "line": {"color": "var(--chart-axis)", "width": 1.25, "dash": "dot"},
+                "hoverinfo": "skip",
+            }
+        )
+    data += _traces(ranked, "AP", "recall", "precision", shape="vh")
+    baseline = "" if prevalence is None else f" Chance is {shown(prevalence)}."
+    return Figure(
+        data=data,
+        layout=layout(
+            title,
+            axis("Recall", f"share of anomalous {unit} found", range=UNIT_RANGE, dtick=0.2),
+            axis(
+                "Precision", f"share of alarms that are right, {unit}", range=UNIT_RANGE, dtick=0.2
+            ),
+            hovermode="closest",
+            legend=legend_inside("top right"),
+        ),
+        alt=_alt(title, "AP", ranked) + baseline,
+        live=False,
+    )
+
+
+def _traces(
+    ranked: Sequence[Curve], metric: str, x_word: str, y_word: str, *, shape: str
+) -> list[dict[str, Any]]:
+    data: list[dict[str, Any]] = []
+    for place, one in enumerate(ranked):
+        look = style(one.index)
+        label = f"{plain(one.name)}  {shown(one.value)}"
+        group = f"{one.index} {plain(one.name)}"
+        if one.band:
+            data += _band(one, one.band, group, look.rgba(0.15))
+        threshold = "<br>threshold %{customdata:.3f}" if one.thresholds is not None else ""
+        trace: dict[str, Any] = {
+            "type": "scatter",
+            "mode": "lines",
+            "x": clean(one.x),
+            "y": clean(one.y),
+            "name": label,
+            "legendgroup": group,
+            "legendrank": place + 1,
+            "line": {"color": look.color, "dash": look.dash, "width": 1.75, "shape": shape},
+            "hovertemplate": f"{plain(one.name)}<br>{x_word} %{{x:.3f}}, {y_word} %{{y:.3f}}"
+            f"{threshold}<extra></extra>",
+        }
+        if one.thresholds is not None:
+            trace["customdata"] = clean(one.thresholds)
+        data.append(trace)
+        if one.point:
+            data.append(_ring(one, one.point, group, look.color, x_word, y_word))
+    return data
+
+
+def _band(one: Curve, band: Band, group: str, fill: str) -> list[dict[str, Any]]:
+    edge = {
+        "type": "scatter",
+        "mode": "lines",
+        "x": clean(band.x),
+        "legendgroup": group,
+        "line": {"width": 0},
+        "hoverinfo": "skip",
+    }
+    return [
+        {**edge, "y": clean(band.low), "name": f"{plain(one.name)} low", "showlegend": False},
+        {
+            **edge,
+            "y": clean(band.high),
+            "name": "95 % interval",
+            "showlegend": False,
+            "fill": "tonexty",
+            "fillcolor": fill,
+        },
+    ]
+
+
+def _ring(
+    one: Curve, point: OperatingPoint, group: str, color: str, x_word: str, y_word: str
+) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "x": [point.x],
+        "y": [point.y],
+        "name": f"{plain(one.name)} at {point.threshold:.2f}",
+        "legendgroup": group,
+        "showlegend": False,
+        "marker": {"symbol": "circle-open", "size": 11, "color": color, "line": {"width": 2}},
+        "hovertemplate": f"{plain(one.name)}<br>threshold {point.threshold:.3f}<br>{x_word} "
+        f"%{{x:.3f}}, {y_word} %{{y:.3f}}<extra></extra>",
+    }
+
+
+def _ranked(curves: Sequence[Curve]) -> list[Curve]:
+    return sorted(curves, key=lambda c: (c.value is None, -(c.value or 0), c.index))
+
+
+def _alt(title: str, metric: str, ranked: Sequence[Curve]) -> str:
+    parts = []
+    for one in ranked:
+        spread = interval(one.low, one.high)
+        parts.append(
+            f"{one.name}: {metric} {shown(one.value)}" + (f", 95 % {spread}" if spread else "")
+        )
+    return f"{title}. {listing(parts)}."
