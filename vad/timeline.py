@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -104,17 +103,20 @@ def thin(x: np.ndarray, y: np.ndarray, max_points: int) -> tuple[np.ndarray, np.
 
     Returns:
         The chosen points, in order. The global extremes of y are among them, so a spike of one
-        point stays visible.
+        point stays visible. A bucket without a finite value keeps one of its points, so a gap
+        stays a gap.
     """
     n = len(x)
     if n <= max_points:
         return x, y
-    edges = np.linspace(0, n, max(1, (max_points - 2) // 2) + 1).astype(np.int64)
-    keep = {0, n - 1}
-    filled = np.where(np.isfinite(y), y, np.nan)
-    for a, b in itertools.pairwise(edges):
-        part = filled[a:b]
-        if b > a and not np.isnan(part).all():
-            keep.update((a + int(np.nanargmin(part)), a + int(np.nanargmax(part))))
-    index = np.array(sorted(keep))
-    return x[index], y[index]
+    groups = max(1, (max_points - 2) // 2)
+    edges = np.linspace(0, n, groups + 1).astype(np.int64)
+    within = np.arange(np.diff(edges).max())
+    index = np.minimum(edges[:-1, None] + within, edges[1:, None] - 1)  # [groups, longest group]
+    part = y[index]
+    finite = np.isfinite(part)
+    at = np.arange(groups)
+    low = index[at, np.where(finite, part, np.inf).argmin(axis=1)]
+    high = index[at, np.where(finite, part, -np.inf).argmax(axis=1)]
+    keep = np.unique(np.concatenate([[0, n - 1], low, high]))
+    return x[keep], y[keep]

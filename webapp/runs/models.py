@@ -8,6 +8,7 @@ from pathlib import Path
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
+from django.utils import timezone
 
 from vad.configs import CONFIGS, RunConfig, config_class
 from webapp.accounts.access import ProjectQuerySet, through
@@ -161,6 +162,13 @@ class Run(models.Model):
             return None
         return (self.total - self.done) / self.rate
 
+    @property
+    def took_s(self) -> float | None:
+        """Seconds from its first start to its end, or to now while it runs; None before."""
+        if self.started_at is None:
+            return None
+        return ((self.ended_at or timezone.now()) - self.started_at).total_seconds()
+
 
 class RunEvent(models.Model):
     """One thing that happened to a run, for its page and for the audit."""
@@ -189,7 +197,8 @@ class Checkpoint(models.Model):
     path = models.CharField(max_length=200)  # below the run's folder
     sha256 = models.CharField(max_length=64)
     size_bytes = models.PositiveBigIntegerField()
-    best = models.BooleanField(default=False)  # of the run, by its selection rule
+    best = models.BooleanField(default=False)  # of the run, by its selection rule; one at most
+    was_best = models.BooleanField(default=False)  # when it was written
     metrics = models.JSONField(default=dict)
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -207,7 +216,7 @@ class MetricChunk(models.Model):
     """Up to `metrics.CHUNK_POINTS` points of one metric, packed; see metrics.py.
 
     `steps` int64 and `values` float64, little-endian, same length. `buckets` is the middle level
-    of the pyramid, the columns least and greatest its top.
+    of the pyramid, the columns least, greatest and last its top (finite values; else null).
     """
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="metric_chunks")
@@ -215,8 +224,10 @@ class MetricChunk(models.Model):
     first_step = models.BigIntegerField()
     last_step = models.BigIntegerField()
     count = models.PositiveIntegerField()
-    least = models.FloatField(null=True)  # of the finite values
+    least = models.FloatField(null=True)
+    least_step = models.BigIntegerField(null=True)
     greatest = models.FloatField(null=True)
+    greatest_step = models.BigIntegerField(null=True)
     last = models.FloatField(null=True)
     steps = models.BinaryField()
     values = models.BinaryField()

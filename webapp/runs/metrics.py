@@ -1,0 +1,456 @@
+"""Metric storage: columnar chunks with a small pyramid, so that a plot costs what a screen shows.
+
+A chunk row holds up to `CHUNK_POINTS` points of one (run, key), sorted by step, each step once.
+Chunks of a key never overlap. Above the points lie two levels: `buckets`, one record per
+`BUCKET_POINTS` points, and the chunk's own columns. Each knows the least, greatest and last point
+with their steps, so every point that is ever returned was really sent and no extreme is lost.
+
+Values that are not finite are kept, are no extremes, and are null in JSON.
+"""
+
+from __future__ import annotations
+
+import math
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from django.db import transaction
+from django.db.models import Q, QuerySet
+
+from vad.timeline import thin
+from webapp.runs.models import MetricChunk, MetricSummary, Run
+
+CHUNK_POINTS = 4096
+BUCKET_POINTS = 64
+KEY_LENGTH = 120
+
+STEPS, VALUES = np.dtype("<i8"), np.dtype("<f8")
+BUCKET = np.dtype(
+    [("least_step", STEPS), ("least", VALUES), ("greatest_step", STEPS), ("greatest", VALUES),
+     ("last_step", STEPS), ("last", VALUES)]
+)  # fmt: skip
+# Below this many raw points per point that is wanted, buckets would be coarser than the screen.
+_RAW_PER_POINT = BUCKET_POINTS // 2
+_LEVELS = ("least", "greatest")
+_CHUNK_COLUMNS = (
+    "first_step", "last_step", "count", "least", "least_step", "greatest", "greatest_step", "last",
+)  # fmt: skip
+
+Columns = Mapping[str, tuple[np.ndarray, np.ndarray]]
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """Points of one metric, by step.
+
+    Args:
+        steps: [n] int64, rising.
+        values: [n] float64, NaN and infinities as they were sent.
+        total: points that are stored in the range that was asked for; more than n if thinned.
+    """
+
+    steps: np.ndarray
+    values: np.ndarray
+    total: int
+
+    @property
+    def thinned(self) -> bool:
+        return self.total > len(self.steps)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types; values that JSON does not have become null."""
+        values = self.values.tolist()
+        if not np.isfinite(self.values).all():
+            values = [v if math.isfinite(v) else None for v in values]
+        return {
+            "steps": self.steps.tolist(),
+            "values": values,
+            "total": self.total,
+            "thinned": self.thinned,
+        }
+
+
+# --- writing --------------------------------------------------------------------------------
+
+
+def columns(rows: Iterable[tuple[int, Mapping[str, float]]]) -> dict[str, tuple[Any, Any]]:
+    """Rows (step, {key: value}) as one pair of arrays per key, in the order that they came."""
+    found: dict[str, tuple[list[int], list[float]]] = {}
+    for step, values in rows:
+        for key, value in values.items():
+            steps, numbers = found.setdefault(key[:KEY_LENGTH], ([], []))
+            steps.append(step)
+            numbers.append(value)
+    return {
+        key: (np.array(steps, dtype=STEPS), np.array(numbers, dtype=VALUES))
+        for key, (steps, numbers) in found.items()
+    }
+
+
+@transaction.atomic
+def append(run: Run, points: Columns) -> None:
+    """Add points; a step that is there already gets the new value. Any order is right, rising fast.
+
+    Two writers of one run must not do this at once: call it under `lifecycle.guarded`.
+
+    Args:
+        points: by key, steps [n] and values [n].
+    """
+    points = {key: _last_wins(*pair) for key, pair in points.items() if len(pair[0])}
+    if not points:
+        return
+    summaries = {s.key: s for s in MetricSummary.objects.filter(run=run, key__in=list(points))}
+    touched: dict[str, list[MetricChunk]] = {}
+    for chunk in MetricChunk.objects.filter(_touched(points, summaries), run=run):
+        touched.setdefault(chunk.key, []).append(chunk)
+    chunks: list[MetricChunk] = []
+    obsolete: list[int] = []
+    rising: list[MetricSummary] = []
+    recount: list[str] = []
+    for key, (steps, values) in points.items():
+        old = touched.get(key, [])
+        made = _merged(run, key, old, steps, values)
+        chunks += made
+        kept = {c.first_step for c in made}
+        obsolete += [c.pk for c in old if c.first_step not in kept]
+        before = summaries.get(key)
+        if before is None:
+            rising.append(_summary(run, key, [_columns_of(c) for c in made]))
+        elif steps[0] > before.last_step:
+            rising.append(_summary(run, key, [_as_chunk(before), _extremes(steps, values)]))
+        else:
+            recount.append(key)
+    MetricChunk.objects.filter(pk__in=obsolete).delete()
+    MetricChunk.objects.bulk_create(
+        chunks,
+        update_conflicts=True,
+        unique_fields=["run", "key", "first_step"],
+        update_fields=[*_CHUNK_COLUMNS[1:], "steps", "values", "buckets"],
+    )
+    _save_summaries(rising)
+    _recount(run, recount)
+
+
+@transaction.atomic
+def truncate_after(run: Run, step: int) -> None:
+    """Forget the points of all keys after `step`, as a resume from there needs it."""
+    later = MetricSummary.objects.filter(run=run, last_step__gt=step)
+    keys = list(later.values_list("key", flat=True))
+    if not keys:
+        return
+    chunks = MetricChunk.objects.filter(run=run, last_step__gt=step)
+    chunks.filter(first_step__gt=step).delete()
+    cut = []
+    for chunk in chunks:
+        steps, values = _arrays(chunk)
+        keep = int(np.searchsorted(steps, step, side="right"))
+        cut.append(_chunk(run, chunk.key, steps[:keep], values[:keep]))
+        cut[-1].pk = chunk.pk
+    MetricChunk.objects.bulk_update(cut, [*_CHUNK_COLUMNS, "steps", "values", "buckets"])
+    _recount(run, keys)
+
+
+def _last_wins(steps: Any, values: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Sorted by step, each step once: of equal steps the one that came last."""
+    steps, values = np.asarray(steps, dtype=STEPS), np.asarray(values, dtype=VALUES)
+    if len(steps) > 1 and not (np.diff(steps) > 0).all():
+        order = np.argsort(steps, kind="stable")
+        steps, values = steps[order], values[order]
+        last = np.append(steps[1:] != steps[:-1], True)
+        steps, values = steps[last], values[last]
+    return steps, values
+
+
+def _touched(points: Columns, summaries: Mapping[str, MetricSummary]) -> Q:
+    """Chunks that new points fall into, and the last one where they go beyond it."""
+    found = Q(pk=None)
+    for key, (steps, _) in points.items():
+        if key not in summaries:
+            continue
+        last = summaries[key].last_step
+        overlap = Q(last_step__gte=int(steps[0]), first_step__lte=int(steps[-1]))
+        if steps[-1] > last:
+            overlap |= Q(last_step=last, count__lt=CHUNK_POINTS)
+        found |= Q(key=key) & overlap
+    return found
+
+
+def _merged(
+    run: Run, key: str, old: Sequence[MetricChunk], steps: np.ndarray, values: np.ndarray
+) -> list[MetricChunk]:
+    """The chunks that take the place of `old` once the new points are among theirs."""
+    if old:
+        before = [_arrays(c) for c in sorted(old, key=lambda c: c.first_step)]
+        steps, values = _last_wins(
+            np.concatenate([*(s for s, _ in before), steps]),
+            np.concatenate([*(v for _, v in before), values]),
+        )
+    return [
+        _chunk(run, key, steps[i : i + CHUNK_POINTS], values[i : i + CHUNK_POINTS])
+        for i in range(0, len(steps), CHUNK_POINTS)
+    ]
+
+
+def _chunk(run: Run, key: str, steps: np.ndarray, values: np.ndarray) -> MetricChunk:
+    return MetricChunk(
+        run=run,
+        key=key,
+        **_extremes(steps, values),
+        steps=np.ascontiguousarray(steps, dtype=STEPS).tobytes(),
+        values=np.ascontiguousarray(values, dtype=VALUES).tobytes(),
+        buckets=_buckets(steps, values).tobytes(),
+    )
+
+
+def _buckets(steps: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """[ceil(n / BUCKET_POINTS)] records; least and greatest are NaN where nothing is finite."""
+    n = len(steps)
+    rows = -(-n // BUCKET_POINTS)
+    index = np.minimum(np.arange(rows * BUCKET_POINTS), n - 1).reshape(rows, BUCKET_POINTS)
+    steps, values = steps[index], values[index]  # the last point repeated changes no extreme
+    finite = np.isfinite(values)
+    some = finite.any(axis=1)
+    at = np.arange(rows)
+    out = np.zeros(rows, dtype=BUCKET)
+    for name, worst, pick in (("least", np.inf, np.argmin), ("greatest", -np.inf, np.argmax)):
+        where = pick(np.where(finite, values, worst), axis=1)
+        out[name] = np.where(some, values[at, where], np.nan)
+        out[f"{name}_step"] = steps[at, where]
+    out["last"], out["last_step"] = values[:, -1], steps[:, -1]
+    return out
+
+
+def _extremes(steps: np.ndarray, values: np.ndarray) -> dict[str, Any]:
+    """The columns of a chunk that holds these points."""
+    finite = np.flatnonzero(np.isfinite(values))
+    found: dict[str, Any] = {
+        "first_step": int(steps[0]),
+        "last_step": int(steps[-1]),
+        "count": len(steps),
+        "last": _finite(values[-1]),
+        "least": None, "least_step": None, "greatest": None, "greatest_step": None,
+    }  # fmt: skip
+    if len(finite):
+        low, high = finite[values[finite].argmin()], finite[values[finite].argmax()]
+        found["least"], found["least_step"] = float(values[low]), int(steps[low])
+        found["greatest"], found["greatest_step"] = float(values[high]), int(steps[high])
+    return found
+
+
+def _finite(value: Any) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+# --- summaries ------------------------------------------------------------------------------
+
+
+def _columns_of(chunk: MetricChunk) -> dict[str, Any]:
+    return {name: getattr(chunk, name) for name in _CHUNK_COLUMNS}
+
+
+def _as_chunk(summary: MetricSummary) -> dict[str, Any]:
+    names = [n for n in _CHUNK_COLUMNS if n != "first_step"]
+    return {name: getattr(summary, name) for name in names}
+
+
+def _summary(run: Run, key: str, parts: Sequence[Mapping[str, Any]]) -> MetricSummary:
+    """One row of all parts, which come in the order of their steps."""
+    row = MetricSummary(
+        run=run,
+        key=key,
+        count=sum(p["count"] for p in parts),
+        last=parts[-1]["last"],
+        last_step=parts[-1]["last_step"],
+    )
+    finite = [p for p in parts if p["least"] is not None]
+    if finite:
+        low = min(finite, key=lambda p: p["least"])
+        high = max(finite, key=lambda p: p["greatest"])
+        row.least, row.least_step = low["least"], low["least_step"]
+        row.greatest, row.greatest_step = high["greatest"], high["greatest_step"]
+    return row
+
+
+def _save_summaries(rows: Sequence[MetricSummary]) -> None:
+    MetricSummary.objects.bulk_create(
+        rows,
+        update_conflicts=True,
+        unique_fields=["run", "key"],
+        update_fields=[n for n in _CHUNK_COLUMNS if n != "first_step"],
+    )
+
+
+def _recount(run: Run, keys: Sequence[str]) -> None:
+    """Make the summaries of these keys again, from the chunks' columns alone."""
+    if not keys:
+        return
+    parts: dict[str, list[dict[str, Any]]] = {}
+    rows = MetricChunk.objects.filter(run=run, key__in=keys).order_by("first_step")
+    for row in rows.values("key", *_CHUNK_COLUMNS):
+        parts.setdefault(row["key"], []).append(row)
+    gone = [key for key in keys if key not in parts]
+    MetricSummary.objects.filter(run=run, key__in=gone).delete()
+    _save_summaries([_summary(run, key, found) for key, found in parts.items()])
+
+
+# --- reading --------------------------------------------------------------------------------
+
+
+def keys(run: Run) -> list[str]:
+    """The run's metrics, sorted."""
+    found = MetricSummary.objects.filter(run=run).order_by("key")
+    return list(found.values_list("key", flat=True))
+
+
+def read(
+    run: Run,
+    key: str,
+    *,
+    max_points: int = 1000,
+    from_step: int | None = None,
+    to_step: int | None = None,
+) -> Series:
+    """At most `max_points` of a metric within [from_step, to_step], extremes among them."""
+    found = read_many([run.pk], [key], max_points=max_points, from_step=from_step, to_step=to_step)
+    return found.get((run.pk, key)) or _empty()
+
+
+def read_raw(
+    run: Run, key: str, *, from_step: int | None = None, to_step: int | None = None
+) -> Series:
+    """Every point of a metric within [from_step, to_step]."""
+    chunks = _within([run.pk], [key], from_step, to_step).order_by("first_step")
+    parts = [_cut(*_arrays(c), from_step, to_step) for c in chunks]
+    if not parts:
+        return _empty()
+    steps, values = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return Series(steps, values, len(steps))
+
+
+def read_many(
+    run_ids: Sequence[uuid.UUID],
+    metric_keys: Sequence[str],
+    *,
+    max_points: int = 1000,
+    from_step: int | None = None,
+    to_step: int | None = None,
+) -> dict[tuple[uuid.UUID, str], Series]:
+    """`read` for several runs and keys in at most three queries; what has no points is left out."""
+    max_points = max(4, max_points)
+    series: dict[tuple[uuid.UUID, str], list[dict[str, Any]]] = {}
+    rows = _within(run_ids, metric_keys, from_step, to_step).order_by("first_step")
+    for row in rows.values("pk", "run_id", "key", *_CHUNK_COLUMNS):
+        series.setdefault((row["run_id"], row["key"]), []).append(row)
+    raw: list[int] = []
+    bucketed: list[int] = []
+    for chunks in series.values():
+        cut = [c["pk"] for c in chunks if _straddles(c, from_step, to_step)]
+        raw += cut
+        whole = [c["pk"] for c in chunks if c["pk"] not in cut]
+        if sum(c["count"] for c in chunks) <= _RAW_PER_POINT * max_points:
+            raw += whole
+        elif len(chunks) < max_points:
+            bucketed += whole
+    blobs = _blobs(raw, bucketed)
+    return {
+        name: found
+        for name, chunks in series.items()
+        if (found := _series(chunks, blobs, max_points, from_step, to_step)).total
+    }
+
+
+def _blobs(raw: Sequence[int], bucketed: Sequence[int]) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+    """By chunk: its points, or those of its buckets."""
+    found = {}
+    for pk, steps, values in _in_bulk(raw, "steps", "values"):
+        found[pk] = (np.frombuffer(steps, STEPS), np.frombuffer(values, VALUES))
+    for pk, packed in _in_bulk(bucketed, "buckets"):
+        found[pk] = _points(np.frombuffer(packed, BUCKET))
+    return found
+
+
+def _in_bulk(pks: Sequence[int], *names: str) -> Iterable[tuple[Any, ...]]:
+    for i in range(0, len(pks), 900):  # SQLite's limit of parameters
+        yield from MetricChunk.objects.filter(pk__in=pks[i : i + 900]).values_list("pk", *names)
+
+
+def _series(
+    chunks: Sequence[Mapping[str, Any]],
+    blobs: Mapping[int, tuple[np.ndarray, np.ndarray]],
+    max_points: int,
+    from_step: int | None,
+    to_step: int | None,
+) -> Series:
+    parts, total = [], 0
+    for chunk in chunks:
+        if chunk["pk"] not in blobs:
+            parts.append(_points(_as_bucket(chunk)))
+            total += chunk["count"]
+        elif _straddles(chunk, from_step, to_step):
+            parts.append(_cut(*blobs[chunk["pk"]], from_step, to_step))
+            total += len(parts[-1][0])
+        else:
+            parts.append(blobs[chunk["pk"]])
+            total += chunk["count"]
+    steps, values = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return Series(*thin(steps, values, max_points), total)
+
+
+def _points(buckets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The least, greatest and last points of the buckets, by step, each step once."""
+    steps = np.stack([buckets[f"{n}_step"] for n in (*_LEVELS, "last")], axis=1).ravel()
+    values = np.stack([buckets[n] for n in (*_LEVELS, "last")], axis=1).ravel()
+    real = np.isfinite(values)
+    real[2::3] = True  # the last point is one, whatever its value; an extreme that is NaN is none
+    return _last_wins(steps[real], values[real])
+
+
+def _as_bucket(chunk: Mapping[str, Any]) -> np.ndarray:
+    def number(value: float | None) -> float:
+        return np.nan if value is None else value
+
+    out = np.zeros(1, dtype=BUCKET)
+    for name in _LEVELS:
+        step = chunk[f"{name}_step"]
+        out[name], out[f"{name}_step"] = number(chunk[name]), 0 if step is None else step
+    out["last"], out["last_step"] = number(chunk["last"]), chunk["last_step"]
+    return out
+
+
+def _within(
+    run_ids: Sequence[uuid.UUID],
+    metric_keys: Sequence[str],
+    from_step: int | None,
+    to_step: int | None,
+) -> QuerySet[MetricChunk]:
+    chunks = MetricChunk.objects.filter(run_id__in=run_ids, key__in=metric_keys)
+    if from_step is not None:
+        chunks = chunks.filter(last_step__gte=from_step)
+    if to_step is not None:
+        chunks = chunks.filter(first_step__lte=to_step)
+    return chunks
+
+
+def _straddles(chunk: Mapping[str, Any], from_step: int | None, to_step: int | None) -> bool:
+    """Whether only a part of the chunk was asked for: its levels then know too little."""
+    before = from_step is not None and chunk["first_step"] < from_step
+    return before or (to_step is not None and chunk["last_step"] > to_step)
+
+
+def _cut(
+    steps: np.ndarray, values: np.ndarray, from_step: int | None, to_step: int | None
+) -> tuple[np.ndarray, np.ndarray]:
+    low = 0 if from_step is None else int(np.searchsorted(steps, from_step))
+    high = len(steps) if to_step is None else int(np.searchsorted(steps, to_step, side="right"))
+    return steps[low:high], values[low:high]
+
+
+def _arrays(chunk: MetricChunk) -> tuple[np.ndarray, np.ndarray]:
+    return np.frombuffer(chunk.steps, STEPS), np.frombuffer(chunk.values, VALUES)
+
+
+def _empty() -> Series:
+    return Series(np.zeros(0, STEPS), np.zeros(0, VALUES), 0)
