@@ -120,12 +120,11 @@ def parse_line(line: str) -> Record | None:
         data = json.loads(line)
         cls = _BY_EVENT[data.pop("event")]
         record = cls(**data)
-    except (ValueError, KeyError, TypeError):
+        if isinstance(record, Metrics):
+            values = {k: float(v) for k, v in record.values.items()}
+            return Metrics(step=int(record.step), values=values)
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
-    if isinstance(record, Metrics):
-        return Metrics(
-            step=int(record.step), values={k: float(v) for k, v in record.values.items()}
-        )
     return record
 
 

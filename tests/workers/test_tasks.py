@@ -1,0 +1,157 @@
+"""Answering doorbells."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+from django.db import OperationalError
+
+from webapp.core import doorbell
+from webapp.fleet.models import Worker
+from webapp.runs import lifecycle
+from webapp.runs.models import Run, State
+from workers import fleet, leaving, slots, supervisor, tasks
+from workers.celery import app
+
+
+@pytest.fixture(autouse=True)
+def own_row(settings, monkeypatch):
+    settings.WORKER_NAME = "this-worker"
+    monkeypatch.setattr(fleet, "_worker", None)
+
+
+@pytest.fixture
+def served(monkeypatch):
+    """Runs in the order in which they were seen through; each succeeds at once."""
+    order = []
+
+    def see_through(claim, slot):
+        order.append(claim.run_id)
+        lifecycle.started(claim, total=1, unit="steps", done=0, environment={})
+        return lifecycle.finish(claim, lifecycle.Outcome(kind="succeeded"))
+
+    monkeypatch.setattr(supervisor, "see_through", see_through)
+    return order
+
+
+def test_one_bell_is_enough_for_all_that_waits(make_run, served, background):
+    runs = [make_run() for _ in range(3)]
+
+    background(lambda: tasks.serve("gpu")).result()
+
+    assert served == [run.pk for run in runs]
+    assert slots.table().has_free()
+
+
+def test_a_doubled_bell_runs_nothing_twice(make_run, served, background):
+    run = make_run()
+
+    for bell in [background(lambda: tasks.serve("gpu")) for _ in range(4)]:
+        bell.result()
+
+    assert served == [run.pk]
+
+
+def test_a_run_that_is_queued_while_the_last_claim_finds_nothing_is_not_left_for_the_sweep(
+    make_run, served, background, monkeypatch
+):
+    late = []
+
+    def claim_best(*, real=lifecycle.claim_best, **kwargs):
+        claim = real(**kwargs)
+        if claim is None and not late:
+            late.append(make_run())
+            tasks.serve("gpu")  # its bell, which finds the only slot taken
+        return claim
+
+    monkeypatch.setattr(lifecycle, "claim_best", claim_best)
+
+    background(lambda: tasks.serve("gpu")).result()
+
+    assert served == [late[0].pk]
+
+
+def test_a_leaving_worker_claims_nothing(make_run, served, background):
+    run = make_run()
+    leaving.leave()
+
+    background(lambda: tasks.serve("gpu")).result()
+
+    assert Run.objects.get(pk=run.pk).state == State.QUEUED
+    assert served == []
+
+
+def test_a_bell_while_the_database_is_away_is_left_to_the_sweep(
+    make_run, served, background, monkeypatch
+):
+    make_run()
+
+    def away(**kwargs):
+        raise OperationalError("connection refused")
+
+    monkeypatch.setattr(lifecycle, "claim_best", away)
+
+    background(lambda: tasks.serve("gpu")).result()
+
+    assert slots.table().has_free()
+
+
+def test_a_claim_rings_for_the_other_free_slots(make_run, served, background, monkeypatch):
+    table = slots.Table(cpu_slots=2, gpus=[])
+    monkeypatch.setattr(slots, "table", lambda: table)
+    rung = []
+    monkeypatch.setattr(doorbell, "ring", lambda queue: rung.append(queue) or True)
+    make_run()
+
+    background(lambda: tasks.serve("gpu")).result()
+
+    assert rung == ["gpu"]
+
+
+def test_the_worker_is_registered_with_what_it_offers_and_says_when_it_leaves(
+    transactional_db, background
+):
+    def live():
+        fleet.worker()
+        fleet.beat()
+        fleet.end()
+
+    background(live).result()
+
+    row = Worker.objects.get(name="this-worker")
+    assert (row.cpu_slots, row.gpu_slots) == (1, 0)
+    assert row.stopped_at is not None
+
+
+def test_a_row_that_somebody_deleted_is_made_again(transactional_db, background):
+    def live():
+        fleet.worker().delete()
+        fleet.beat()
+
+    background(live).result()
+
+    assert Worker.objects.alive().filter(name="this-worker").exists()
+
+
+def test_messages_are_json_acknowledged_early_and_kept_nowhere():
+    assert app.conf.accept_content == ["json"]
+    assert not app.conf.task_acks_late
+    assert not app.conf.task_reject_on_worker_lost
+    assert app.conf.task_ignore_result
+    assert not app.conf.worker_hijack_root_logger
+
+
+def test_the_supervisor_needs_no_torch_and_no_decoder():
+    import subprocess
+
+    code = (
+        "import workers.tasks, sys\n"
+        "print(*{'torch', 'decord', 'av', 'cv2'} & set(sys.modules), sep=',')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True,
+        cwd=tasks.__file__.rsplit("/", 2)[0],
+    )  # fmt: skip
+
+    assert done.stdout.strip() == ""

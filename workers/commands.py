@@ -1,0 +1,136 @@
+"""The command line of a run: what a person would type to do the same by hand."""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from django.conf import settings
+
+from vad.errors import VadError
+from webapp.runs import recording
+from webapp.runs.models import Run
+
+SUBCOMMANDS: dict[str, tuple[str, ...]] = {
+    "register": ("dataset", "read"),
+    "extract": ("extract",),
+    "train-urdmu": ("train", "urdmu"),
+    "evaluate": ("evaluate",),
+}
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Command:
+    """What to start, and the folder that it writes to."""
+
+    argv: list[str]
+    output: Path
+
+
+def prepare(run: Run) -> Command:
+    """Make the run's folder and its config.json, and say what to start.
+
+    Raises:
+        VadError: an input is missing, the configuration is not valid any more, the disk is full.
+    """
+    if run.kind not in SUBCOMMANDS:
+        raise VadError(
+            "run-inputs-missing",
+            f"{run.name} is of the kind {run.kind!r}, which this worker cannot run.",
+            "Bring the worker to the same version as the web server.",
+        )
+    inputs = _inputs(run)
+    config = run.typed_config.to_dict()
+    try:
+        run.folder.mkdir(parents=True, exist_ok=True)
+        _write(run.folder / "config.json", json.dumps(config, indent=2) + "\n")
+        _drop_unrecorded_checkpoints(run)
+    except OSError as exc:
+        code = "disk-full" if exc.errno == errno.ENOSPC else "file-missing"
+        raise VadError(
+            code,
+            f"The run's folder {run.folder} cannot be written: {exc.strerror or exc}.",
+            "Make room on the disk or correct its permissions, then retry the run.",
+        ) from exc
+    options = [str(word) for option in inputs.items() for word in option]
+    return Command(
+        argv=[
+            *settings.CHILD_COMMAND, *SUBCOMMANDS[run.kind], *options,
+            "--config", str(run.folder / "config.json"), "--output", str(run.folder),
+            "--json", "--watch-parent",
+        ],
+        output=run.folder,
+    )  # fmt: skip
+
+
+def _inputs(run: Run) -> dict[str, Path]:
+    """The options that name what the run works on."""
+    inputs: dict[str, Path] = {}
+    if run.kind == "register":
+        return inputs
+    if run.version is None:
+        raise _missing(run, "no data set version")
+    inputs["--manifest"] = run.version.folder
+    if run.kind == "extract":
+        return inputs
+    if run.feature_set is None or not run.feature_set.ready:
+        raise _missing(run, "no features that are ready")
+    inputs["--features"] = run.feature_set.folder
+    if run.kind == "evaluate":
+        inputs["--checkpoint"] = _checkpoint(run)
+    return inputs
+
+
+def _checkpoint(run: Run) -> Path:
+    """The file of the checkpoint that an evaluate run asks for."""
+    if run.of_run is None:
+        raise _missing(run, "no training run to take a checkpoint from")
+    row = recording.checkpoint_for(run.of_run.pk, run.config.get("checkpoint", "best"))
+    if row is None:
+        raise _missing(run, f"no checkpoint to take: {run.of_run.name} has written none")
+    path = run.of_run.folder / row.path
+    if not path.is_file():
+        raise VadError(
+            "file-missing",
+            f"The checkpoint of step {row.step} of {run.of_run.name} is not at {path}.",
+            "Retry the training run, or evaluate another one.",
+        )
+    return path
+
+
+def _missing(run: Run, what: str) -> VadError:
+    return VadError(
+        "run-inputs-missing",
+        f"{run.name} has {what}.",
+        "Choose its inputs again in a new run.",
+    )
+
+
+def _drop_unrecorded_checkpoints(run: Run) -> None:
+    """Remove checkpoints that the database has not heard of.
+
+    The child goes on from the newest file. One that was written while nobody listened (its
+    supervisor had been killed) comes after metrics that nobody stored; going on from there would
+    leave a gap for good. Records arrive in order, so whatever precedes a recorded one is stored.
+    """
+    recorded = {Path(path).name for path in run.checkpoints.values_list("path", flat=True)}
+    for path in sorted((run.folder / "checkpoints").glob("*.safetensors")):
+        if path.name not in recorded:
+            log.info("run.checkpoint_dropped run_id=%s file=%s", run.pk, path.name)
+            path.unlink()
+
+
+def _write(path: Path, text: str) -> None:
+    """Beside its place, synced, renamed once."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    with beside.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)

@@ -1,0 +1,101 @@
+"""This worker's row: who it is, what it offers, that it lives."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+
+from django.conf import settings
+from django.db import connections
+from django.db.models.functions import Now
+
+import vad
+from webapp.fleet.models import Worker
+from workers import database, slots
+
+log = logging.getLogger(__name__)
+
+_lock = threading.Lock()
+_worker: Worker | None = None
+_ended = threading.Event()
+
+
+def worker() -> Worker:
+    """This process' row, made or taken over at the first call.
+
+    Raises:
+        OperationalError: the database is away; call again later.
+    """
+    global _worker
+    with _lock:
+        if _worker is None:
+            _worker = _register()
+        return _worker
+
+
+def name() -> str:
+    return settings.WORKER_NAME or socket.gethostname()
+
+
+def begin() -> None:
+    """Say every few seconds that this worker lives, until `end`."""
+    threading.Thread(target=_beat, name="fleet-beat", daemon=True).start()
+
+
+def end() -> None:
+    """Say that this worker left on purpose. Nothing waits for a database that is away."""
+    _ended.set()
+    with database.closing():
+        try:
+            Worker.objects.filter(name=name()).update(stopped_at=Now())
+        except database.DOWN as exc:
+            log.warning("fleet.end_not_recorded cause=%s", exc)
+
+
+def beat() -> None:
+    """One sign of life; a row that was deleted meanwhile is made again."""
+    global _worker
+    if not Worker.objects.filter(pk=worker().pk).update(seen_at=Now(), stopped_at=None):
+        with _lock:
+            _worker = None
+        worker()
+
+
+def _beat() -> None:
+    failing = False
+    while True:
+        try:
+            beat()
+            failing = False
+        except Exception as exc:  # whatever it is, the next sign of life is worth a try
+            if not failing:
+                log.warning("fleet.beat_failed cause=%s", exc)
+            failing = True
+            connections.close_all()
+        if _ended.wait(settings.RUN_BEAT_S):
+            connections.close_all()
+            return
+
+
+def _register() -> Worker:
+    table = slots.table()
+    row, _ = Worker.objects.update_or_create(
+        name=name(),
+        defaults={
+            "host": socket.gethostname(),
+            "version": vad.__version__,
+            "data_dir": str(settings.DATA_DIR),
+            "cpu_slots": table.cpu_slots,
+            "gpu_slots": len(table.gpus),
+            "devices": [device.name for device in table.gpus],
+            "started_at": Now(),
+            "seen_at": Now(),
+            "stopped_at": None,
+        },
+    )
+    log.info(
+        "fleet.registered worker=%s cpu_slots=%d gpu_slots=%d",
+        row.name, row.cpu_slots, row.gpu_slots,
+    )  # fmt: skip
+    return row

@@ -1,0 +1,56 @@
+"""The two tasks: answer a doorbell, and sweep."""
+
+from __future__ import annotations
+
+import logging
+
+from webapp.core import doorbell
+from webapp.runs import lifecycle
+from webapp.runs.lifecycle import Claim, Slot
+from workers import database, fleet, leaving, slots, supervisor
+from workers.celery import SWEEP_TASK, app
+
+log = logging.getLogger(__name__)
+
+
+@app.task(name=doorbell.SERVE_TASK, ignore_result=True)
+def serve(queue: str) -> None:
+    """Take the best waiting run, see it through, then the next, until nothing waits.
+
+    Ringing twice is harmless, and so is a bell that finds no slot: whoever holds one looks for
+    more work before it is given back for good.
+    """
+    table = slots.table()
+    with database.closing():
+        while not leaving.asked():
+            slot = table.take(queue)
+            if slot is None:
+                return
+            try:
+                claim = _claim(slot)
+                if claim is not None:
+                    if table.has_free():  # one bell may stand for several runs
+                        doorbell.ring(queue)
+                    supervisor.see_through(claim, slot)
+            except database.DOWN as exc:
+                log.warning("serve.database_down cause=%s", exc)  # the sweep rings again
+                return
+            finally:
+                table.give_back(slot)
+            if claim is None and not table.bell_missed():
+                return
+
+
+@app.task(name=SWEEP_TASK, ignore_result=True)
+def sweep() -> None:
+    """Take back what is lost and ring for what waits."""
+    with database.closing():
+        try:
+            for run_id in lifecycle.sweep():
+                log.warning("run.taken_back run_id=%s", run_id)
+        except database.DOWN as exc:
+            log.warning("sweep.database_down cause=%s", exc)
+
+
+def _claim(slot: Slot) -> Claim | None:
+    return lifecycle.claim_best(worker=fleet.worker(), slot=slot)
