@@ -13,9 +13,8 @@ The contract with static/js/charts.js, JSON without NaN (a gap is null):
 
 One figure serves both themes: text, grid and hover colours are set in the browser, and any string
 "var(--name)" in traces or layout is replaced by that CSS variable's colour. Run colours come from
-`palette.style(index)`; the index is stored with the selection. Text is plain: plotly.js draws <b>,
-<i> and the like through style attributes, which the content security policy refuses, so `<`, `>`
-and `&` of names are escaped here.
+`palette.style(index)`; the index is stored with the selection. plotly.js reads a few HTML tags in
+text, so `<`, `>` and `&` of names are escaped here.
 """
 
 from webapp.charts.bars import ClassValues, class_histogram, per_class

@@ -103,6 +103,7 @@ def class_histogram(
             "x": [split.get(c, 0) for c in classes],
             "y": [plain(c) for c in classes],
             "name": f"{plain(name)}  {sum(split.values()):,}",
+            "legendrank": place + 1,
             "marker": {"color": style(place).color},
             "hovertemplate": f"{plain(name)} %{{x:,}}<extra></extra>",
         }

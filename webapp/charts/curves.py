@@ -75,7 +75,7 @@ def roc(curves: Sequence[Curve], *, title: str, unit: str = "frames") -> Figure:
             "y": [0, 1],
             "name": "chance  0.500",
             "legendrank": 2000,
-            "line": {"color": "var(--chart-axis)", "width": 1.25, "dash": "dot"},
+            "line": {"color": "var(--chart-truth)", "width": 1.25, "dash": "dot"},
             "hoverinfo": "skip",
         }
     ]
@@ -109,7 +109,7 @@ def pr(
                 "y": [prevalence, prevalence],
                 "name": f"chance  {shown(prevalence)}",
                 "legendrank": 2000,
-                "line": {"color": "var(--chart-axis)", "width": 1.25, "dash": "dot"},
+                "line": {"color": "var(--chart-truth)", "width": 1.25, "dash": "dot"},
                 "hoverinfo": "skip",
             }
         )

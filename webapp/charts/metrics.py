@@ -99,6 +99,7 @@ def metric_curves(
                 "name": name,
                 "legendgroup": name,
                 "legendrank": place + 1,
+                "meta": {"label": plain(one.name)},
                 "line": {"color": look.color, "dash": look.dash, "width": 1.75},
                 "marker": {"color": look.color, "size": 5},
                 "hovertemplate": f"{plain(one.name)} %{{y:.5~g}}<extra></extra>",

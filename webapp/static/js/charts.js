@@ -9,6 +9,9 @@
 // Events on the element: "vadlab:figure" (detail: the figure) after each drawing. The element's
 // `vadlab` property is for chart-tools.js: {figure, plot, themed(scheme)}.
 
+import { forget, readout, shareCursor } from "./chart-cursor.js";
+import { themed, unescaped } from "./chart-theme.js";
+
 const PERIOD_MS = 3000;
 const SETTLE_MS = 180; // after the last zoom step, before raw points are asked for
 const CONFIG = {
@@ -20,100 +23,6 @@ const CONFIG = {
 };
 
 const charts = new Map(); // element -> state
-const probe = document.createElement("span");
-probe.hidden = true;
-
-/** The colour that a CSS value has now, or would have under a colour scheme ("light", "dark"). */
-function colour(value, scheme = "") {
-  if (!probe.isConnected) document.body.append(probe);
-  probe.style.colorScheme = scheme;
-  probe.style.color = value;
-  return getComputedStyle(probe).color;
-}
-
-/** A deep copy of a figure's part with "var(--name)" replaced by that variable's colour. */
-function resolved(value, scheme) {
-  if (typeof value === "string") return value.startsWith("var(--") ? colour(value, scheme) : value;
-  if (Array.isArray(value)) {
-    return typeof value[0] === "number" ? value : value.map((item) => resolved(item, scheme));
-  }
-  if (value && typeof value === "object") {
-    return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, resolved(v, scheme)]));
-  }
-  return value;
-}
-
-function themedAxis(axis, tone, narrow) {
-  const { title, ...rest } = axis || {};
-  return {
-    gridcolor: tone.grid,
-    gridwidth: 1,
-    linecolor: tone.axis,
-    showline: true,
-    zeroline: false,
-    ticks: "outside",
-    ticklen: 4,
-    tickcolor: tone.axis,
-    tickfont: { color: tone.muted, size: 11 },
-    nticks: narrow ? 5 : 8,
-    spikecolor: tone.muted,
-    spikethickness: 1,
-    spikedash: "solid",
-    spikemode: "across",
-    spikesnap: "cursor",
-    ...rest,
-    title: { standoff: 8, ...title, font: { color: tone.muted, size: 12 } },
-  };
-}
-
-/** Traces and layout in the colours of a theme; `width` decides what is left out. */
-function themed(figure, { scheme = "", width = 800, title = false } = {}) {
-  const tone = {
-    text: colour("var(--text)", scheme),
-    muted: colour("var(--muted)", scheme),
-    grid: colour("var(--chart-grid)", scheme),
-    axis: colour("var(--chart-axis)", scheme),
-    line: colour("var(--line-strong)", scheme),
-    surface: colour("var(--surface)", scheme),
-  };
-  const family = getComputedStyle(document.body).fontFamily;
-  const narrow = width < 520;
-  const given = resolved(figure.layout, scheme);
-  const layout = {
-    ...given,
-    autosize: true,
-    paper_bgcolor: "rgba(0,0,0,0)",
-    plot_bgcolor: "rgba(0,0,0,0)",
-    font: { family, size: 12, color: tone.text },
-    margin: { l: 8, r: 14, t: title ? 48 : 8, b: 8, pad: 0, autoexpand: true },
-    dragmode: "zoom",
-    hoverdistance: 40,
-    hoverlabel: {
-      bgcolor: tone.surface,
-      bordercolor: tone.line,
-      font: { family, size: 12, color: tone.text },
-      namelength: 40,
-    },
-    legend: {
-      bgcolor: tone.surface.replace(/^rgb\((.*)\)$/, "rgba($1, 0.82)"),
-      font: { size: narrow ? 11 : 12, color: tone.text },
-      tracegroupgap: 0,
-      itemwidth: 30,
-      ...given.legend,
-    },
-    modebar: { bgcolor: "rgba(0,0,0,0)", color: tone.muted, activecolor: tone.text },
-  };
-  for (const key of Object.keys(layout).filter((k) => /^[xy]axis\d*$/.test(k))) {
-    layout[key] = themedAxis(given[key], tone, narrow && key.startsWith("x"));
-  }
-  if (title) {
-    const font = { size: 15, color: tone.text };
-    layout.title = { text: given.title?.text || "", x: 0, xref: "container", pad: { l: 14 }, font };
-  } else {
-    delete layout.title;
-  }
-  return { data: resolved(figure.data, scheme), layout };
-}
 
 // ---- one chart ------------------------------------------------------------------------------
 
@@ -258,10 +167,6 @@ async function draw(state, figure) {
   element.dispatchEvent(new CustomEvent("vadlab:figure", { bubbles: true, detail: figure }));
 }
 
-function unescaped(text) {
-  return new DOMParser().parseFromString(text, "text/html").body.textContent;
-}
-
 // ---- zoom -----------------------------------------------------------------------------------
 
 function listen(state) {
@@ -273,21 +178,27 @@ function listen(state) {
       const ends = axis.range.map((v) => (axis.type === "log" ? 10 ** v : Number(v)));
       clearTimeout(timer);
       timer = setTimeout(() => zoomed(state, ends), SETTLE_MS);
-    } else if (change["xaxis.autorange"] || change["xaxis.range"] === null) {
+    } else if (change["xaxis.autorange"]) {
       clearTimeout(timer);
       zoomed(state, null);
     }
-    const moved = ["xaxis", "yaxis"].some((a) => plot._fullLayout[a]?._inputRange !== undefined);
-    showReset(state, moved || Object.keys(change).some((key) => /\.range/.test(key)));
-    if (change["xaxis.autorange"] || change["yaxis.autorange"]) showReset(state, false);
+    const keys = Object.keys(change);
+    if (keys.some((key) => key.includes(".autorange"))) showReset(state, false);
+    else if (keys.some((key) => key.includes(".range"))) showReset(state, true);
   });
   plot.on("plotly_doubleclick", () => {
     clearTimeout(timer);
     zoomed(state, null);
     showReset(state, false);
   });
-  plot.on("plotly_hover", (event) => shareCursor(state, event));
-  plot.on("plotly_unhover", () => dropCursor(state));
+  plot.on("plotly_hover", (event) => {
+    readout(state, event.points);
+    shareCursor(others(state), event.points);
+  });
+  plot.on("plotly_unhover", () => {
+    readout(state, []);
+    others(state).forEach(forget);
+  });
 }
 
 function zoomed(state, range) {
@@ -317,40 +228,14 @@ function reset(state) {
   showReset(state, false);
 }
 
-// ---- one cursor for a group -------------------------------------------------------------------
-
-let sharing = false;
-
+/** The drawn and visible charts of the same group. */
 function others(state) {
   const group = state.element.dataset.figureGroup;
   if (!group) return [];
   return [...charts.values()].filter(
-    (other) => other !== state && other.drawn && other.seen
-      && other.element.dataset.figureGroup === group,
+    (other) =>
+      other !== state && other.drawn && other.seen && other.element.dataset.figureGroup === group,
   );
-}
-
-function shareCursor(state, event) {
-  if (sharing || !event.xvals?.length) return;
-  sharing = true;
-  try {
-    for (const other of others(state)) {
-      const axis = other.plot._fullLayout.xaxis;
-      const [low, high] = axis.range;
-      const at = axis.type === "log" ? Math.log10(event.points[0].x) : event.points[0].x;
-      if (at < low || at > high) window.Plotly.Fx.unhover(other.plot);
-      else window.Plotly.Fx.hover(other.plot, { xval: at }, ["xy"]);
-    }
-  } finally {
-    sharing = false;
-  }
-}
-
-function dropCursor(state) {
-  if (sharing) return;
-  sharing = true;
-  for (const other of others(state)) window.Plotly.Fx.unhover(other.plot);
-  sharing = false;
 }
 
 // ---- the page ---------------------------------------------------------------------------------
