@@ -278,6 +278,19 @@ def aligned(first: ScoreSet, second: ScoreSet) -> ScoreSet:
     return second
 
 
+def over_seeds(values: Sequence[float]) -> dict[str, float | int | None]:
+    """Mean, standard deviation (n - 1) and n of one metric over runs that differ in their seed.
+
+    This is the spread of training, not of the test videos; the deviation of one run is None.
+    """
+    n = len(values)
+    return {
+        "n": n,
+        "mean": float(np.mean(values)) if n else None,
+        "deviation": float(np.std(values, ddof=1)) if n > 1 else None,
+    }
+
+
 def _rung_metrics(
     scores: ScoreSet, counts: np.ndarray, names: Sequence[str]
 ) -> dict[str, np.ndarray]:

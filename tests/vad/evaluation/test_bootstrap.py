@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from evaluation_sets import make_set, random_set, score_sets
+from evaluation_sets import expanded, make_set, random_set, score_sets
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn import metrics as sk
 
 from vad.errors import VadError
 from vad.evaluation.bootstrap import (
@@ -16,21 +17,21 @@ from vad.evaluation.bootstrap import (
     bands,
     class_intervals,
     intervals,
+    over_seeds,
     paired,
     resample,
     sample_metrics,
 )
 from vad.evaluation.curves import pr_curve, roc_curve
 from vad.evaluation.frame import METRICS, metrics
+from vad.evaluation.ladder import Ladder
 from vad.evaluation.scores import ScoreSet
 
 
-def repeated(scores: ScoreSet, counts: np.ndarray) -> ScoreSet | None:
+def repeated(scores: ScoreSet, counts: np.ndarray) -> ScoreSet:
     """The set in which video v really is there counts[v] times, under new names."""
     chosen = np.repeat(np.arange(len(scores)), counts)
     parts = [scores.select(np.array([v])) for v in chosen]
-    if not parts:
-        return None
     return ScoreSet(
         keys=tuple(f"copy-{i}" for i in range(len(parts))),
         labels=scores.labels[chosen],
@@ -52,7 +53,6 @@ def test_a_resampled_metric_is_the_metric_of_the_resampled_videos(scores, data):
 
     found = sample_metrics(scores, np.array([counts]))
 
-    assert made is not None
     for name, expected in metrics(made).items():
         if name in INTERVAL_METRICS:
             value = found[name][0]
@@ -263,3 +263,35 @@ def test_the_middle_of_a_band_is_the_curve_itself():
 
 def test_a_set_too_small_for_intervals_has_no_bands():
     assert bands(random_set(1, normal=3, abnormal=3)) is None
+
+
+@given(scores=score_sets(), data=st.data())
+@settings(max_examples=120, deadline=None)
+def test_a_resampled_curve_is_the_curve_of_the_resampled_videos(scores, data):
+    counts = np.array(
+        data.draw(
+            st.lists(st.integers(0, 2), min_size=len(scores), max_size=len(scores)).filter(any)
+        )
+    )
+    truth, values = expanded(repeated(scores, counts))
+    if len(set(truth.tolist())) < 2:
+        return
+    recall = np.array([0.0, 0.2, 0.5, 1.0])
+    fpr = np.array([0.0, 0.1, 0.5, 1.0])
+
+    rungs = Ladder(scores).rungs(counts.astype(np.float64))
+
+    x, y, _ = sk.roc_curve(truth, values, drop_intermediate=False)
+    on_roc = [np.interp(f, x, y) if f not in x else y[x == f].max() for f in fpr]
+    assert rungs.tpr_at(fpr) == pytest.approx(on_roc)
+    found, reached, _ = sk.precision_recall_curve(truth, values)
+    for r, precision in zip(recall, rungs.precision_at(recall), strict=True):
+        enough = (reached >= r - 1e-9) & (reached > 0)
+        assert precision == pytest.approx(found[np.flatnonzero(enough)[-1]])
+
+
+def test_seeds_are_summarised_with_their_number():
+    assert over_seeds([0.8, 0.9, 0.7]) == {"n": 3, "mean": pytest.approx(0.8),
+                                           "deviation": pytest.approx(0.1)}  # fmt: skip
+    assert over_seeds([0.8])["deviation"] is None
+    assert over_seeds([]) == {"n": 0, "mean": None, "deviation": None}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -194,3 +195,9 @@ def test_metrics_raise_no_warning_on_a_video_without_frames():
     assert report["per_video"][0]["mean_score"] is None
     assert report["metrics"]["far_normal"] is None
     assert math.isclose(report["metrics"]["auc"], 0.5)
+
+
+def test_the_documentation_defines_every_metric_under_its_name():
+    page = (Path(__file__).parents[3] / "docs" / "evaluation.md").read_text(encoding="utf-8")
+
+    assert [name for name in METRICS if f"`{name}`" not in page] == []
