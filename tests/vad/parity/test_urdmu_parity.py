@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import zlib
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 from einops import rearrange
+from vectors import FORWARD, GRADIENT, KL, SCALAR, cases, close, fill, given, rule, vector
 
 from vad.data.features import resample, segment_bounds
 from vad.losses import ad_loss
@@ -17,13 +14,6 @@ from vad.models.memory import MemoryUnit
 from vad.models.transformer import Attention, Transformer, distance_matrix
 from vad.models.urdmu import BagOutput, UrDmu
 
-SHARED = Path(os.environ.get("VADLAB_SHARED", Path(__file__).parents[4] / "shared"))
-VECTORS = Path(os.environ.get("VADLAB_VECTORS", SHARED / "reference" / "vectors"))
-
-FORWARD = {"rtol": 1e-4, "atol": 1e-5}
-SCALAR = {"rtol": 1e-4, "atol": 0.0}
-KL = {"rtol": 5e-4, "atol": 0.0}
-GRADIENT = {"rtol": 2e-3, "atol": 1e-6}
 TERMS = {  # ours: theirs
     "att_loss": "att_loss",
     "A_loss": "A_loss",
@@ -34,66 +24,6 @@ TERMS = {  # ours: theirs
     "kl_loss": "kl_loss",
     "total": "total_loss",
 }
-
-
-def vector(name: str) -> dict[str, np.ndarray]:
-    path = VECTORS / f"{name}.npz"
-    if not path.is_file():
-        pytest.skip(f"{path} is not there; set VADLAB_VECTORS to the folder of the vectors")
-    with np.load(path) as file:
-        return dict(file)
-
-
-def cases(v: dict[str, np.ndarray], name: str) -> list[int]:
-    found = sorted(
-        int(k[len(name) :]) for k in v if k.startswith(name) and k[len(name) :].isdigit()
-    )
-    assert found
-    return found
-
-
-def rule(name: str, shape: tuple[int, ...], weight_seed: int) -> np.ndarray:
-    """A weight of the vectors' own rule; see their README."""
-    if not shape:
-        return np.float32(0)
-    seed = (zlib.crc32(name.encode()) + 2654435761 * weight_seed) % 2**32
-    z = np.random.default_rng(seed).standard_normal(shape)
-    last = name.rsplit(".", 1)[-1]
-    if last == "running_var":
-        z = 1 + 0.1 * np.abs(z)
-    elif last == "memory_block":
-        z = 0.25 * z
-    elif last == "pos_embed":
-        z = 0.2 * z
-    elif len(shape) == 1:
-        z = 1 + 0.1 * z if last == "weight" else 0.05 * z
-    elif len(shape) == 5:
-        z = z * np.sqrt(2 / np.prod(shape[1:]))
-    else:
-        z = z / np.sqrt(np.prod(shape[1:]))
-    return z.astype(np.float32)
-
-
-def fill(module: torch.nn.Module) -> torch.nn.Module:
-    seed = int(vector("weights_probe")["weight_seed"])
-    state = {
-        k: torch.from_numpy(rule(k, tuple(v.shape), seed)) for k, v in module.state_dict().items()
-    }
-    module.load_state_dict(state)
-    return module.eval()
-
-
-def given(v: dict[str, np.ndarray], name: str) -> torch.Tensor:
-    """An input by rule N, checked by its first values."""
-    shape = tuple(v[f"{name}_shape"].tolist())
-    values = np.random.default_rng(int(v[f"{name}_seed"])).standard_normal(shape)
-    values = values.astype(np.float32)
-    np.testing.assert_array_equal(values.reshape(-1)[:8], v[f"{name}_head"])
-    return torch.from_numpy(values)
-
-
-def close(got: torch.Tensor, expected: np.ndarray, tolerance: dict[str, float]) -> None:
-    np.testing.assert_allclose(got.detach().numpy(), expected, **tolerance)
 
 
 def test_the_weight_rule_is_understood() -> None:
