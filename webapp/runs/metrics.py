@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from vad.timeline import thin
 from webapp.runs.models import MetricChunk, MetricSummary, Run
@@ -104,7 +104,7 @@ def append(run: Run, points: Columns) -> None:
         return
     summaries = {s.key: s for s in MetricSummary.objects.filter(run=run, key__in=list(points))}
     touched: dict[str, list[MetricChunk]] = {}
-    for chunk in MetricChunk.objects.filter(_touched(points, summaries), run=run):
+    for chunk in MetricChunk.objects.filter(_touched(run, points, summaries), run=run):
         touched.setdefault(chunk.key, []).append(chunk)
     chunks: list[MetricChunk] = []
     obsolete: list[int] = []
@@ -164,17 +164,39 @@ def _last_wins(steps: Any, values: Any) -> tuple[np.ndarray, np.ndarray]:
     return steps, values
 
 
-def _touched(points: Columns, summaries: Mapping[str, MetricSummary]) -> Q:
-    """Chunks that new points fall into, and the last one where they go beyond it."""
+def _touched(run: Run, points: Columns, summaries: Mapping[str, MetricSummary]) -> Q:
+    """The chunks to write anew: those that points fall into, or the small ones that they follow."""
     found = Q(pk=None)
+    rising: dict[str, int] = {}
     for key, (steps, _) in points.items():
         if key not in summaries:
             continue
-        last = summaries[key].last_step
-        overlap = Q(last_step__gte=int(steps[0]), first_step__lte=int(steps[-1]))
-        if steps[-1] > last:
-            overlap |= Q(last_step=last, count__lt=CHUNK_POINTS)
-        found |= Q(key=key) & overlap
+        if steps[0] > summaries[key].last_step:
+            rising[key] = len(steps)
+        else:
+            found |= Q(key=key, last_step__gte=int(steps[0]), first_step__lte=int(steps[-1]))
+    return found | Q(pk__in=_tails(run, rising)) if rising else found
+
+
+def _tails(run: Run, rising: dict[str, int]) -> list[int]:
+    """Chunks at the end of their key that are no larger than what follows them.
+
+    Merged like the digits of a binary counter, a point is rewritten log2(CHUNK_POINTS) times at
+    most, not once for every later batch, and a key has no more small chunks than that.
+    """
+    later = MetricChunk.objects.filter(
+        run=run, key=OuterRef("key"), first_step__gt=OuterRef("first_step"), count=CHUNK_POINTS
+    )
+    loose = MetricChunk.objects.filter(
+        ~Exists(later), run=run, key__in=rising, count__lt=CHUNK_POINTS
+    )
+    found, size, open_keys = [], dict(rising), set(rising)
+    for key, pk, count in loose.order_by("-first_step").values_list("key", "pk", "count"):
+        if key in open_keys and count <= size[key] < CHUNK_POINTS:
+            found.append(pk)
+            size[key] += count
+        else:
+            open_keys.discard(key)
     return found
 
 

@@ -1,11 +1,226 @@
-"""What a finished run leaves in the database, by kind. Called inside the finishing transaction."""
+"""What a finished run leaves in the database, by kind. Called inside the finishing transaction.
+
+Files move by one rename each, to a place that is named by the run. A crash between the rename and
+the commit leaves a folder that no row knows; the run is then taken back, does its work again, and
+the rename takes that folder's place. So there is nothing, or the finished thing.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import math
+import os
+import shutil
+import uuid
+from pathlib import Path
 from typing import Any
 
-from webapp.runs.models import Run
+from django.db.models import Max
+
+from vad.data.manifest import Manifest, load_manifest
+from vad.errors import VadError
+from webapp.datasets.models import Dataset, DatasetVersion, FeatureSet, Video
+from webapp.evaluations.models import Evaluation
+from webapp.runs.models import Checkpoint, Run
+
+_BLOCK = 1 << 20
 
 
 def record(run: Run, result: dict[str, Any]) -> None:
-    """Make the rows that the result of `run` stands for."""
+    """Make the rows that the result of `run` stands for.
+
+    Raises:
+        VadError: what the run left behind is not what it says, or is there already.
+    """
+    if run.kind == "register":
+        _register(run, result)
+    elif run.kind == "extract":
+        _extract(run, result)
+    elif run.kind == "evaluate":
+        _evaluate(run, result)
+    elif not run.checkpoints.exists():
+        raise VadError(
+            "checkpoint-invalid",
+            f"{run.name} ended without a checkpoint.",
+            "Look at the end of its log, and retry it.",
+        )
+
+
+# --- register -------------------------------------------------------------------------------
+
+
+def _register(run: Run, result: dict[str, Any]) -> None:
+    """A data set version with its videos, and the features that were packed with it."""
+    name = str(run.config["name"])
+    dataset, _ = Dataset.objects.get_or_create(
+        project=run.project, name=name, defaults={"created_by": run.owner}
+    )
+    Dataset.objects.select_for_update().get(pk=dataset.pk)  # numbers its versions one by one
+    version = dataset.versions.filter(fingerprint=result["fingerprint"]).first()
+    features = result.get("features")
+    if version is None:
+        version = _version(run, dataset, result)
+    elif not features:
+        raise VadError(
+            "already-registered",
+            f"{version} has exactly this content already; nothing was changed.",
+            "Use that version. To add features to it, register it again and name their folder.",
+        )
+    feature_set = None
+    if features:
+        feature_set = FeatureSet(pk=_named_by(run, "features"), version=version, produced_by=run)
+        feature_set.name = f"{Path(str(run.config['features'])).name}"[:120]
+        _fill_features(run, feature_set, features)
+    Run.objects.filter(pk=run.pk).update(version=version, feature_set=feature_set)
+
+
+def _version(run: Run, dataset: Dataset, result: dict[str, Any]) -> DatasetVersion:
+    newest = dataset.versions.aggregate(n=Max("number"))["n"] or 0
+    version = DatasetVersion(
+        pk=_named_by(run, "version"),
+        dataset=dataset,
+        number=newest + 1,
+        format=str(run.config["format"]),
+        fingerprint=result["fingerprint"],
+        rules=result.get("rules") or {},
+        notes=result.get("notes") or [],
+        counts=result.get("counts") or {},
+        created_by=run.owner,
+    )
+    manifest = load_manifest(run.folder / "version")
+    version.save(force_insert=True)
+    Video.objects.bulk_create(_videos(version, manifest), batch_size=500)
+    _take(run.folder / "version", version.folder)
+    return version
+
+
+def _videos(version: DatasetVersion, manifest: Manifest) -> list[Video]:
+    return [
+        Video(
+            version=version,
+            key=v.key,
+            split=v.split,
+            label=v.label,
+            classes=list(v.classes),
+            path=v.path,
+            num_frames=v.num_frames,
+            fps=v.fps,
+            width=v.width,
+            height=v.height,
+        )
+        for v in manifest.videos
+    ]
+
+
+# --- extract --------------------------------------------------------------------------------
+
+
+def _extract(run: Run, result: dict[str, Any]) -> None:
+    feature_set = FeatureSet.objects.filter(produced_by=run).first()
+    if feature_set is None:
+        raise VadError(
+            "features-missing",
+            f"The feature set that {run.name} was to make has been deleted.",
+            "Queue a new extract run.",
+        )
+    _fill_features(run, feature_set, result)
+
+
+def _fill_features(run: Run, feature_set: FeatureSet, summary: dict[str, Any]) -> None:
+    feature_set.extractor = str(summary.get("extractor", ""))[:60]
+    feature_set.dim = int(summary["dim"])
+    feature_set.video_count = int(summary["videos"])
+    feature_set.size_bytes = int(summary["size_bytes"])
+    feature_set.fingerprint = str(summary["fingerprint"])
+    feature_set.summary = summary
+    feature_set.ready = True
+    feature_set.save()
+    _take(run.folder / "features", feature_set.folder)
+
+
+# --- evaluate -------------------------------------------------------------------------------
+
+
+def _evaluate(run: Run, result: dict[str, Any]) -> None:
+    if run.of_run is None or run.version is None or run.feature_set is None:
+        raise VadError(
+            "run-inputs-missing",
+            f"What {run.name} evaluated was deleted while it ran.",
+            "Evaluate another run.",
+        )
+    scores = run.folder / "scores.safetensors"
+    if _sha256(scores) != result["sha256"]:
+        raise VadError(
+            "scores-invalid",
+            f"The scores of {run.name} are not the ones that it says it wrote.",
+            "Look for a fault of the disk, and retry the run.",
+        )
+    metrics = {name: _number(value) for name, value in result["metrics"].items()}
+    checkpoint = Checkpoint.objects.filter(run=run.of_run, step=result.get("checkpoint_step"))
+    Evaluation.objects.create(
+        run=run,
+        of_run=run.of_run,
+        checkpoint=checkpoint.first(),
+        version=run.version,
+        feature_set=run.feature_set,
+        protocol=result["protocol"],
+        fingerprint=result["fingerprint"],
+        selection=str(result["selection"])[:40],
+        frame_auc=metrics.get("auc"),
+        frame_ap=metrics.get("ap_step"),
+        metrics=metrics,
+        intervals=result.get("intervals") or {},
+        per_class=result.get("per_class") or [],
+        counts=result.get("counts") or {},
+        scores_sha256=result["sha256"],
+    )
+
+
+def _number(value: Any) -> float | None:
+    """A value that crossed the border as text ("nan") is no number to show."""
+    if isinstance(value, int | float) and math.isfinite(value):
+        return float(value)
+    return None
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(_BLOCK):
+                digest.update(block)
+    except FileNotFoundError:
+        raise VadError(
+            "file-missing", f"{path} was not written.", "Look at the end of the log; retry the run."
+        ) from None
+    return digest.hexdigest()
+
+
+# --- files ----------------------------------------------------------------------------------
+
+
+def _named_by(run: Run, what: str) -> uuid.UUID:
+    """An id that a second try of the same run comes to as well."""
+    return uuid.uuid5(run.pk, what)
+
+
+def _take(source: Path, target: Path) -> None:
+    """Move a finished folder to its place: after it the target is whole, or unchanged.
+
+    The target's row is not committed yet, so what lies there is left over from a crash.
+    """
+    if not source.is_dir():
+        if target.is_dir():  # renamed by a try whose transaction was lost
+            return
+        raise VadError(
+            "file-missing", f"{source} was not written.", "Look at the end of the log; retry."
+        )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists():
+        shutil.rmtree(target)
+    source.rename(target)
+    folder = os.open(target.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,52 @@
+"""Folders that a person names: inside the configured data roots, or refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from django.conf import settings
+
+from vad.errors import VadError
+
+
+def inside_roots(text: str, what: str) -> Path:
+    """The path with every link followed, once it is known to lie in a data root.
+
+    Outside the roots nothing is said of what exists. A relative path is looked for in each root.
+
+    Args:
+        text: as the person gave it.
+        what: the field, for the error.
+
+    Raises:
+        VadError: `path-outside-roots`, `file-missing`.
+    """
+    roots = [root.resolve() for root in settings.DATA_ROOTS]
+    if "\0" in text:
+        raise _missing(text.replace("\0", "?"), what)
+    candidates = [(root / text).resolve() for root in roots]  # an absolute path stays as it is
+    allowed = [p for p in candidates if any(p.is_relative_to(root) for root in roots)]
+    if not allowed:
+        raise VadError(
+            "path-outside-roots",
+            f"{text} lies outside the folders that this server may read.",
+            f"Put it below one of: {', '.join(map(str, roots))}; or ask for its folder to be added "
+            "to VADLAB_DATA_ROOTS.",
+            fields={what: "lies outside the data folders of this server"},
+        )
+    for path in allowed:
+        try:
+            if path.exists():
+                return path
+        except OSError:  # too long a name, no right to look
+            continue
+    raise _missing(text, what)
+
+
+def _missing(text: str, what: str) -> VadError:
+    return VadError(
+        "file-missing",
+        f"{text} does not exist.",
+        "Check the spelling; the path is one on the server, not on your own machine.",
+        fields={what: "does not exist on the server"},
+    )

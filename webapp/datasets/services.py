@@ -1,0 +1,65 @@
+"""What changes data sets."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from django.db import transaction
+
+from vad.configs import RegisterConfig
+from vad.errors import ConfigError, VadError
+from webapp.accounts.models import Project, User
+from webapp.accounts.permissions import require_editor
+from webapp.datasets.models import Dataset
+from webapp.datasets.paths import inside_roots
+from webapp.runs.models import Run
+
+NAME_LENGTH = Dataset._meta.get_field("name").max_length or 80
+
+
+def dataset_register(*, project: Project, config: RegisterConfig, by: User) -> Run:
+    """Queue a run that reads, checks and packs a data set. What is quick to see is refused now.
+
+    Raises:
+        VadError: `path-outside-roots`, `file-missing`, `config-invalid`, `not-allowed`.
+    """
+    from webapp.runs import services  # it asks this module to check the configuration
+
+    return services.run_create(project=project, config=config, by=by)
+
+
+def checked(config: RegisterConfig) -> RegisterConfig:
+    """The configuration with its paths resolved, so that what was checked is what is read."""
+    name = config.name.strip()
+    if len(name) > NAME_LENGTH:
+        raise ConfigError({"name": f"has {len(name)} characters, {NAME_LENGTH} at most"})
+    root = inside_roots(config.root, "root")
+    if not root.is_dir():
+        raise _not_a_folder(config.root, "root")
+    found = {"root": str(root), "annotations": "", "features": ""}
+    if config.annotations.strip():
+        found["annotations"] = str(inside_roots(config.annotations, "annotations"))
+    if config.features.strip():
+        features = inside_roots(config.features, "features")
+        if not features.is_dir():
+            raise _not_a_folder(config.features, "features")
+        found["features"] = str(features)
+    return replace(config, name=name, **found)
+
+
+@transaction.atomic
+def dataset_describe(*, dataset: Dataset, description: str, by: User) -> Dataset:
+    """Say what a data set is."""
+    require_editor(by, dataset.project)
+    dataset.description = description.strip()
+    dataset.save(update_fields=["description"])
+    return dataset
+
+
+def _not_a_folder(text: str, what: str) -> VadError:
+    return VadError(
+        "file-missing",
+        f"{text} is a file, not a folder.",
+        "Name the folder that holds the files.",
+        fields={what: "is a file, not a folder"},
+    )

@@ -1,0 +1,441 @@
+"""What people do with runs. States change in lifecycle.py; this module makes and deletes rows."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+
+from vad.configs import (
+    EvaluateConfig,
+    ExtractConfig,
+    RegisterConfig,
+    RunConfig,
+    UrdmuConfig,
+    config_class,
+)
+from vad.errors import ConfigError, VadError
+from webapp.accounts.models import Project, User
+from webapp.accounts.permissions import require_editor
+from webapp.datasets import services as datasets
+from webapp.datasets.models import DatasetVersion, FeatureSet
+from webapp.runs import lifecycle
+from webapp.runs.models import CLAIMED, ENDED, Run
+
+NAME_LENGTH = 120
+TAG_LENGTH, MAX_TAGS = 40, 20
+MAX_SEEDS = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pipeline:
+    """Runs that were made together, in the order in which they can go."""
+
+    extract: Run | None
+    trainings: list[Run]
+    evaluations: list[Run]
+
+    @property
+    def runs(self) -> list[Run]:
+        first = [self.extract] if self.extract else []
+        return [*first, *self.trainings, *self.evaluations]
+
+
+@dataclass(kw_only=True)
+class _Inputs:
+    """What a run works on, and the runs that have to be done before."""
+
+    version: DatasetVersion | None = None
+    feature_set: FeatureSet | None = None
+    of_run: Run | None = None
+    parents: list[Run]
+
+
+# --- making ---------------------------------------------------------------------------------
+
+
+@transaction.atomic
+def run_create(
+    *,
+    project: Project,
+    config: RunConfig,
+    by: User,
+    name: str = "",
+    version: DatasetVersion | None = None,
+    feature_set: FeatureSet | None = None,
+    of_run: Run | None = None,
+    tags: Sequence[str] = (),
+    notes: str = "",
+    priority: int = 0,
+    cloned_from: Run | None = None,
+) -> Run:
+    """Queue a run; it starts when what it waits for is done and a fitting slot is free.
+
+    Args:
+        version: needed by extract.
+        feature_set: needed by train; its version is the run's.
+        of_run: needed by evaluate: the training run whose checkpoint it takes. Data set and
+            features are that run's unless `feature_set` names others.
+
+    Raises:
+        VadError: `run-inputs-missing`, `not-allowed`, and what `datasets.checked` raises.
+    """
+    require_editor(by, project)
+    if isinstance(config, RegisterConfig):
+        config = datasets.checked(config)
+    inputs = _inputs(project, config, version, feature_set, of_run)
+    run = Run(
+        project=project,
+        name=_name(name) or _default_name(config, inputs),
+        kind=config.kind,
+        config=config.to_dict(),
+        owner=by,
+        tags=_tags(tags),
+        notes=notes.strip(),
+        color=_color(project, config, inputs),
+        version=inputs.version,
+        feature_set=inputs.feature_set,
+        of_run=inputs.of_run,
+        cloned_from=cloned_from,
+        device=config.device,
+        priority=priority,
+        max_attempts=settings.RUN_MAX_ATTEMPTS,
+    )
+    run.save()
+    run.parents.set(inputs.parents)
+    if isinstance(config, ExtractConfig):
+        FeatureSet.objects.create(
+            version=inputs.version, name=run.name, produced_by=run, extractor=config.extractor
+        )
+    lifecycle.enter(run, by=by)
+    return run
+
+
+@transaction.atomic
+def run_clone(
+    *, run: Run, by: User, changes: Mapping[str, Any] | None = None, name: str = ""
+) -> Run:
+    """The same again on the same inputs, with some fields of the configuration changed."""
+    config = config_class(run.kind).from_dict({**run.config, **(changes or {})})
+    return run_create(
+        project=run.project,
+        config=config,
+        by=by,
+        name=name or f"{run.name[: NAME_LENGTH - 7]} (copy)",
+        version=run.version if run.kind == "extract" else None,
+        feature_set=run.feature_set,
+        of_run=run.of_run,
+        tags=run.tags,
+        notes=run.notes,
+        priority=run.priority,
+        cloned_from=run,
+    )
+
+
+@transaction.atomic
+def pipeline_create(
+    *,
+    project: Project,
+    by: User,
+    train: UrdmuConfig,
+    evaluate: EvaluateConfig | None = None,
+    extract: ExtractConfig | None = None,
+    version: DatasetVersion | None = None,
+    feature_set: FeatureSet | None = None,
+    seeds: Sequence[int] = (),
+    name: str = "",
+    tags: Sequence[str] = (),
+) -> Pipeline:
+    """Features if they have to be made, one training a seed, one evaluation a training.
+
+    Args:
+        version: with `extract`, whose videos to make features of.
+        feature_set: features that exist or are being made, instead of `extract`.
+        seeds: by default the one of `train`.
+
+    Raises:
+        VadError: what `run_create` raises; then nothing is queued.
+    """
+    if len(set(seeds)) != len(seeds) or len(seeds) > MAX_SEEDS:
+        raise ConfigError({"seeds": f"must differ from each other, {MAX_SEEDS} at most"})
+    first = None
+    if extract is not None:
+        first = run_create(
+            project=project, config=extract, by=by, version=version, tags=tags,
+            name=f"{name}: features" if name else "",
+        )  # fmt: skip
+        feature_set = first.features_made
+    trainings = []
+    for seed in seeds or (train.seed,):
+        own = f"{name}, seed {seed}" if name and len(seeds) > 1 else name
+        config = replace(train, seed=seed)
+        trainings.append(
+            run_create(
+                project=project, config=config, by=by, name=own, tags=tags, feature_set=feature_set
+            )
+        )
+    evaluations = [
+        run_create(
+            project=project, config=evaluate or EvaluateConfig(), by=by, of_run=run, tags=tags
+        )
+        for run in trainings
+    ]
+    return Pipeline(extract=first, trainings=trainings, evaluations=evaluations)
+
+
+def _inputs(
+    project: Project,
+    config: RunConfig,
+    version: DatasetVersion | None,
+    feature_set: FeatureSet | None,
+    of_run: Run | None,
+) -> _Inputs:
+    """What this kind of run needs, checked; what it does not need is left out."""
+    if isinstance(config, RegisterConfig):
+        return _Inputs(parents=[])
+    if isinstance(config, ExtractConfig):
+        if version is None:
+            raise _needs("Extracting features needs a data set version.", "version")
+        _same_project(project, version.dataset.project_id, "data set", "version")
+        return _Inputs(version=version, parents=[])
+    if isinstance(config, EvaluateConfig):
+        return _evaluate_inputs(project, feature_set, of_run)
+    if feature_set is None:
+        raise _needs(
+            "Training needs features.", "feature_set",
+            hint="Choose a feature set, or queue an extract run first.",
+        )  # fmt: skip
+    return _Inputs(
+        version=feature_set.version,
+        feature_set=feature_set,
+        parents=_until_ready(project, feature_set),
+    )
+
+
+def _evaluate_inputs(
+    project: Project, feature_set: FeatureSet | None, of_run: Run | None
+) -> _Inputs:
+    if of_run is None or not of_run.kind.startswith("train"):
+        raise _needs("An evaluation needs a training run.", "of_run")
+    _same_project(project, of_run.project_id, "training run", "of_run")
+    parents = [] if of_run.has_ended else [of_run]
+    if of_run.has_ended and not of_run.checkpoints.exists():
+        raise _needs(
+            f"{of_run.name} has {of_run.state} without a checkpoint.", "of_run",
+            hint="Retry that run, or choose another one.",
+        )  # fmt: skip
+    features = feature_set or of_run.feature_set
+    if features is None:
+        raise _needs(f"The features of {of_run.name} are gone.", "feature_set")
+    trained_on = of_run.feature_set
+    if trained_on and trained_on.dim and features.dim and features.dim != trained_on.dim:
+        raise _needs(
+            f"{features.name} has {features.dim} numbers a snippet, but {of_run.name} was trained "
+            f"on {trained_on.dim}.",
+            "feature_set",
+            hint="Choose features of the same extractor.",
+        )
+    return _Inputs(
+        version=features.version,
+        feature_set=features,
+        of_run=of_run,
+        parents=[*parents, *_until_ready(project, features)],
+    )
+
+
+def _until_ready(project: Project, feature_set: FeatureSet) -> list[Run]:
+    """The run to wait for before these features can be read."""
+    _same_project(project, feature_set.version.dataset.project_id, "feature set", "feature_set")
+    if feature_set.ready:
+        return []
+    if feature_set.produced_by is None:
+        raise _needs(
+            f"The features {feature_set.name} were never finished.", "feature_set",
+            hint="Choose others, or extract them again.",
+        )  # fmt: skip
+    return [feature_set.produced_by]
+
+
+def _same_project(project: Project, of: int, what: str, field: str) -> None:
+    if of != project.pk:
+        raise _needs(f"The {what} belongs to another project.", field)
+
+
+def _needs(message: str, field: str, hint: str = "Choose one and try again.") -> VadError:
+    return VadError("run-inputs-missing", message, hint, fields={field: message})
+
+
+def _default_name(config: RunConfig, inputs: _Inputs) -> str:
+    if isinstance(config, RegisterConfig):
+        return f"Register {config.name}"[:NAME_LENGTH]
+    if isinstance(config, ExtractConfig):
+        return f"{config.extractor} features of {inputs.version}"[:NAME_LENGTH]
+    if isinstance(config, EvaluateConfig) and inputs.of_run:
+        return f"Evaluate {inputs.of_run.name}"[:NAME_LENGTH]
+    seed = f", seed {config.seed}" if isinstance(config, UrdmuConfig) else ""
+    title = config.title.removeprefix("Train ")
+    return f"{title} on {inputs.version}{seed}"[:NAME_LENGTH]
+
+
+def _color(project: Project, config: RunConfig, inputs: _Inputs) -> int:
+    """The next of the palette among runs of its kind; an evaluation has that of its training."""
+    if inputs.of_run is not None:
+        return inputs.of_run.color
+    newest = Run.objects.filter(project=project, kind=config.kind).order_by("-created_at", "-id")
+    last = newest.values_list("color", flat=True).first()
+    return 0 if last is None else (last + 1) % 10_000
+
+
+# --- describing -----------------------------------------------------------------------------
+
+
+@transaction.atomic
+def run_rename(*, run: Run, name: str, by: User) -> Run:
+    require_editor(by, run.project)
+    run.name = _name(name)
+    if not run.name:
+        raise ConfigError({"name": "must not be empty"}, what="The run")
+    run.save(update_fields=["name"])
+    return run
+
+
+@transaction.atomic
+def run_annotate(*, run: Run, notes: str, by: User) -> Run:
+    require_editor(by, run.project)
+    run.notes = notes.strip()
+    run.save(update_fields=["notes"])
+    return run
+
+
+@transaction.atomic
+def run_set_tags(*, run: Run, tags: Iterable[str], by: User) -> Run:
+    require_editor(by, run.project)
+    run.tags = _tags(tags)
+    run.save(update_fields=["tags"])
+    return run
+
+
+@transaction.atomic
+def runs_tag(*, runs: Sequence[Run], tag: str, by: User) -> None:
+    """Give all these runs a tag more."""
+    if not tag.strip():
+        raise ConfigError({"tag": "must not be empty"}, what="The tag")
+    ids = [run.pk for run in runs]
+    for run in Run.objects.select_for_update(of=("self",)).filter(pk__in=ids).order_by("pk"):
+        run_set_tags(run=run, tags=[*run.tags, tag], by=by)
+
+
+def _name(text: str) -> str:
+    name = " ".join(text.split())
+    if len(name) > NAME_LENGTH:
+        raise ConfigError(
+            {"name": f"has {len(name)} characters, {NAME_LENGTH} at most"}, what="The run"
+        )
+    return name
+
+
+def _tags(tags: Iterable[str]) -> list[str]:
+    """Without blanks and repetitions, in their order."""
+    found = list(dict.fromkeys(" ".join(tag.split()) for tag in tags if tag.strip()))
+    if len(found) > MAX_TAGS or any(len(tag) > TAG_LENGTH for tag in found):
+        problem = f"{MAX_TAGS} at most, of {TAG_LENGTH} characters each"
+        raise ConfigError({"tags": problem}, what="The run")
+    return found
+
+
+# --- deleting -------------------------------------------------------------------------------
+
+
+@transaction.atomic
+def runs_delete(*, runs: Sequence[Run], by: User) -> None:
+    """Delete runs, the evaluations of their checkpoints, and all their files.
+
+    A data set or features that a run made stay; features that were never finished go.
+
+    Raises:
+        VadError: `run-not-movable` while one of them runs, `run-in-use` while another run needs
+            one; then nothing is deleted.
+    """
+    for run in runs:
+        require_editor(by, run.project)
+    ids = {run.pk for run in runs}
+    ids |= set(Run.objects.filter(of_run__in=ids).values_list("pk", flat=True))
+    gone = list(Run.objects.select_for_update(of=("self",)).filter(pk__in=ids).order_by("pk"))
+    busy = [run.name for run in gone if run.state in CLAIMED]
+    if busy:
+        raise VadError(
+            "run-not-movable",
+            f"{_listed(busy)} cannot be deleted while running.",
+            "Stop it first, and delete it when it has ended.",
+        )
+    unfinished = FeatureSet.objects.filter(produced_by__in=ids, ready=False)
+    children = Run.objects.filter(parents__in=ids) | Run.objects.filter(
+        feature_set__in=unfinished.values("pk")
+    )
+    waiting = children.exclude(pk__in=ids).exclude(state__in=ENDED).distinct()
+    users = Run.objects.filter(feature_set__in=unfinished.values("pk")).exclude(pk__in=ids)
+    needed_by = sorted({run.name for run in [*waiting, *users]})
+    if needed_by:
+        raise VadError(
+            "run-in-use",
+            f"{_listed(needed_by)} cannot go on without what would be deleted.",
+            "Delete or cancel that first.",
+        )
+    folders = [run.folder for run in gone]
+    Run.objects.filter(pk__in=ids).update(feature_set=None)  # or their own features keep them
+    unfinished.delete()
+    Run.objects.filter(pk__in=ids).delete()
+    transaction.on_commit(partial(_remove, folders))
+
+
+def run_delete(*, run: Run, by: User) -> None:
+    runs_delete(runs=[run], by=by)
+
+
+def _remove(folders: Iterable[Path]) -> None:
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:3])
+    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
+
+
+# --- steps, for who starts from a run and a person ------------------------------------------
+
+
+def run_stop(*, run: Run, by: User) -> None:
+    require_editor(by, run.project)
+    lifecycle.cancel(run, by=by)
+
+
+def run_hold(*, run: Run, by: User) -> None:
+    require_editor(by, run.project)
+    lifecycle.hold(run, by=by)
+
+
+def run_release(*, run: Run, by: User) -> None:
+    require_editor(by, run.project)
+    lifecycle.release(run, by=by)
+
+
+def run_retry(*, run: Run, by: User) -> None:
+    require_editor(by, run.project)
+    lifecycle.retry(run, by=by)
+
+
+def run_prioritize(*, run: Run, priority: int, by: User) -> None:
+    require_editor(by, run.project)
+    if not -100 <= priority <= 100:
+        raise ConfigError({"priority": "must be from -100 to 100"}, what="The run")
+    lifecycle.prioritize(run, priority=priority, by=by)
+
+
+STEPS = {"stop": run_stop, "hold": run_hold, "release": run_release, "retry": run_retry}
