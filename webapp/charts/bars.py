@@ -76,7 +76,7 @@ def per_class(
         layout=layout(
             full,
             axis(metric, "0 to 1", range=[0, 1.005], dtick=0.2),
-            axis(name, ticklabelstandoff=6, showgrid=False),
+            axis(name, type="category", dtick=1, ticklabelstandoff=6, showgrid=False),
             showlegend=True,
             **more,
         ),
@@ -115,7 +115,7 @@ def class_histogram(
         layout=layout(
             title,
             axis("Count", unit),
-            axis("Class", ticklabelstandoff=6, showgrid=False),
+            axis("Class", type="category", dtick=1, ticklabelstandoff=6, showgrid=False),
             barmode="stack",
             bargap=0.35,
             hovermode="y unified",

@@ -93,6 +93,7 @@ LEGEND_ABOVE: dict[str, Any] = {
     "xanchor": "left",
     "y": 1.0,
     "yanchor": "bottom",
+    "traceorder": "normal",  # stacked bars would be listed in reverse
 }
 
 

@@ -41,6 +41,11 @@ class FormField:
     def is_number(self) -> bool:
         return self.type in ("integer", "number", "array")
 
+    @property
+    def is_wide(self) -> bool:
+        """Names and paths take a line of their own."""
+        return self.type == "string" and not self.choices
+
 
 @dataclass(kw_only=True)
 class FormGroup:
@@ -72,6 +77,8 @@ def form_groups(
     """Groups in the order in which the schema names them first."""
     groups: dict[str, FormGroup] = {}
     for name, spec in schema["properties"].items():
+        if len(spec.get("enum", ())) == 1:
+            continue  # nothing to choose
         title = spec.get("x-group") or "General"
         group = groups.setdefault(title, FormGroup(name=title))
         label = WORDS.get(name, name.replace("_", " ").capitalize())

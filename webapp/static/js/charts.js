@@ -275,5 +275,8 @@ function refresh() {
 }
 setInterval(refresh, PERIOD_MS);
 document.addEventListener("visibilitychange", refresh);
+window.addEventListener("beforeprint", () => {
+  for (const state of charts.values()) if (!state.figure) load(state);
+});
 
 attachAll();

@@ -1,0 +1,59 @@
+"""What the content security policy and the static storage demand of every template and file."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+TEMPLATES = sorted((ROOT / "templates").rglob("*.html"))
+STATIC = ROOT / "webapp" / "static"
+ICONS = set(re.findall(r'<symbol id="([\w-]+)"', (STATIC / "icons.svg").read_text()))
+
+
+def without_comments(text: str) -> str:
+    return re.sub(r"{% comment %}.*?{% endcomment %}|{#.*?#}", "", text, flags=re.S)
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_a_template_has_no_inline_script_or_style(path):
+    text = without_comments(path.read_text())
+
+    assert not re.search(r"<style\b", text)
+    assert not re.search(r"\sstyle\s*=", text)
+    assert not re.search(r"\son\w+\s*=\s*[\"']", text)
+    assert not re.search(r"\bhx-on", text)
+    assert all("src=" in tag for tag in re.findall(r"<script\b[^>]*>", text))
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_a_template_uses_icons_of_the_sprite(path):
+    text = without_comments(path.read_text())
+    named = set(re.findall(r'{% icon "([\w-]+)"', text))
+    named |= set(re.findall(r'rail_item "[\w:]+" "[^"]+" "([\w-]+)"', text))
+    named |= set(re.findall(r'icon_name="([\w-]+)"', text))
+
+    assert named <= ICONS
+
+
+def test_every_state_has_an_icon_and_a_colour():
+    from webapp.core.templatetags.vadlab import STATES
+
+    sheet = (STATIC / "css" / "vadlab.css").read_text()
+
+    assert {name for name, _ in STATES.values() if name} <= ICONS
+    assert [s for s in STATES if f'.badge[data-state="{s}"]' not in sheet] == []
+
+
+def test_no_static_file_names_a_source_map_or_another_host():
+    """A source map that is not shipped breaks the manifest storage; pages load nothing foreign."""
+    for path in STATIC.rglob("*.[cj]ss"):
+        assert "sourceMappingURL" not in path.read_text(), path
+    for path in STATIC.rglob("*.css"):
+        assert not re.search(r"url\(\s*[\"']?(https?:)?//", path.read_text()), path
+
+
+@pytest.mark.parametrize("folder", sorted((STATIC / "vendor").iterdir()), ids=lambda p: p.name)
+def test_a_vendored_library_has_its_version_and_licence(folder):
+    assert re.search(r"-\d+\.\d+\.\d+$", folder.name)
+    assert "ermission" in (folder / "LICENSE").read_text()
