@@ -257,7 +257,7 @@ class ScoreSet:
                 classes=tuple(tuple(names) for names in header["classes"]),
                 **{name: arrays[name] for name in _ARRAYS},
             )
-        except (safetensors.SafetensorError, KeyError, TypeError) as exc:
+        except (VadError, safetensors.SafetensorError, KeyError, TypeError) as exc:
             raise _damaged(path, exc) from exc
 
     def _at(self, v: int) -> VideoScores:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from evaluation_sets import make_set, random_set, score_sets
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vad import evaluation
 from vad.data.manifest import Truth, Video
 from vad.errors import VadError
 from vad.evaluation.scores import ScoreSet, read_metadata, smooth
@@ -140,7 +142,7 @@ def test_the_same_scores_make_the_same_bytes(tmp_path):
     assert first == second
 
 
-@pytest.mark.parametrize("damage", ["cut", "text", "foreign", "version"])
+@pytest.mark.parametrize("damage", ["cut", "text", "foreign", "version", "contradiction"])
 def test_a_damaged_file_is_refused_by_name(tmp_path, damage):
     path = tmp_path / "scores.safetensors"
     random_set(1).save(path)
@@ -149,6 +151,10 @@ def test_a_damaged_file_is_refused_by_name(tmp_path, damage):
         path.write_bytes(content[:-9])
     elif damage == "text":
         path.write_text("hello")
+    elif damage == "contradiction":
+        scores = random_set(1).scores
+        at = content.index(scores.tobytes())
+        path.write_bytes(content[:at] + b"\xff\xff\xff\x7f" + content[at + 4 :])  # a NaN
     elif damage == "version":
         path.write_bytes(content.replace(b'\\"version\\":1', b'\\"version\\":9'))
     else:
@@ -216,8 +222,9 @@ def test_selected_videos_keep_their_snippets():
 
 
 def test_evaluating_needs_neither_torch_nor_django():
+    modules = [f"vad.evaluation.{path.stem}" for path in Path(evaluation.__path__[0]).glob("*.py")]
     code = (
-        "import sys, vad.evaluation.frame, vad.evaluation.scores;"
+        f"import sys, {', '.join(m for m in modules if not m.endswith('__init__'))};"
         "print([m for m in ('torch', 'django', 'sklearn', 'scipy') if m in sys.modules])"
     )
 
