@@ -1,0 +1,119 @@
+"""Workers and their children are killed and stopped; runs go on, every step exactly once."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+from pathlib import Path
+
+import pytest
+
+from webapp.core import doorbell
+from webapp.runs import lifecycle
+from webapp.runs.models import State
+
+
+def test_a_child_that_is_killed_three_times_at_random_still_succeeds(host, queue_run, watch):
+    seed = random.randrange(10**6)
+    chance = random.Random(seed)
+    host.start_ready("-B")
+    seen = watch(queue_run(steps=400, checkpoint_every=25))
+
+    for attempt in (1, 2, 3):
+        run = seen.until_recorded(chance.randint(1, 60) + 80 * (attempt - 1), attempt=attempt)
+        os.kill(run.environment["pid"], signal.SIGKILL)
+
+    run = seen.until(State.SUCCEEDED, State.FAILED)
+    assert run.state == State.SUCCEEDED, f"seed {seed}: {run.error}"
+    assert run.attempt == 4
+    assert seen.steps() == list(range(1, 401)), f"seed {seed}"
+    assert all("SIGKILL" in message for message in seen.events("lost"))
+
+
+def test_a_killed_worker_takes_its_child_and_its_clock_along_and_another_one_goes_on(
+    host, queue_run, watch, until, gone
+):
+    worker = host.start_ready("-B", name="doomed")
+    seen = watch(queue_run(steps=300))
+    child = seen.until_recorded(60).environment["pid"]
+    clocks = [pid for pid in children(worker.pid) if pid != child]
+    assert clocks
+
+    os.kill(worker.pid, signal.SIGKILL)
+    worker.wait()
+
+    until(lambda: gone(child) and all(map(gone, clocks)), "the child's and the clock's end")
+    host.start_ready("-B", name="heir")
+    run = seen.until(State.SUCCEEDED, State.FAILED)
+    assert run.state == State.SUCCEEDED
+    assert (run.attempt, run.worker) == (2, None)
+    assert "doomed was not heard of" in seen.events("lost")[0]
+    assert seen.steps() == list(range(1, 301))
+    assert any(message.startswith("resumed after") for message in seen.events("started"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
+def test_a_worker_that_is_told_to_leave_gives_its_run_back(host, queue_run, watch, gone, number):
+    worker = host.start_ready()
+    seen = watch(queue_run(steps=100_000))
+    child = seen.until_recorded(30).environment["pid"]
+
+    os.kill(worker.pid, number)
+    worker.wait(30)
+
+    assert gone(child)
+    run = seen.run
+    assert (run.state, run.attempt, run.claim) == (State.QUEUED, 1, None)
+    assert seen.steps() == list(range(1, len(seen.steps()) + 1))
+    if number == signal.SIGTERM:
+        last = run.checkpoints.order_by("step").last()
+        assert last.step == seen.steps()[-1]  # it could save what it had done
+
+
+def test_a_run_is_held_released_and_cancelled_while_it_runs(host, queue_run, watch, gone):
+    host.start_ready("-B")
+    seen = watch(queue_run(steps=100_000))
+
+    run = seen.until_recorded(30)
+    lifecycle.hold(run, by=run.owner)
+    held = seen.until(State.HELD)
+    at_step = held.checkpoints.order_by("step").last().step
+    assert gone(run.environment["pid"])
+
+    lifecycle.release(held, by=run.owner)
+    run = seen.until_recorded(at_step + 30)
+    lifecycle.cancel(run, by=run.owner)
+    cancelled = seen.until(State.CANCELLED)
+
+    assert cancelled.attempt == 1
+    assert f"resumed after {at_step} steps" in seen.events("started")
+    assert seen.steps() == list(range(1, seen.steps()[-1] + 1))
+
+
+def test_a_bell_that_rings_many_times_starts_a_run_once(host, queue_run, watch):
+    run = queue_run(steps=100)
+    for _ in range(5):
+        assert doorbell.ring("gpu")
+    host.start_ready()
+    host.start_ready()
+
+    seen = watch(run)
+    seen.until(State.SUCCEEDED)
+
+    assert len(seen.events("claimed")) == 1
+    assert seen.steps() == list(range(1, 101))
+
+
+def test_runs_wait_for_the_one_slot_and_follow_without_another_bell(host, queue_run, watch):
+    host.start_ready()  # no clock, so no sweep
+    first, second = (watch(queue_run(steps=60)) for _ in range(2))
+
+    first.until(State.SUCCEEDED)
+    second.until(State.SUCCEEDED)
+
+    assert first.run.ended_at < second.run.started_at
+
+
+def children(pid: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]

@@ -1,0 +1,65 @@
+"""Trains nothing, but lives like a training run: metrics, checkpoints, resume, stop.
+
+python trainer.py SECONDS_A_STEP train urdmu --config FILE --output DIR …
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from vad import results
+from vad.reporting import JsonReporter, exit_when_parent_dies
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("step_s", type=float)
+    parser.add_argument("--config", type=Path)
+    parser.add_argument("--output", type=Path)
+    args, _ = parser.parse_known_args()
+    config = json.loads(args.config.read_text())
+    reporter = JsonReporter()
+    reporter.stop_on_signals()
+    exit_when_parent_dies()
+    folder = args.output / "checkpoints"
+    folder.mkdir(exist_ok=True)
+    done = max((int(p.stem.split("-")[1]) for p in folder.glob("step-*.safetensors")), default=0)
+    total = config["num_epochs"]
+    reporter.send(
+        results.Started(pid=os.getpid(), device="cpu", total=total, unit="steps", resumed_step=done)
+    )
+    for step in range(done + 1, total + 1):
+        time.sleep(args.step_s)
+        reporter.send(results.Metrics(step=step, values={"loss/total": 1 / step}))
+        reporter.progress(step, total, "steps")
+        if step % config["checkpoint_every"] == 0 or step == total or reporter.stop_requested:
+            reporter.send(write(folder, step))
+        if reporter.stop_requested and step < total:
+            reporter.send(results.Stopped(step=step))
+            return results.EXIT_STOPPED
+    reporter.send(results.Result(kind="train-urdmu", data={"metrics": {}}))
+    return results.EXIT_OK
+
+
+def write(folder: Path, step: int) -> results.CheckpointWritten:
+    path = folder / f"step-{step:06}.safetensors"
+    beside = path.with_suffix(".part")
+    beside.write_text(str(step))
+    beside.rename(path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return results.CheckpointWritten(
+        step=step, path=f"checkpoints/{path.name}", sha256=digest, size_bytes=path.stat().st_size,
+        best=True,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    sys.exit(main())
