@@ -133,13 +133,8 @@ def make_run(project: Project, user: User) -> Callable[..., Run]:
 
     def make(*, state: str = State.QUEUED, kind: str = "train-urdmu", **fields: Any) -> Run:
         now = timezone.now()
-        config = fields.pop("config", None)
-        if config is None:
-            config = (
-                config_class(kind)
-                .from_dict({"name": "a set", "root": "/data"} if kind == "register" else {})
-                .to_dict()
-            )
+        given = {"name": "a set", "root": "/data"} if kind == "register" else {}
+        config = config_class(kind).from_dict(given | fields.pop("config", {})).to_dict()
         parents = fields.pop("parents", ())
         if state in CLAIMED:
             fields.setdefault("claim", uuid.uuid4())

@@ -87,10 +87,11 @@ def _version(run: Run, dataset: Dataset, result: dict[str, Any]) -> DatasetVersi
         counts=result.get("counts") or {},
         created_by=run.owner,
     )
-    manifest = load_manifest(run.folder / "version")
+    made = run.folder / "version"
+    manifest = load_manifest(made if made.is_dir() else version.folder)
     version.save(force_insert=True)
     Video.objects.bulk_create(_videos(version, manifest), batch_size=500)
-    _take(run.folder / "version", version.folder)
+    _take(made, version.folder)
     return version
 
 

@@ -144,17 +144,20 @@ def pipeline_create(
     project: Project,
     by: User,
     train: UrdmuConfig,
-    evaluate: EvaluateConfig | None = None,
+    evaluate: EvaluateConfig | None = EvaluateConfig(),  # noqa: B008, it is frozen
     extract: ExtractConfig | None = None,
     version: DatasetVersion | None = None,
     feature_set: FeatureSet | None = None,
     seeds: Sequence[int] = (),
     name: str = "",
     tags: Sequence[str] = (),
+    priority: int = 0,
+    cloned_from: Run | None = None,
 ) -> Pipeline:
     """Features if they have to be made, one training a seed, one evaluation a training.
 
     Args:
+        evaluate: None for no evaluations.
         version: with `extract`, whose videos to make features of.
         feature_set: features that exist or are being made, instead of `extract`.
         seeds: by default the one of `train`.
@@ -168,7 +171,7 @@ def pipeline_create(
     if extract is not None:
         first = run_create(
             project=project, config=extract, by=by, version=version, tags=tags,
-            name=f"{name}: features" if name else "",
+            name=f"{name}: features" if name else "", priority=priority,
         )  # fmt: skip
         feature_set = first.features_made
     trainings = []
@@ -177,15 +180,24 @@ def pipeline_create(
         config = replace(train, seed=seed)
         trainings.append(
             run_create(
-                project=project, config=config, by=by, name=own, tags=tags, feature_set=feature_set
+                project=project,
+                config=config,
+                by=by,
+                name=own,
+                tags=tags,
+                priority=priority,
+                feature_set=feature_set,
+                cloned_from=cloned_from,
             )
         )
-    evaluations = [
-        run_create(
-            project=project, config=evaluate or EvaluateConfig(), by=by, of_run=run, tags=tags
-        )
-        for run in trainings
-    ]
+    evaluations = []
+    if evaluate is not None:
+        evaluations = [
+            run_create(
+                project=project, config=evaluate, by=by, of_run=run, tags=tags, priority=priority
+            )
+            for run in trainings
+        ]
     return Pipeline(extract=first, trainings=trainings, evaluations=evaluations)
 
 
@@ -322,13 +334,14 @@ def run_set_tags(*, run: Run, tags: Iterable[str], by: User) -> Run:
 
 
 @transaction.atomic
-def runs_tag(*, runs: Sequence[Run], tag: str, by: User) -> None:
-    """Give all these runs a tag more."""
+def runs_tag(*, runs: Sequence[Run], tag: str, by: User, remove: bool = False) -> None:
+    """Give all these runs a tag more, or take it off."""
     if not tag.strip():
         raise ConfigError({"tag": "must not be empty"}, what="The tag")
     ids = [run.pk for run in runs]
     for run in Run.objects.select_for_update(of=("self",)).filter(pk__in=ids).order_by("pk"):
-        run_set_tags(run=run, tags=[*run.tags, tag], by=by)
+        others = [other for other in run.tags if other != tag]
+        run_set_tags(run=run, tags=others if remove else [*others, tag], by=by)
 
 
 def _name(text: str) -> str:
