@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from django.db import transaction
@@ -17,15 +18,25 @@ from webapp.runs.models import Run
 NAME_LENGTH = Dataset._meta.get_field("name").max_length or 80
 
 
-def dataset_register(*, project: Project, config: RegisterConfig, by: User) -> Run:
+def dataset_register(
+    *,
+    project: Project,
+    config: RegisterConfig,
+    by: User,
+    name: str = "",
+    tags: Sequence[str] = (),
+) -> Run:
     """Queue a run that reads, checks and packs a data set. What is quick to see is refused now.
+
+    Args:
+        name, tags: of the run; the data set's name is in the configuration.
 
     Raises:
         VadError: `path-outside-roots`, `file-missing`, `config-invalid`, `not-allowed`.
     """
     from webapp.runs import services  # it asks this module to check the configuration
 
-    return services.run_create(project=project, config=config, by=by)
+    return services.run_create(project=project, config=config, by=by, name=name, tags=tags)
 
 
 def checked(config: RegisterConfig) -> RegisterConfig:
