@@ -188,21 +188,98 @@ class ExtractConfig(RunConfig):
 
     extractor: str = option(
         "motion",
-        help="'motion' is the built-in motion descriptor; it needs no weights.",
+        help="'motion' is the built-in motion descriptor and needs no weights. 'i3d' (1024 numbers "
+        "a snippet) and 'videomae' (384 to 1408) are published networks: slow without a GPU.",
         group="Features",
-        choices=("motion",),
+        choices=("motion", "i3d", "videomae"),
     )
     segment_length: int = option(
-        16, help="Frames per snippet.", group="Features", unit="frames", min=2, max=256
+        16,
+        help="Frames per snippet. VideoMAE takes 16 and no other number.",
+        group="Features",
+        unit="frames",
+        min=2,
+        max=256,
     )
     resize: tuple[int, int] = option(
         (120, 160),
-        help="Height and width that frames are brought to before extraction.",
+        help="motion: height and width that frames are brought to. I3D and VideoMAE have sizes of "
+        "their own.",
         group="Features",
         unit="px",
         min=32,
         max=1024,
     )
+    crops: int = option(
+        10,
+        help="i3d: 10 crops, as the published features have, or 5 without the mirrored ones, or "
+        "the centre alone (1), at a tenth of the cost.",
+        group="Published networks",
+        choices=(1, 5, 10),
+    )
+    videomae_variant: str = option(
+        "base",
+        help="videomae: 'giant' makes the published 1408 numbers; 'base' (768) and 'small' (384) "
+        "were distilled from it and are 10 and 40 times cheaper.",
+        group="Published networks",
+        choices=("small", "base", "giant"),
+    )
+    batch_size: int = option(
+        8,
+        help="i3d, videomae: crops that go through the network at once, of several videos if need "
+        "be. More is faster on a GPU, and takes more memory.",
+        group="Published networks",
+        unit="crops",
+        min=1,
+        max=1024,
+    )
+    precision: str = option(
+        "float32",
+        help="i3d, videomae: 'tf32' and 'bfloat16' are faster on a GPU and round more; the CPU "
+        "computes in float32 only.",
+        group="Published networks",
+        choices=("float32", "tf32", "bfloat16"),
+    )
+    weights: str = option(
+        "",
+        help="i3d, videomae: a file in the weights folder; empty is the file's published name "
+        "(i3d: rgb_imagenet.pt; model_rgb.pth is read too).",
+        group="Published networks",
+        advanced=True,
+    )
+    normalise: bool = option(
+        False,
+        help="videomae: bring colours to ImageNet's mean and deviation, as in its training. The "
+        "authors' feature script does not, nor do the features that others publish.",
+        group="Published networks",
+        advanced=True,
+    )
+    batch_norm_eps: float = option(
+        1e-3,
+        help="i3d: 0.001 as in the original; 0.00001 repeats the extractor shipped with UR-DMU.",
+        group="Published networks",
+        choices=(1e-3, 1e-5),
+        advanced=True,
+    )
+    crop_order: str = option(
+        "urdmu",
+        help="i3d: how the crops are numbered. 'urdmu': corners around the centre, as its "
+        "extractor stores them; 'published': the centre first, as UCF-Crime's and XD-Violence's "
+        "files are. Scores are averaged over crops, so they are the same.",
+        group="Published networks",
+        choices=("urdmu", "published"),
+        advanced=True,
+    )
+
+    def cross_check(self) -> dict[str, str]:
+        problems = {}
+        if self.extractor == "videomae" and self.segment_length != 16:
+            problems["segment_length"] = f"VideoMAE takes 16 frames, not {self.segment_length}"
+        if self.extractor == "i3d" and self.segment_length < 9:
+            problems["segment_length"] = f"I3D needs 9 frames or more, not {self.segment_length}"
+        if self.weights in (".", "..") or any(c in self.weights for c in "/\\\0"):
+            problems["weights"] = "must be the bare name of a file in the weights folder"
+        return problems
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -217,12 +217,11 @@ def read_state(path: Path) -> dict[str, Tensor]:
     try:
         data: Any = _load(path)
     except Exception as exc:  # torch raises many kinds for what is no file of its own
-        reason = " ".join(str(exc).split())
-        unsafe = re.search(r"Unsupported (?:global|class|operand)[^.]*", reason)
+        unsafe = re.search(r"GLOBAL ([\w.]+)", str(exc))
+        reason = f"it would call {unsafe.group(1).strip('.')}" if unsafe else "it is damaged"
         raise VadError(
             "checkpoint-invalid",
-            f"{path} cannot be read as a file of weights: "
-            f"{unsafe.group() if unsafe else reason[:200] or type(exc).__name__}.",
+            f"{path} cannot be read as a file of weights: {reason}.",
             "Fetch the file again. A file that holds more than tensors is refused, because "
             "reading it could run code: save its state dictionary alone.",
         ) from exc
