@@ -1,8 +1,13 @@
-"""Pages of this app."""
+"""The comparison page."""
 
 from __future__ import annotations
 
-from django.urls import URLPattern
+from django.urls import path
+
+from webapp.compare import views
 
 app_name = "compare"
-urlpatterns: list[URLPattern] = []
+urlpatterns = [
+    path("", views.compare, name="index"),
+    path("figures/<slug:name>/", views.compare_figure, name="figure"),
+]

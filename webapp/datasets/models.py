@@ -85,6 +85,11 @@ class Video(models.Model):
     def __str__(self) -> str:
         return self.key
 
+    @property
+    def duration_s(self) -> float | None:
+        """None where the frames or their rate are unknown."""
+        return self.num_frames / self.fps if self.num_frames and self.fps else None
+
 
 class FeatureSet(models.Model):
     """Features of a version's videos: packed from published files, or made by an extract run."""

@@ -1,8 +1,15 @@
-"""Pages of this app."""
+"""Pages of data sets. A data set is shown by its versions; the address names one."""
 
 from __future__ import annotations
 
-from django.urls import URLPattern
+from django.urls import path
+
+from webapp.datasets import views
 
 app_name = "datasets"
-urlpatterns: list[URLPattern] = []
+urlpatterns = [
+    path("", views.dataset_list, name="list"),
+    path("new/", views.dataset_new, name="new"),
+    path("<uuid:version_id>/", views.dataset_detail, name="detail"),
+    path("<uuid:version_id>/classes/", views.dataset_classes, name="classes"),
+]

@@ -1,8 +1,15 @@
-"""Pages of this app."""
+"""Pages of evaluations."""
 
 from __future__ import annotations
 
-from django.urls import URLPattern
+from django.urls import path
+
+from webapp.evaluations import views
 
 app_name = "evaluations"
-urlpatterns: list[URLPattern] = []
+urlpatterns = [
+    path("", views.evaluation_list, name="list"),
+    path("<uuid:run_id>/", views.evaluation_detail, name="detail"),
+    path("<uuid:run_id>/figures/<slug:name>/", views.evaluation_figure, name="figure"),
+    path("<uuid:run_id>/timeline/", views.evaluation_timeline, name="timeline"),
+]

@@ -1,8 +1,10 @@
-"""Pages of this app."""
+"""The queue page."""
 
 from __future__ import annotations
 
-from django.urls import URLPattern
+from django.urls import path
+
+from webapp.fleet import views
 
 app_name = "fleet"
-urlpatterns: list[URLPattern] = []
+urlpatterns = [path("", views.queue, name="queue")]

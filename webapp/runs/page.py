@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from vad.configs import config_class
@@ -11,7 +14,7 @@ from webapp.datasets.models import DatasetVersion
 from webapp.evaluations.models import Evaluation
 from webapp.evaluations.numbers import SELECTION
 from webapp.runs import metrics
-from webapp.runs.models import Checkpoint, Run, RunEvent
+from webapp.runs.models import CLAIMED, Checkpoint, Run, RunEvent
 
 TABS = ("overview", "log", "checkpoints", "config", "events")
 
@@ -109,7 +112,9 @@ def checkpoint_rows(run: Run) -> tuple[list[str], list[CheckpointRow]]:
     """The metrics that were measured at checkpoints, and one row a checkpoint, newest first."""
     checkpoints = list(run.checkpoints.order_by("-step"))
     keys = sorted({key for c in checkpoints for key in c.metrics})
-    rows = [CheckpointRow(checkpoint=c, values=[c.metrics.get(k) for k in keys]) for c in checkpoints]
+    rows = [
+        CheckpointRow(checkpoint=c, values=[c.metrics.get(k) for k in keys]) for c in checkpoints
+    ]
     return keys, rows
 
 
@@ -125,3 +130,27 @@ def events(run: Run) -> list[RunEvent]:
 
 def metric_keys(run: Run) -> list[str]:
     return metrics.keys(run)
+
+
+def deletion(runs: Sequence[Run]) -> dict[str, Any]:
+    """What would go with these runs, and what keeps them from going."""
+    ids = [run.pk for run in runs]
+    also = list(Run.objects.filter(of_run__in=ids).exclude(pk__in=ids))
+    gone = [*runs, *also]
+    return {
+        "runs": runs,
+        "also": also,
+        "size_bytes": sum(_size_bytes(run.folder) for run in gone),
+        "evaluations": Evaluation.objects.filter(run__in=gone).count(),
+        "blocking": [run for run in gone if run.state in CLAIMED],
+    }
+
+
+def _size_bytes(folder: Path) -> int:
+    """Of all files below a folder; files that vanish meanwhile count nothing."""
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += (Path(parent) / name).lstat().st_size
+    return total

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from django.db import connection
-from django.db.models import F, FloatField, OuterRef, Q, QuerySet, Subquery, TextField
+from django.db.models import F, FloatField, OuterRef, Q, QuerySet, Subquery
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Cast, Coalesce, NullIf
 
 from webapp.accounts.models import Project
+from webapp.core import query
 from webapp.evaluations.models import Evaluation
 from webapp.runs.models import ENDED, MetricSummary, Run, State
 from webapp.runs.sparkline import Sparkline, sparklines
@@ -33,13 +32,13 @@ class Filters:
     sort: str = ""
 
     @classmethod
-    def of(cls, query: Mapping[str, str]) -> Filters:
-        sort = query.get("sort", "")
+    def of(cls, given: Mapping[str, str]) -> Filters:
+        sort = given.get("sort", "")
         return cls(
-            q=query.get("q", "").strip(),
-            state=query.get("state", ""),
-            kind=query.get("kind", ""),
-            tag=query.get("tag", ""),
+            q=given.get("q", "").strip(),
+            state=given.get("state", ""),
+            kind=given.get("kind", ""),
+            tag=given.get("tag", ""),
             sort=sort if sort.removeprefix("-") in SORTS else "",
         )
 
@@ -76,22 +75,13 @@ def runs(project: Project | None, filters: Filters) -> QuerySet[Run]:
     if filters.kind:
         found = found.filter(kind=filters.kind)
     if filters.tag:
-        found = tagged(found, filters.tag)
+        found = query.listing(found, "tags", filters.tag)
     key = filters.sort.removeprefix("-")
     if key in SORTS:
         value = SORTS[key]
         order = value.desc if filters.sort.startswith("-") else value.asc  # type: ignore[attr-defined]
         found = found.order_by(order(nulls_last=True), "-created_at", "-id")
     return found
-
-
-def tagged(found: QuerySet[Run], tag: str) -> QuerySet[Run]:
-    """Runs that carry this tag."""
-    if connection.features.supports_json_field_contains:
-        return found.filter(tags__contains=[tag])
-    return found.annotate(tags_text=Cast("tags", TextField())).filter(
-        tags_text__contains=json.dumps(tag)
-    )
 
 
 def tags(project: Project | None) -> list[str]:

@@ -14,7 +14,7 @@ from django.templatetags.static import static
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.utils.safestring import SafeString, mark_safe
 
 from webapp.charts.palette import style
 from webapp.core.configforms import form_groups
@@ -62,7 +62,7 @@ def state_badge(state: str, word: str = "", title: str = "") -> SafeString:
     """A state as icon, word and colour."""
     state = str(state)
     name, known = STATES.get(state, ("info", state))
-    mark = icon(name) if name else format_html('<span class="dot" aria-hidden="true"></span>')
+    mark = icon(name) if name else mark_safe('<span class="dot" aria-hidden="true"></span>')
     return format_html(
         '<span class="badge" data-state="{}"{}>{}<span>{}</span></span>',
         state,

@@ -1,0 +1,135 @@
+"""Every page in a real browser: nothing in the console, nothing refused, nothing cut off.
+
+With VADLAB_SCREENSHOTS=FOLDER each page is saved there as a picture.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page
+
+import seeding
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+SIZES = {"wide": (1440, 900), "narrow": (390, 844)}
+OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+
+
+def addresses(seeded: seeding.Seeded) -> dict[str, str]:
+    """Name and address of every page and every tab of it."""
+    runs, evaluation = seeded.runs, seeded.evaluations[0]
+    first, second = runs["first"].pk, runs["second"].pk
+    return {
+        "runs": "/runs/",
+        "runs-none": "/runs/?q=nosuchrun",
+        "run": f"/runs/{first}/",
+        "run-running": f"/runs/{runs['running'].pk}/",
+        "run-failed": f"/runs/{runs['failed'].pk}/",
+        "run-waiting": f"/runs/{runs['waiting'].pk}/",
+        "run-log": f"/runs/{runs['running'].pk}/?tab=log",
+        "run-checkpoints": f"/runs/{second}/?tab=checkpoints",
+        "run-config": f"/runs/{second}/?tab=config",
+        "run-events": f"/runs/{first}/?tab=events",
+        "run-delete": f"/runs/delete/?run={first}",
+        "new-train": "/runs/new/",
+        "new-extract": "/runs/new/?kind=extract",
+        "new-evaluate": "/runs/new/?kind=evaluate",
+        "new-clone": f"/runs/new/?from={second}",
+        "queue": "/queue/",
+        "datasets": "/datasets/",
+        "dataset": f"/datasets/{seeded.version.pk}/",
+        "dataset-new": "/datasets/new/",
+        "evaluations": "/evaluations/",
+        "evaluation": f"/evaluations/{evaluation.pk}/",
+        "compare": f"/compare/?run={first}&run={second}",
+        "compare-none": "/compare/",
+        "missing": "/runs/00000000-0000-0000-0000-000000000000/",
+    }
+
+
+CHARTS = {"run": 4, "run-running": 2, "dataset": 1, "evaluation": 4, "compare": 3}
+
+
+class Watch:
+    """What a page complains about."""
+
+    def __init__(self, page: Page) -> None:
+        self.found: list[str] = []
+        page.on("console", self._console)
+        page.on("pageerror", lambda error: self.found.append(f"error: {error}"))
+        page.on("requestfailed", self._failed)
+        page.on("response", self._response)
+
+    def _console(self, message: Any) -> None:
+        if message.type in ("error", "warning") and "/runs/00000000" not in str(message.location):
+            self.found.append(f"console {message.type}: {message.text}")
+
+    def _failed(self, request: Any) -> None:
+        if request.failure != "net::ERR_ABORTED":  # left the page before the answer
+            self.found.append(f"failed: {request.url} {request.failure}")
+
+    def _response(self, response: Any) -> None:
+        if response.status >= 400 and "/runs/00000000" not in response.url:
+            self.found.append(f"{response.status}: {response.url}")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", SIZES)
+def test_every_page_is_drawn_without_a_complaint(
+    live_server: Any, seeded: seeding.Seeded, context: Any, size: str, scheme: str
+) -> None:
+    width, height = SIZES[size]
+    page = context(
+        viewport={"width": width, "height": height}, color_scheme=scheme, has_touch=size == "narrow"
+    ).new_page()
+    watch = Watch(page)
+    complaints: dict[str, list[str]] = {}
+    page.goto(f"{live_server.url}/login/")
+    _picture(page, f"login-{size}-{scheme}")
+    page.fill("#id_username", seeded.user.username)
+    page.fill("#id_password", seeding.PASSWORD)
+    page.click("main button")
+    page.wait_for_url("**/runs/")
+
+    for name, address in addresses(seeded).items():
+        page.goto(live_server.url + address, wait_until="load")
+        problems = complaints.setdefault(name, [])
+        wanted = CHARTS.get(name, 0)
+        if wanted:
+            _see_all(page)
+            drawn = page.locator(".chart .main-svg").first
+            drawn.wait_for(timeout=15_000)
+            page.wait_for_function(
+                "n => document.querySelectorAll('.chart .plot-container').length >= n",
+                arg=wanted,
+                timeout=15_000,
+            )
+            page.wait_for_timeout(300)
+        if page.evaluate(OVERFLOW) > 0:
+            problems.append(f"is {page.evaluate(OVERFLOW)} px wider than the window")
+        problems += watch.found
+        watch.found.clear()
+        _picture(page, f"{name}-{size}-{scheme}")
+
+    assert {name: found for name, found in complaints.items() if found} == {}
+
+
+def _see_all(page: Page) -> None:
+    """Scroll through, since a chart asks for its data only when it is near the window."""
+    height = page.evaluate("document.documentElement.scrollHeight")
+    for top in range(0, height, 500):
+        page.evaluate(f"window.scrollTo(0, {top})")
+        page.wait_for_timeout(60)
+    page.evaluate("window.scrollTo(0, 0)")
+
+
+def _picture(page: Page, name: str) -> None:
+    folder = os.environ.get("VADLAB_SCREENSHOTS")
+    if folder:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)

@@ -1,0 +1,290 @@
+"""A project with something on every page: real files, real scores, every state of a run.
+
+All numbers are computed by the code under test from scores drawn from a seed; none is made up.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+from django.utils import timezone
+
+from vad.configs import EvaluateConfig, ExtractConfig, RegisterConfig, UrdmuConfig
+from vad.data.manifest import Manifest, Truth, Video, save_version
+from vad.errors import VadError
+from vad.evaluation import bootstrap, frame
+from vad.evaluation.protocol import Protocol
+from vad.evaluation.scores import ScoreSet
+from vad.timeline import SnippetRule
+from webapp.accounts.models import Membership, Project, Role, User
+from webapp.datasets.models import Dataset, DatasetVersion, FeatureSet
+from webapp.datasets.models import Video as VideoRow
+from webapp.evaluations.models import Evaluation
+from webapp.fleet.models import Worker
+from webapp.runs import metrics
+from webapp.runs.models import CLAIMED, Checkpoint, Run, RunEvent, State
+
+CLASSES = ("Fighting", "Running", "Vehicle", "Fire", "Abandoned")
+PASSWORD = "a-long-one-42"
+
+
+@dataclass(kw_only=True)
+class Seeded:
+    user: User
+    project: Project
+    version: DatasetVersion
+    feature_set: FeatureSet
+    runs: dict[str, Run]
+    evaluations: list[Evaluation]
+    worker: Worker
+
+
+def seed(user: User, project: Project) -> Seeded:
+    """Fill a project."""
+    manifest, truth = _manifest()
+    version = _version(user, project, manifest, truth)
+    worker = _worker("atlas-01", cpu_slots=1, gpu_slots=2, devices=["NVIDIA H200"] * 2)
+    _worker("atlas-02", cpu_slots=2, seen_at=timezone.now() - timedelta(hours=3))
+    make = _Maker(project=project, user=user)
+    register = make(
+        "Register campus", RegisterConfig(name="campus", root="/data/campus", format="synthetic"),
+        State.SUCCEEDED, version=version,
+    )  # fmt: skip
+    extract = make(
+        "motion features of campus v1", ExtractConfig(), State.SUCCEEDED, version=version,
+        total=64, done=64, unit="videos",
+    )  # fmt: skip
+    features = FeatureSet.objects.create(
+        version=version, name=extract.name, produced_by=extract, ready=True, extractor="motion",
+        dim=64, video_count=len(manifest.videos), size_bytes=4_812_344, fingerprint="ab" * 32,
+    )  # fmt: skip
+    inputs = {"version": version, "feature_set": features}
+    first = make(
+        "UR-DMU on campus v1, seed 2022", UrdmuConfig(num_epochs=600), State.SUCCEEDED, **inputs,
+        total=600, done=600, unit="steps", color=0, tags=["baseline"], parents=[extract],
+    )  # fmt: skip
+    second = make(
+        "UR-DMU on campus v1, long warm-up, lr 3e-4, seed 7",
+        UrdmuConfig(num_epochs=600, lr=3e-4, seed=7, selection="test", dropout=0.3),
+        State.SUCCEEDED, **inputs, total=600, done=600, unit="steps", color=1,
+        tags=["baseline", "lr"], cloned_from=first,
+    )  # fmt: skip
+    running = make(
+        "UR-DMU on campus v1, seed 3", UrdmuConfig(num_epochs=3000, seed=3), State.RUNNING,
+        **inputs, total=3000, done=1140, unit="steps", rate=11.4, color=2, worker=worker,
+        slot="gpu:0", progress_note="validation AUC 0.871",
+    )  # fmt: skip
+    failed = make(
+        "UR-DMU on campus v1, lr 1", UrdmuConfig(lr=1.0, seed=4), State.FAILED, **inputs,
+        total=3000, done=212, unit="steps", color=3,
+        error=VadError(
+            "loss-not-finite", "The training loss became NaN at step 212.",
+            "Lower the learning rate, which is 1, and queue the run again.",
+            problems=["loss/triplet: nan at step 212", "gradient norm: inf at step 211"],
+        ).to_dict(),
+    )  # fmt: skip
+    make("UR-DMU on campus v1, seed 5", UrdmuConfig(seed=5), State.QUEUED, **inputs, color=4)
+    held = make("UR-DMU on campus v1, seed 6", UrdmuConfig(seed=6), State.HELD, **inputs, color=5)
+    make("UR-DMU on campus v1, seed 8", UrdmuConfig(seed=8), State.CANCELLED, **inputs, color=6)
+    waiting = make(
+        f"Evaluate {running.name}", EvaluateConfig(), State.WAITING, **inputs, of_run=running,
+        color=2, parents=[running],
+    )  # fmt: skip
+    RunEvent.objects.create(run=held, kind="held", by=user)
+    for place, run in enumerate((first, second, running, failed)):
+        _curves(run, place)
+    evaluations = [
+        _evaluate(make, run, version, features, manifest, truth, skill=skill, tail=tail)
+        for run, skill, tail in ((first, 1.9, "hold"), (second, 1.3, "hold"))
+    ]
+    _log(running, 240)
+    _log(failed, 60, last="ERROR The training loss became NaN at step 212.")
+    runs = {
+        "register": register, "extract": extract, "first": first, "second": second,
+        "running": running, "failed": failed, "held": held, "waiting": waiting,
+    }  # fmt: skip
+    return Seeded(
+        user=user, project=project, version=version, feature_set=features, runs=runs,
+        evaluations=evaluations, worker=worker,
+    )  # fmt: skip
+
+
+def people() -> tuple[User, Project]:
+    """A member and the project."""
+    project = Project.objects.create(name="Campus safety", slug="campus-safety")
+    user = User.objects.create_user("kim", password=PASSWORD)
+    Membership.objects.create(project=project, user=user, role=Role.MEMBER)
+    return user, project
+
+
+@dataclass(kw_only=True)
+class _Maker:
+    project: Project
+    user: User
+    count: int = 0
+
+    def __call__(self, name: str, config: Any, state: str, **fields: Any) -> Run:
+        self.count += 1
+        queued = timezone.now() - timedelta(minutes=300 - 20 * self.count)
+        parents = fields.pop("parents", ())
+        if state in CLAIMED:
+            fields |= {"claim": uuid.uuid4(), "beat_at": timezone.now()}
+        if state not in (State.QUEUED, State.WAITING, State.HELD):
+            fields["started_at"] = queued + timedelta(seconds=40)
+        if state in (State.SUCCEEDED, State.FAILED, State.CANCELLED):
+            fields["ended_at"] = queued + timedelta(minutes=7, seconds=11 * self.count)
+        fields["environment"] = {"python": "3.11.9", "torch": "2.11.0", "device": "NVIDIA H200"}
+        run = Run.objects.create(
+            project=self.project, owner=self.user, name=name, kind=config.kind, state=state,
+            config=config.to_dict(), queued_at=queued, device=config.device, **fields,
+        )  # fmt: skip
+        Run.objects.filter(pk=run.pk).update(created_at=queued)
+        run.parents.set(parents)
+        run.folder.mkdir(parents=True, exist_ok=True)
+        RunEvent.objects.create(run=run, kind="created", by=self.user)
+        return run
+
+
+def _manifest() -> tuple[Manifest, dict[str, Truth]]:
+    """64 videos: 40 to train, 24 to test, half of them abnormal."""
+    rng = np.random.default_rng(3)
+    videos, truth = [], {}
+    for i in range(64):
+        split, label = ("train" if i < 40 else "test"), i % 2
+        kind = CLASSES[(i // 2) % len(CLASSES)]
+        frames = int(rng.integers(30, 90)) * 16
+        key = f"{split}/{kind.lower() if label else 'normal'}_{i:03d}"
+        videos.append(
+            Video(
+                key=key,
+                split=split,
+                label=label,
+                classes=(kind,) if label else (),
+                path=f"{key}.mp4",
+                num_frames=frames,
+                fps=25.0,
+                width=320,
+                height=240,
+            )  # fmt: skip
+        )
+        if label:
+            start = int(rng.integers(4, 14)) * 16 + 5
+            truth[key] = Truth(intervals=((start, start + int(rng.integers(6, 14)) * 16),))
+    manifest = Manifest(name="campus", format="synthetic", videos=tuple(videos), rules={"seed": 7})
+    return manifest, truth
+
+
+def _version(
+    user: User, project: Project, manifest: Manifest, truth: dict[str, Truth]
+) -> DatasetVersion:
+    dataset = Dataset.objects.create(project=project, name="campus", created_by=user)
+    version = DatasetVersion(
+        dataset=dataset, number=1, format=manifest.format, rules=dict(manifest.rules),
+        created_by=user, notes=["normal_012.mp4: its container says 812 frames, 800 were decoded"],
+    )  # fmt: skip
+    version.folder.mkdir(parents=True)
+    version.fingerprint = save_version(version.folder, manifest, truth)
+    version.save()
+    rows = [
+        VideoRow(
+            version=version,
+            key=v.key,
+            split=v.split,
+            label=v.label,
+            classes=list(v.classes),
+            path=v.path,
+            num_frames=v.num_frames,
+            fps=v.fps,
+            width=v.width,
+            height=v.height,
+        )  # fmt: skip
+        for v in manifest.videos
+    ]
+    VideoRow.objects.bulk_create(rows)
+    return version
+
+
+def _worker(name: str, **fields: Any) -> Worker:
+    now = timezone.now()
+    given = {"started_at": now - timedelta(days=1), "seen_at": now} | fields
+    return Worker.objects.create(
+        name=name, host=f"{name}.lab", version="0.1.0", data_dir="-", **given
+    )
+
+
+def _curves(run: Run, place: int) -> None:
+    """Losses at every step, scores every 50; as a training looks, drawn from a seed."""
+    rng = np.random.default_rng(place)
+    steps = np.arange(1, run.done + 1)
+    total = 1.4 * np.exp(-steps / 180) + 0.25 + 0.05 * rng.standard_normal(len(steps))
+    terms = {"total": total, "cls": 0.6 * total, "triplet": 0.2 * total, "kl": 0.05 * total}
+    points = {f"loss/{name}": (steps, values) for name, values in terms.items()}
+    at = steps[49::50]
+    auc = 0.92 - 0.02 * place - 0.4 * np.exp(-at / 150) + 0.01 * rng.standard_normal(len(at))
+    points["validation/video_auc"] = (at, auc)
+    points["test/frame_auc"] = (at, auc - 0.03)
+    metrics.append(run, {k: pair for k, pair in points.items() if len(pair[0])})
+    for step in range(100, run.done + 1, 100):
+        sha = hashlib.sha256(f"{run.pk}{step}".encode()).hexdigest()
+        Checkpoint.objects.create(
+            run=run, step=step, path=f"checkpoints/step-{step:06d}.safetensors", sha256=sha,
+            size_bytes=18_400_512, best=step == 300,
+            metrics={"validation/video_auc": float(auc[step // 50 - 1])},
+        )  # fmt: skip
+
+
+def _evaluate(
+    make: _Maker,
+    of_run: Run,
+    version: DatasetVersion,
+    features: FeatureSet,
+    manifest: Manifest,
+    truth: dict[str, Truth],
+    *,
+    skill: float,
+    tail: str,
+) -> Evaluation:
+    """Scores that know the truth as well as `skill` says, measured by the real code."""
+    rng = np.random.default_rng(int(skill * 10))
+    rule = SnippetRule()
+    test = manifest.split("test")
+    given = {}
+    for video in test:
+        inside = np.zeros(video.num_frames // 16)
+        for start, end in truth[video.key].intervals if video.label else ():
+            inside[start // 16 : end // 16 + 1] = skill
+        given[video.key] = 1 / (1 + np.exp(1.5 - inside - rng.standard_normal(len(inside))))
+    scores = ScoreSet.build(given, videos=test, truth=truth, rule=rule, tail=tail)
+    run = make(
+        f"Evaluate {of_run.name}", EvaluateConfig(tail=tail), State.SUCCEEDED, version=version,
+        feature_set=features, of_run=of_run, color=of_run.color, total=24, done=24, unit="videos",
+    )  # fmt: skip
+    sha = scores.save(run.folder / "scores.safetensors")
+    found = frame.evaluate(scores)
+    protocol = Protocol.of(
+        dataset=version.fingerprint, videos=test, truth=truth, rule=rule, tail=tail
+    )
+    return Evaluation.objects.create(
+        run=run, of_run=of_run, checkpoint=of_run.checkpoints.get(step=300), version=version,
+        feature_set=features, protocol=protocol.to_dict(), fingerprint=protocol.fingerprint,
+        selection=of_run.config["selection"], frame_auc=found["metrics"]["auc"],
+        frame_ap=found["metrics"]["ap_step"], metrics=found["metrics"],
+        intervals=bootstrap.intervals(scores, samples=200), per_class=found["per_class"],
+        counts=found["counts"], scores_sha256=sha,
+    )  # fmt: skip
+
+
+def _log(run: Run, lines: int, last: str = "") -> None:
+    text = [
+        f"2026-11-22 09:{i // 60:02d}:{i % 60:02d} step {5 * i}: loss {1.4 / (1 + i / 40):.4f}"
+        for i in range(lines)
+    ]
+    text.insert(lines // 2, "2026-11-22 09:02:00 WARNING the GPU is shared with another process")
+    if last:
+        text.append(f"2026-11-22 09:59:59 {last}")
+    (run.folder / "log.txt").write_text("\n".join(text) + "\n", encoding="utf-8")

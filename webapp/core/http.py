@@ -1,0 +1,52 @@
+"""From a view to an answer: the part for htmx, the page for everybody else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.shortcuts import render
+from django_htmx.http import HttpResponseClientRedirect
+
+from vad.errors import VadError
+from webapp.charts import Figure
+from webapp.core import errors
+from webapp.core.rest import finite
+
+
+def respond(
+    request: HttpRequest,
+    template: str,
+    partial: str,
+    context: dict[str, Any],
+    *,
+    to: str = "",
+    status: int = 200,
+) -> HttpResponse:
+    """The named partial for htmx; otherwise the page, or after a POST a redirect to it.
+
+    Args:
+        to: the page's address, needed for a POST without htmx.
+    """
+    if request.htmx:  # type: ignore[attr-defined]
+        return render(request, f"{template}#{partial}", context, status=status)
+    if request.method == "POST" and to:
+        return HttpResponseRedirect(to)
+    return render(request, template, context, status=status)
+
+
+def go(request: HttpRequest, to: str) -> HttpResponse:
+    """Another page: a redirect that htmx follows with the whole window, too."""
+    if request.htmx:  # type: ignore[attr-defined]
+        return HttpResponseClientRedirect(to)
+    return HttpResponseRedirect(to)
+
+
+def figure(draw: Callable[[], Figure]) -> JsonResponse:
+    """A figure's JSON, or the error in the API's shape, which the chart shows in its place."""
+    try:
+        drawn = draw()
+    except VadError as exc:
+        return JsonResponse(exc.to_dict(), status=errors.status_of(exc))
+    return JsonResponse(finite(drawn))

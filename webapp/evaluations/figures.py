@@ -1,0 +1,154 @@
+"""Figures of one or several evaluations, drawn from the stored scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from vad.errors import VadError
+from vad.evaluation.curves import Curve as Points
+from vad.evaluation.curves import operating_point, pr_curve, roc_curve
+from vad.evaluation.frame import THRESHOLD
+from webapp import charts
+from webapp.evaluations import scores as store
+from webapp.evaluations.models import Evaluation
+
+POINTS = 400  # a curve of 400 chosen points cannot be told from the whole at any screen size
+
+
+def roc(evaluations: Sequence[Evaluation], *, with_band: bool = False) -> charts.Figure:
+    """ROC curves of one or several evaluations, each in its run's colour."""
+    found = []
+    for evaluation in evaluations:
+        scores = store.load(evaluation)
+        points = roc_curve(scores, POINTS)
+        at = operating_point(scores, THRESHOLD)
+        found.append(
+            charts.Curve(
+                name=evaluation.of_run.name,
+                x=points.fpr,
+                y=points.tpr,
+                thresholds=_thresholds(points),
+                value=evaluation.metrics.get("auc"),
+                low=_interval(evaluation, "auc")[0],
+                high=_interval(evaluation, "auc")[1],
+                point=_ring(at["fpr"], at["tpr"]),
+                band=_band(evaluation, "roc") if with_band else None,
+                index=evaluation.of_run.color,
+            )
+        )
+    return charts.roc(found, title=_title("Frame-level ROC", evaluations))
+
+
+def pr(evaluations: Sequence[Evaluation], *, with_band: bool = False) -> charts.Figure:
+    """Precision-recall curves; the chance line is drawn when all share one share of positives."""
+    found, shares = [], set()
+    for evaluation in evaluations:
+        scores = store.load(evaluation)
+        points = pr_curve(scores, POINTS)
+        at = operating_point(scores, THRESHOLD)
+        shares.add(round(float(scores.positives.sum() / scores.frames.sum()), 6))
+        found.append(
+            charts.Curve(
+                name=evaluation.of_run.name,
+                x=points.tpr,
+                y=points.precision,
+                thresholds=_thresholds(points),
+                value=evaluation.metrics.get("ap_step"),
+                low=_interval(evaluation, "ap_step")[0],
+                high=_interval(evaluation, "ap_step")[1],
+                point=_ring(at["tpr"], at["precision"]),
+                band=_band(evaluation, "pr") if with_band else None,
+                index=evaluation.of_run.color,
+            )
+        )
+    return charts.pr(
+        found,
+        title=_title("Frame-level precision and recall", evaluations),
+        prevalence=shares.pop() if len(shares) == 1 else None,
+    )
+
+
+def by_class(evaluation: Evaluation) -> charts.Figure:
+    """AUC of each class's own videos."""
+    rows = [row for row in evaluation.per_class if row.get("auc") is not None]
+    return charts.per_class(
+        [
+            charts.ClassValues(
+                name=evaluation.of_run.name,
+                values={row["class"]: row["auc"] for row in rows},
+                intervals={
+                    row["class"]: tuple(row["intervals"]["auc"])
+                    for row in rows
+                    if (row.get("intervals") or {}).get("auc")
+                },
+                index=evaluation.of_run.color,
+            )
+        ],
+        title="Frame-level AUC within the videos of each class",
+        videos={row["class"]: row["videos"] for row in rows},
+    )
+
+
+def timeline(evaluations: Sequence[Evaluation], key: str) -> charts.Figure:
+    """The scores of one video over its frames, with the truth.
+
+    Raises:
+        VadError: `not-found`, an evaluation does not have this video.
+    """
+    tracks, truth, num_frames = [], [], 0
+    for evaluation in evaluations:
+        scores = store.load(evaluation)
+        if key not in scores.index:
+            raise VadError(
+                "not-found",
+                f"{evaluation} has no video {key}.",
+                "Choose a video of its list.",
+            )
+        video = scores.video(key)
+        tracks.append(
+            charts.ScoreTrack(
+                name=evaluation.of_run.name,
+                starts=video.start_frames.tolist(),
+                scores=video.scores.tolist(),
+                index=evaluation.of_run.color,
+            )
+        )
+        truth = truth or store.truth_of(evaluation, key, scores)
+        num_frames = max(num_frames, video.num_frames)
+    return charts.score_timeline(
+        tracks, title=f"Score of {key}", num_frames=num_frames, truth=truth, threshold=THRESHOLD
+    )
+
+
+def _title(what: str, evaluations: Sequence[Evaluation]) -> str:
+    """'Frame-level ROC, UCF-Crime v1 test, 290 videos', as far as it holds for all of them."""
+    sets = {str(e.version) for e in evaluations}
+    videos = {e.counts.get("videos") for e in evaluations}
+    parts = [what]
+    if len(sets) == 1:
+        parts.append(f"{sets.pop()} test")
+        if len(videos) == 1:
+            parts.append(f"{videos.pop():,} videos")
+    return ", ".join(parts)
+
+
+def _interval(evaluation: Evaluation, name: str) -> tuple[float | None, float | None]:
+    low, high = evaluation.intervals.get(name) or (None, None)
+    return low, high
+
+
+def _thresholds(points: Points) -> list[float | None]:
+    return [float(t) if np.isfinite(t) else None for t in points.thresholds]
+
+
+def _ring(x: float | None, y: float | None) -> charts.OperatingPoint | None:
+    if x is None or y is None:
+        return None
+    return charts.OperatingPoint(x=x, y=y, threshold=THRESHOLD)
+
+
+def _band(evaluation: Evaluation, kind: str) -> charts.Band | None:
+    found = store.band(evaluation, kind)
+    return charts.Band(x=found.x, low=found.low, high=found.high) if found else None

@@ -1,0 +1,70 @@
+"""The web side of the score store: read once, kept while it is looked at."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+from vad.data.manifest import load_truth
+from vad.errors import VadError
+from vad.evaluation.anatomy import anatomy
+from vad.evaluation.bootstrap import Band, bands
+from vad.evaluation.scores import ScoreSet
+from vad.timeline import mask_intervals
+from webapp.evaluations.models import Evaluation
+
+KEPT = 8  # score sets in memory: 70,000 snippets are 1.7 MB
+BAND_SAMPLES = 200  # of the bands around curves; the intervals are the evaluation's own
+
+
+def load(evaluation: Evaluation) -> ScoreSet:
+    """All scores of an evaluation.
+
+    Raises:
+        VadError: `file-missing` or `scores-invalid`.
+    """
+    return _load(evaluation.scores_path, evaluation.scores_sha256)
+
+
+def contributions(evaluation: Evaluation) -> dict[str, float | None]:
+    """By video key: the AUC minus the AUC without this video; empty where there is no AUC."""
+    return _contributions(evaluation.scores_path, evaluation.scores_sha256)
+
+
+def truth_of(evaluation: Evaluation, key: str, scores: ScoreSet) -> list[tuple[int, int]]:
+    """Anomalous frames [start, end) of a video, from the data set's truth.
+
+    Without its file, from the counts in the score store, where they are exact to a snippet.
+    """
+    try:
+        truth = load_truth(evaluation.version.folder, "test")
+        return list(truth[key].intervals) if key in truth else []
+    except VadError:
+        video = scores.video(key)
+        return list(mask_intervals((video.positives > 0).repeat(video.frames)))
+
+
+def band(evaluation: Evaluation, kind: str) -> Band | None:
+    """The pointwise 95 % band of its `roc` or `pr` curve; None with too few videos."""
+    return _bands(evaluation.scores_path, evaluation.scores_sha256).get(kind)
+
+
+@lru_cache(maxsize=KEPT)
+def _bands(path: Path, sha256: str) -> dict[str, Band]:
+    return bands(_load(path, sha256), samples=BAND_SAMPLES) or {}
+
+
+@lru_cache(maxsize=KEPT)
+def _load(path: Path, _sha256: str) -> ScoreSet:
+    return ScoreSet.load(path)
+
+
+@lru_cache(maxsize=KEPT)
+def _contributions(path: Path, sha256: str) -> dict[str, float | None]:
+    try:
+        rows = anatomy(_load(path, sha256))["videos"]
+    except VadError as exc:
+        if exc.code != "evaluation-impossible":
+            raise
+        return {}
+    return {row["key"]: row["change"] for row in rows}

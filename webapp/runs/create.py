@@ -1,0 +1,300 @@
+"""The page that queues runs: a form made from the configuration's schema."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+
+from vad.configs import CONFIGS, EvaluateConfig, ExtractConfig, RunConfig, UrdmuConfig
+from vad.errors import ConfigError, VadError
+from webapp.accounts.models import Project
+from webapp.core import errors
+from webapp.core.configforms import as_text
+from webapp.core.http import go
+from webapp.core.query import uuids
+from webapp.datasets.models import DatasetVersion, FeatureSet
+from webapp.runs import services
+from webapp.runs.models import Run, State
+
+KINDS = [("train-urdmu", "Train UR-DMU"), ("extract", "Extract features"), ("evaluate", "Evaluate")]
+OTHERS = ("name", "priority", "tags", "inputs", "seeds", "evaluate", "version", "of_run")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """What one data set version can be trained on: (form value, words)."""
+
+    version: DatasetVersion
+    options: list[tuple[str, str]] = field(default_factory=list)
+
+
+def run_new(request: HttpRequest) -> HttpResponse:
+    """The form; with a POST, the runs. What is wrong stands beside its field, nothing is lost."""
+    if not request.can_edit:
+        raise PermissionDenied
+    given = request.POST if request.method == "POST" else request.GET
+    source = _source(request, given.get("from", ""))
+    kind = given.get("kind", "") or (source.kind if source else KINDS[0][0])
+    kind = kind if kind in dict(KINDS) else KINDS[0][0]
+    context = _context(request.project, kind)
+    context["source"] = source if source and source.kind == kind else None
+    if request.method != "POST":
+        values = _prefilled(request, context["source"])
+        return render(request, "runs/run_form.html", {**context, "values": values, "errors": {}})
+    values = {name: request.POST.get(name, "") for name in (*context["names"], *OTHERS)}
+    try:
+        made = _create(request, kind, values, context["source"])
+    except VadError as exc:
+        fields = {_shown_at(name): text for name, text in exc.fields.items()}
+        answer = {**context, "values": values, "errors": fields, "error": exc}
+        return render(request, "runs/run_form.html", answer, status=errors.status_of(exc))
+    messages.success(request, _queued(made))
+    first = made[0].pk
+    return go(request, reverse("runs:detail", args=[first]) if len(made) == 1 else _list(made))
+
+
+def _context(project: Project, kind: str) -> dict[str, Any]:
+    schema = CONFIGS[kind].json_schema()
+    properties = dict(schema["properties"])
+    default_seed = ""
+    if kind == "train-urdmu":  # the form asks for a list of them
+        default_seed = as_text(properties.pop("seed")["default"])
+    context: dict[str, Any] = {
+        "kind": kind,
+        "kinds": KINDS,
+        "title": CONFIGS[kind].title,
+        "schema": {**schema, "properties": properties},
+        "names": list(properties),
+        "default_seed": default_seed,
+        "missing": None,
+    }
+    if kind == "evaluate":
+        context["trained"] = _trained(project)
+        if not context["trained"]:
+            context["missing"] = _missing_training()
+        return context
+    context["versions"] = _versions(project)
+    if kind == "extract":
+        context["versions"] = [v for v in context["versions"] if v.has_media]
+    else:
+        context["inputs"] = _inputs(context["versions"])
+    if not (context["versions"] if kind == "extract" else context["inputs"]):
+        context["missing"] = _missing_data(kind)
+    return context
+
+
+def _create(
+    request: HttpRequest, kind: str, values: dict[str, str], source: Run | None
+) -> list[Run]:
+    """The runs that the form asks for.
+
+    Raises:
+        VadError: with the problems by the form's fields, where they belong to one.
+    """
+    problems: dict[str, str] = {}
+    config = _config(kind, values, problems)
+    priority = _number(values, "priority", problems, least=-100, most=100)
+    seeds = _seeds(values["seeds"], problems) if kind == "train-urdmu" else []
+    if problems or config is None:
+        raise ConfigError(problems, what="The form")
+    common: dict[str, Any] = {
+        "project": request.project,
+        "by": request.user,
+        "name": values["name"],
+        "tags": values["tags"].replace(",", " ").split(),
+        "priority": priority or 0,
+        "cloned_from": source,
+    }
+    if isinstance(config, UrdmuConfig):
+        pipeline = services.pipeline_create(
+            train=config,
+            seeds=seeds,
+            evaluate=EvaluateConfig(device=config.device) if values["evaluate"] else None,
+            **_chosen_inputs(request.project, values["inputs"]),
+            **common,
+        )
+        return pipeline.runs
+    if isinstance(config, ExtractConfig):
+        version = _one(_versions(request.project), values["version"])
+        return [services.run_create(config=config, version=version, **common)]
+    of_run = _one(_trained(request.project), values["of_run"])
+    return [services.run_create(config=config, of_run=of_run, **common)]
+
+
+def _config(kind: str, values: dict[str, str], problems: dict[str, str]) -> RunConfig | None:
+    fields = CONFIGS[kind].json_schema()["properties"]
+    given = {name: values[name] for name in fields if name in values}
+    try:
+        return CONFIGS[kind].from_strings(given)
+    except ConfigError as exc:
+        problems |= exc.fields
+        return None
+
+
+def _number(
+    values: dict[str, str], name: str, problems: dict[str, str], *, least: int, most: int
+) -> int | None:
+    text = values[name].strip()
+    if not text:
+        return None
+    try:
+        value = int(text)
+    except ValueError:
+        problems[name] = f"expected a whole number, got {text!r}"
+        return None
+    if not least <= value <= most:
+        problems[name] = f"{value} is not from {least} to {most}"
+    return value
+
+
+def _seeds(text: str, problems: dict[str, str]) -> list[int]:
+    try:
+        seeds = [int(part) for part in text.replace(",", " ").split()]
+    except ValueError:
+        problems["seeds"] = f"expected whole numbers, got {text!r}"
+        return []
+    if any(not 0 <= seed < 2**31 for seed in seeds):
+        problems["seeds"] = f"must be from 0 to {2**31 - 1}"
+    return seeds
+
+
+# --- what can be chosen ---------------------------------------------------------------------
+
+
+def _versions(project: Project) -> list[DatasetVersion]:
+    """The project's data set versions, newest first; `has_media` where there are videos."""
+    found = DatasetVersion.objects.filter(dataset__project=project).select_related("dataset")
+    versions = list(found.order_by("-created_at")[:200])
+    with_media = set(
+        DatasetVersion.objects.filter(pk__in=[v.pk for v in versions])
+        .exclude(videos__path="")
+        .filter(videos__isnull=False)
+        .values_list("pk", flat=True)
+    )
+    for version in versions:
+        version.has_media = version.pk in with_media  # type: ignore[attr-defined]
+    return versions
+
+
+def _inputs(versions: list[DatasetVersion]) -> list[Inputs]:
+    """For each version its feature sets, made or being made, and extraction if it has videos."""
+    sets: dict[UUID, list[FeatureSet]] = {}
+    found = FeatureSet.objects.filter(version__in=versions).select_related("produced_by")
+    for features in found.order_by("-created_at"):
+        made_by = features.produced_by
+        if features.ready or (made_by and made_by.is_active):
+            sets.setdefault(features.version_id, []).append(features)
+    choices = []
+    for version in versions:
+        options = [(f"features:{f.pk}", _words(f)) for f in sets.get(version.pk, [])]
+        if version.has_media:  # type: ignore[attr-defined]
+            options.append((f"extract:{version.pk}", "extract motion features first"))
+        if options:
+            choices.append(Inputs(version=version, options=options))
+    return choices
+
+
+def _words(features: FeatureSet) -> str:
+    if not features.ready:
+        return f"{features.name} (being made)"
+    return f"{features.name}, {features.dim}-d, {features.video_count:,} videos"
+
+
+def _trained(project: Project) -> list[Run]:
+    """Training runs that have a checkpoint, or will have one."""
+    runs = Run.objects.filter(project=project, kind__startswith="train")
+    runs = runs.exclude(state__in=(State.FAILED, State.CANCELLED)).select_related(
+        "version__dataset"
+    )
+    return list(runs.order_by("-created_at")[:200])
+
+
+def _chosen_inputs(project: Project, text: str) -> dict[str, Any]:
+    """Arguments of `pipeline_create` for what was chosen as data set and features."""
+    what, _, pk = text.partition(":")
+    if what == "extract":
+        return {"extract": ExtractConfig(), "version": _one(_versions(project), pk, "inputs")}
+    sets = list(FeatureSet.objects.filter(version__dataset__project=project))
+    return {"feature_set": _one(sets, pk, "inputs")}
+
+
+def _one(rows: list[Any], pk: str, name: str = "") -> Any:
+    """The row of this id; None leaves it to the service to say what is missing."""
+    found = next((row for row in rows if str(row.pk) == pk), None)
+    if found is None and name:
+        raise ConfigError({name: "is not there any more; choose another"}, what="The form")
+    return found
+
+
+def _source(request: HttpRequest, text: str) -> Run | None:
+    runs = Run.objects.visible_to(request.user).filter(pk__in=uuids([text]))
+    return runs.filter(kind__in=dict(KINDS)).first()
+
+
+def _prefilled(request: HttpRequest, source: Run | None) -> dict[str, Any]:
+    """The fields of the run to clone, and what the address chooses."""
+    values: dict[str, Any] = {"evaluate": "yes"}
+    if source is not None:
+        values |= {name: as_text(value) for name, value in source.config.items()}
+        values |= {
+            "seeds": as_text(source.config.get("seed")),
+            "tags": " ".join(source.tags),
+            "priority": str(source.priority) if source.priority else "",
+            "version": str(source.version_id or ""),
+            "inputs": f"features:{source.feature_set_id}",
+            "of_run": str(source.of_run_id or ""),
+        }
+    if request.GET.get("of"):
+        values["of_run"] = request.GET["of"]
+    if request.GET.get("version"):
+        values["version"] = request.GET["version"]
+        values.setdefault("inputs", _first_of(request.project, request.GET["version"]))
+    return values
+
+
+def _first_of(project: Project, version: str) -> str:
+    """The first choice of inputs of this version."""
+    for choice in _inputs(_versions(project)):
+        if str(choice.version.pk) == version:
+            return choice.options[0][0]
+    return ""
+
+
+def _missing_data(kind: str) -> dict[str, str]:
+    return {
+        "icon": "datasets",
+        "title": "No data set with videos yet" if kind == "extract" else "No data set yet",
+        "text": "Register a data set first: a folder of videos, or of published features.",
+        "url": reverse("datasets:new"),
+        "label": "Register a data set",
+    }
+
+
+def _missing_training() -> dict[str, str]:
+    return {
+        "icon": "runs",
+        "title": "Nothing to evaluate yet",
+        "text": "An evaluation scores the checkpoint of a training run.",
+        "url": reverse("runs:new"),
+        "label": "Train first",
+    }
+
+
+def _shown_at(name: str) -> str:
+    """The form's field at which a problem of the service's argument is shown."""
+    return {"feature_set": "inputs", "seed": "seeds"}.get(name, name)
+
+
+def _queued(runs: list[Run]) -> str:
+    return f"{runs[0].name} is queued." if len(runs) == 1 else f"{len(runs)} runs are queued."
+
+
+def _list(runs: list[Run]) -> str:
+    return reverse("runs:list")
