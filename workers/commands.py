@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +20,6 @@ SUBCOMMANDS: dict[str, tuple[str, ...]] = {
     "train-urdmu": ("train", "urdmu"),
     "evaluate": ("evaluate",),
 }
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -50,7 +47,6 @@ def prepare(run: Run) -> Command:
     try:
         run.folder.mkdir(parents=True, exist_ok=True)
         _write(run.folder / "config.json", json.dumps(config, indent=2) + "\n")
-        _drop_unrecorded_checkpoints(run)
     except OSError as exc:
         code = "disk-full" if exc.errno == errno.ENOSPC else "file-missing"
         raise VadError(
@@ -110,20 +106,6 @@ def _missing(run: Run, what: str) -> VadError:
         f"{run.name} has {what}.",
         "Choose its inputs again in a new run.",
     )
-
-
-def _drop_unrecorded_checkpoints(run: Run) -> None:
-    """Remove checkpoints that the database has not heard of.
-
-    The child goes on from the newest file. One that was written while nobody listened (its
-    supervisor had been killed) comes after metrics that nobody stored; going on from there would
-    leave a gap for good. Records arrive in order, so whatever precedes a recorded one is stored.
-    """
-    recorded = {Path(path).name for path in run.checkpoints.values_list("path", flat=True)}
-    for path in sorted((run.folder / "checkpoints").glob("*.safetensors")):
-        if path.name not in recorded:
-            log.info("run.checkpoint_dropped run_id=%s file=%s", run.pk, path.name)
-            path.unlink()
 
 
 def _write(path: Path, text: str) -> None:

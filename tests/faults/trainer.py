@@ -1,4 +1,4 @@
-"""Trains nothing, but lives like a training run: metrics, checkpoints, resume, stop.
+"""Trains nothing, but lives like vad/training/engine.py: metrics, checkpoints, resume, stop.
 
 python trainer.py SECONDS_A_STEP train urdmu --config FILE --output DIR …
 """
@@ -17,6 +17,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from vad import results
 from vad.reporting import JsonReporter, exit_when_parent_dies
+
+RESEND_STEPS = 200  # as the engine does: the last ones may not have been stored
 
 
 def main() -> int:
@@ -54,6 +56,11 @@ def write(folder: Path, step: int) -> results.CheckpointWritten:
     beside = path.with_suffix(".part")
     beside.write_text(str(step))
     beside.rename(path)
+    return describe(folder, step)
+
+
+def describe(folder: Path, step: int) -> results.CheckpointWritten:
+    path = folder / f"step-{step:06}.safetensors"
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return results.CheckpointWritten(
         step=step, path=f"checkpoints/{path.name}", sha256=digest, size_bytes=path.stat().st_size,

@@ -30,6 +30,8 @@ def start(total: int = 5, done: int = 0) -> None:
 
 
 def end() -> None:
+    path = "checkpoints/step-000005.safetensors"
+    send(results.CheckpointWritten(step=5, path=path, sha256="0", size_bytes=1, best=True))
     send(results.Result(kind="train-urdmu", data={"answer": 42}))
 
 

@@ -90,16 +90,6 @@ def test_a_checkpoint_whose_file_is_gone_is_named(make_run, trained):
     assert caught.value.code == "file-missing"
 
 
-def test_a_checkpoint_that_was_never_recorded_is_not_resumed_from(trained):
-    unheard = trained.folder / "checkpoints/step-000300.safetensors"
-    unheard.write_bytes(b"-")
-
-    commands.prepare(trained)
-
-    left = sorted(p.name for p in (trained.folder / "checkpoints").iterdir())
-    assert left == ["step-000100.safetensors", "step-000200.safetensors"]
-
-
 def test_features_that_are_not_ready_are_not_used(make_run):
     run = make_run()
     run.feature_set.ready = False
