@@ -22,12 +22,19 @@ class Figure(_Required, total=False):
     csv: dict[str, Any]
 
 
-def clean(values: Iterable[Any] | None) -> list[Any]:
-    """A list of plain numbers; what is not finite becomes None. Takes numpy arrays too."""
+def clean(values: Iterable[Any] | None, digits: int | None = None) -> list[Any]:
+    """A list of plain numbers; what is not finite becomes None. Takes numpy arrays too.
+
+    Args:
+        digits: significant digits to keep; half the bytes of a long curve are digits unseen.
+    """
     if values is None:
         return []
     listed = values.tolist() if hasattr(values, "tolist") else list(values)
-    return [None if isinstance(v, float) and not math.isfinite(v) else v for v in listed]
+    finite = [None if isinstance(v, float) and not math.isfinite(v) else v for v in listed]
+    if digits is None:
+        return finite
+    return [float(f"{v:.{digits}g}") if isinstance(v, float) else v for v in finite]
 
 
 def plain(text: str) -> str:

@@ -18,6 +18,7 @@ from webapp.charts.figure import (
 )
 from webapp.charts.palette import style
 
+DIGITS = 6  # significant ones of what is drawn; the legend is made from the exact values
 Value = Literal["last", "min", "max"]
 
 
@@ -70,10 +71,11 @@ def metric_curves(
     data: list[dict[str, Any]] = []
     for place, one in enumerate(ranked):
         look = style(one.index)
-        x, y = clean(one.x), clean(one.y)
+        x, y = clean(one.x), clean(one.y, DIGITS)
         name = f"{plain(one.name)}  {significant(_headline(one, value))}"
-        if one.low and one.high:
-            data += _envelope(one, x, look.rgba(0.16), name)
+        group = f"{one.index} {plain(one.name)}"  # stays when value and rank change
+        if len(one.low) and len(one.high):
+            data += _envelope(one, x, look.rgba(0.16), group)
         if smoothing and len(y) > 2:
             data.append(
                 {
@@ -82,7 +84,8 @@ def metric_curves(
                     "x": x,
                     "y": y,
                     "name": f"{name} (raw)",
-                    "legendgroup": name,
+                    "uid": f"{group} raw",
+                    "legendgroup": group,
                     "showlegend": False,
                     "hoverinfo": "skip",
                     "opacity": 0.3,
@@ -97,8 +100,9 @@ def metric_curves(
                 "x": x,
                 "y": y,
                 "name": name,
-                "legendgroup": name,
+                "legendgroup": group,
                 "legendrank": place + 1,
+                "uid": group,
                 "meta": {"label": plain(one.name)},
                 "line": {"color": look.color, "dash": look.dash, "width": 1.75},
                 "marker": {"color": look.color, "size": 5},
@@ -152,13 +156,14 @@ def _envelope(one: Series, x: list[Any], fill: str, group: str) -> list[dict[str
         "hoverinfo": "skip",
     }
     return [
-        {**edge, "y": clean(one.low), "name": f"{group} (least)"},
+        {**edge, "y": clean(one.low, DIGITS), "name": f"{group} (least)", "uid": f"{group} least"},
         {
             **edge,
-            "y": clean(one.high),
+            "y": clean(one.high, DIGITS),
             "fill": "tonexty",
             "fillcolor": fill,
             "name": f"{group} (greatest)",
+            "uid": f"{group} greatest",
         },
     ]
 

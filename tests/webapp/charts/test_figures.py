@@ -167,6 +167,24 @@ def test_a_smoothing_of_one_is_refused():
         losses(smoothing=1.0)
 
 
+def test_a_curve_is_the_same_trace_when_its_rank_changes():
+    """Live data may turn the order around; a curve that a person hid must stay the hidden one."""
+    series = [
+        Series(name="a", x=[0, 1], y=[0.1, 0.9], index=0),
+        Series(name="b", x=[0, 1], y=[0.2, 0.5], index=1),
+    ]
+
+    early = metric_curves(
+        [Series(name=s.name, x=[0], y=s.y[:1], index=s.index) for s in series],
+        title="t",
+        y_title="y",
+    )
+    late = metric_curves(series, title="t", y_title="y")
+
+    assert [t["uid"] for t in early["data"]] == ["1 b", "0 a"]
+    assert [t["uid"] for t in late["data"]] == ["0 a", "1 b"]
+
+
 def test_a_reduced_curve_keeps_its_extremes_and_says_so():
     one = Series(name="a", x=[0, 100], y=[1.0, 1.0], low=[0.9, 0.1], high=[1.1, 7.0], points=200)
 
@@ -175,6 +193,28 @@ def test_a_reduced_curve_keeps_its_extremes_and_says_so():
     assert figure["note"] == "2 of 200 points"
     assert [max(t["y"]) for t in figure["data"] if t.get("fill")] == [7.0]
     assert "7.000" in figure["data"][-1]["name"]
+
+
+def test_a_long_reduced_comparison_stays_small():
+    """The budget of a compare page: 10 runs of 100,000 points under 500 kB."""
+    rng = np.random.default_rng(7)
+    columns = [rng.random(1000) for _ in range(3)]
+    series = [
+        Series(
+            name=f"seed {i}",
+            x=np.arange(1000) * 100,
+            y=columns[0],
+            low=columns[1],
+            high=columns[2],
+            points=100_000,
+            index=i,
+        )
+        for i in range(10)
+    ]
+
+    text = json.dumps(metric_curves(series, title="Loss", y_title="Loss"), separators=(",", ":"))
+
+    assert len(text) < 500_000
 
 
 def test_no_values_yet_is_a_figure_too():

@@ -94,6 +94,9 @@ export function themed(figure, { scheme = "", width = 800, title = false } = {})
     layout[key] = themedAxis(given[key], tone, narrow && key.startsWith("x"));
   }
   const data = resolved(figure.data, scheme);
+  if (figure.layout.hovermode === "y unified") {
+    layout.xaxis.showspikes = layout.yaxis.showspikes = false; // bars show themselves
+  }
   if (readsOut(figure)) {
     // Our own readout stands beside the cursor, never on it; Plotly only says what is there.
     layout.hovermode = "x";

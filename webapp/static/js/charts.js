@@ -182,14 +182,11 @@ function listen(state) {
       clearTimeout(timer);
       zoomed(state, null);
     }
-    const keys = Object.keys(change);
-    if (keys.some((key) => key.includes(".autorange"))) showReset(state, false);
-    else if (keys.some((key) => key.includes(".range"))) showReset(state, true);
+    showReset(state, isZoomed(state));
   });
   plot.on("plotly_doubleclick", () => {
     clearTimeout(timer);
     zoomed(state, null);
-    showReset(state, false);
   });
   plot.on("plotly_hover", (event) => {
     readout(state, event.points);
@@ -209,6 +206,20 @@ function zoomed(state, range) {
   load(state);
 }
 
+function axesOf(figure) {
+  return Object.keys(figure.layout).filter((key) => /^[xy]axis\d*$/.test(key));
+}
+
+function isZoomed(state) {
+  return axesOf(state.figure).some((key) => {
+    const now = state.plot._fullLayout[key];
+    const { range } = state.figure.layout[key];
+    if (!range) return !now.autorange;
+    const slack = 1e-6 * Math.abs(range[1] - range[0]);
+    return range.some((end, i) => Math.abs(end - now.range[i]) > slack);
+  });
+}
+
 function showReset(state, on) {
   const button = state.element.querySelector('[data-chart-action="reset"]');
   if (button) button.hidden = !on;
@@ -218,14 +229,13 @@ function showReset(state, on) {
 function reset(state) {
   if (!state.drawn) return;
   const update = {};
-  for (const key of Object.keys(state.figure.layout).filter((k) => /^[xy]axis\d*$/.test(k))) {
+  for (const key of axesOf(state.figure)) {
     const { range } = state.figure.layout[key];
     if (range) update[`${key}.range`] = [...range];
     else update[`${key}.autorange`] = true;
   }
   window.Plotly.relayout(state.plot, update);
   zoomed(state, null);
-  showReset(state, false);
 }
 
 /** The drawn and visible charts of the same group. */
