@@ -74,9 +74,18 @@ class RunConfig:
         return json.loads(json.dumps(dataclasses.asdict(self)))
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Build from JSON. Unknown keys and wrong types are refused, all problems at once."""
-        return cls._build(data, lambda f, value: _from_json(f, value))
+    def from_dict(cls, data: Mapping[str, Any], *, texts: Mapping[str, str] | None = None) -> Self:
+        """Build from JSON. Unknown keys and wrong types are refused, all problems at once.
+
+        Args:
+            data: values in their JSON types.
+            texts: override single fields, as text: options of a command line beside a file.
+        """
+        over = dict(texts or {})
+        return cls._build(
+            {**data, **over},
+            lambda f, value: (_from_text if f.name in over else _from_json)(f, value),
+        )
 
     @classmethod
     def from_strings(cls, data: Mapping[str, str]) -> Self:

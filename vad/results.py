@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 
 EXIT_OK = 0
 EXIT_ERROR = 1  # a VadError: the last record says which; trying again would not help
+EXIT_CRASHED = 70  # a fault of the program, its trace on standard error; no record says so
 EXIT_STOPPED = 75  # asked to stop; a checkpoint was written; the run can be resumed
 
 

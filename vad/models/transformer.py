@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import functools
 import math
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -84,7 +85,7 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, T, D] to [B, T, D], without norm and residual."""
-        project, drop = self.to_out
+        project, drop = cast(nn.Linear, self.to_out[0]), self.to_out[1]
         inner = self.to_qkv.out_features // 4
         # Columns of the output layer: head-major, in each head first global, then local.
         w_global, w_local = rearrange(

@@ -15,6 +15,7 @@ Shapes: B bags of one label, N crops, T snippets, D features, C = 512 channels, 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -93,8 +94,9 @@ class UrDmu(nn.Module):
         flat, crops = self._flatten("x", x)
         x = self.encode(flat)
         weights = self._slot_weights(x)
-        regulated = self._project_slots(self.encoder_mu[0].weight)
-        bias = 2 * self.encoder_mu[0].bias
+        mu = cast(nn.Linear, self.encoder_mu[0])
+        regulated = self._project_slots(mu.weight)
+        bias = 2 * mu.bias
         scores = self.cls_head(x, weights, regulated, bias)
         att = top_slot_score(rearrange(weights, "b t (two k) -> two b t k", two=2))
         features = torch.cat([x, weights @ regulated + bias], -1) if with_features else None
@@ -132,7 +134,7 @@ class UrDmu(nn.Module):
             noise = torch.randn(
                 (half, *x.shape[1:]), generator=generator, device=x.device, dtype=x.dtype
             )
-        mu, var = self.encoder_mu[0], self.encoder_var[0]
+        mu, var = (cast(nn.Linear, e[0]) for e in (self.encoder_mu, self.encoder_var))
         weights = self._slot_weights(x)
         slots = self.Amemory.memory_block.shape[0]
         regulated = self._project_slots(mu.weight)
@@ -214,10 +216,10 @@ class Embedding(nn.Module):
 
         Faster than the convolution, which wants its input transposed.
         """
-        conv = self.conv_1[0]
+        conv = cast(nn.Conv1d, self.conv_1[0])
         taps = F.linear(x, rearrange(conv.weight, "c d k -> (k c) d"))
         before, now, after = taps.chunk(3, dim=-1)
-        out = now + conv.bias
+        out = now + cast(Tensor, conv.bias)
         out[:, 1:] += before[:, :-1]
         out[:, :-1] += after[:, 1:]
         return F.relu_(out)
@@ -250,13 +252,13 @@ class ScoreHead(nn.Module):
         Returns:
             [B, T], 0 to 1.
         """
-        first, relu, last = self.mlp
+        first, last = cast(nn.Linear, self.mlp[0]), self.mlp[2]
         w_x, w_fused = first.weight.chunk(2, dim=1)
         hidden = F.linear(x, w_x, first.bias + w_fused @ bias)
         hidden = hidden + weights @ (regulated @ w_fused.t())
         if sampled is not None:
             hidden[: sampled.shape[0]] += F.linear(sampled, w_fused)
-        return torch.sigmoid(last(relu(hidden))).squeeze(-1)
+        return torch.sigmoid(last(F.relu_(hidden))).squeeze(-1)
 
 
 def kl_over_time(mu: Tensor, log_var: Tensor) -> Tensor:

@@ -1,0 +1,449 @@
+"""The command line: ``python -m vad COMMAND``. What the server runs is what a person can run.
+
+Only what a command needs is imported, and nothing that imports torch before it is needed: `--help`
+and the data set commands answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from vad import results
+from vad.configs import EvaluateConfig, ExtractConfig, RunConfig, UrdmuConfig
+from vad.errors import ConfigError, VadError
+from vad.reporting import JsonReporter, Reporter, TerminalReporter, exit_when_parent_dies
+
+Handler = Callable[[argparse.Namespace], int]
+Parsers = Any  # argparse keeps the class of add_subparsers' result private
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code of `vad.results`."""
+    # Waiting threads sleep instead of spinning. On cores that others use as well, spinning made a
+    # training step two to three times as slow; on idle ones it makes no difference.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    words = list(sys.argv[1:] if argv is None else argv)
+    args = _parser(words).parse_args(words)
+    try:
+        return args.handler(args)
+    except VadError as exc:
+        _show_error(exc, as_json=args.json)
+        return results.EXIT_ERROR
+    except BrokenPipeError:
+        # Whoever read the output is gone. Nobody is left to tell; keep Python from trying at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return results.EXIT_CRASHED
+    except KeyboardInterrupt:
+        return results.EXIT_STOPPED
+    except Exception:
+        traceback.print_exc()
+        return results.EXIT_CRASHED
+
+
+# --- runs ---------------------------------------------------------------------------------------
+
+
+def _extract(config: Any, args: argparse.Namespace, reporter: Reporter) -> None:
+    from vad.features.extract import extract
+
+    extract(config, manifest_dir=args.manifest, output=args.output, reporter=reporter)
+
+
+def _train_urdmu(config: Any, args: argparse.Namespace, reporter: Reporter) -> None:
+    from vad.training.urdmu import train
+
+    train(
+        config,
+        manifest_dir=args.manifest,
+        features_dir=args.features,
+        output=args.output,
+        reporter=reporter,
+    )
+
+
+def _evaluate(config: Any, args: argparse.Namespace, reporter: Reporter) -> None:
+    from vad.scoring import evaluate_run
+
+    evaluate_run(
+        config,
+        manifest_dir=args.manifest,
+        features_dir=args.features,
+        checkpoint=args.checkpoint_file,
+        output=args.output,
+        reporter=reporter,
+    )
+
+
+class _NotesStop(Reporter):
+    """Remembers whether the run said that it stopped: that decides the exit code."""
+
+    stopped = False
+
+    def send(self, record: results.Record) -> None:
+        self.stopped |= isinstance(record, results.Stopped)
+        super().send(record)
+
+
+class _Json(_NotesStop, JsonReporter):
+    pass
+
+
+class _Terminal(_NotesStop, TerminalReporter):
+    def send(self, record: results.Record) -> None:
+        super().send(record)
+        if isinstance(record, results.Result):
+            self._line(_summary(record))
+
+
+def _run(
+    args: argparse.Namespace,
+    config_type: type[RunConfig],
+    start: Callable[[Any, argparse.Namespace, Reporter], None],
+) -> int:
+    if args.watch_parent:
+        exit_when_parent_dies()
+    reporter = _Json() if args.json else _Terminal()
+    reporter.stop_on_signals()
+    start(_config(args, config_type), args, reporter)
+    return results.EXIT_STOPPED if reporter.stopped else results.EXIT_OK
+
+
+def _config(args: argparse.Namespace, config_type: type[RunConfig]) -> RunConfig:
+    """The configuration of --config, with single options over it."""
+    names = [f.name for f in dataclasses.fields(config_type)]
+    texts = {n: v for n in names if (v := getattr(args, f"config_{n}")) is not None}
+    return config_type.from_dict(_read_config(args.config) if args.config else {}, texts=texts)
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise VadError(
+            "file-missing", f"The configuration file {path} does not exist.", "Check its path."
+        ) from None
+    except (OSError, ValueError) as exc:
+        raise ConfigError({"config": f"{path} cannot be read as JSON: {exc}"}) from exc
+    if not isinstance(data, dict):
+        raise ConfigError({"config": f"{path} must hold one JSON object of fields and values"})
+    return data
+
+
+# --- data sets ----------------------------------------------------------------------------------
+
+
+def _dataset_synthesize(args: argparse.Namespace) -> int:
+    from vad.data import synthetic
+
+    synthetic.make(args.folder, seed=args.seed, preset=args.preset, on_progress=_bar(args, "clips"))
+    return _say(args, {"folder": str(args.folder)}, f"made in {args.folder}")
+
+
+def _dataset_read(args: argparse.Namespace) -> int:
+    from vad.data import formats, versions
+
+    options = {
+        o.name: getattr(args, f"option_{o.name}") for o in formats.FORMATS[args.format].options
+    }
+    manifest, truth = formats.read(
+        args.format, args.root, on_progress=_bar(args, "videos"), **options
+    )
+    fingerprint = versions.store(args.output, manifest, truth)
+    summary = versions.summary(manifest)
+    return _say(
+        args,
+        {**summary, "fingerprint": fingerprint, "folder": str(args.output)},
+        f"{versions.text(summary)}\nfingerprint {fingerprint}\nwritten to {args.output}",
+    )
+
+
+def _dataset_show(args: argparse.Namespace) -> int:
+    from vad.data import versions
+    from vad.data.manifest import load_manifest
+
+    summary = versions.summary(load_manifest(args.folder))
+    return _say(args, summary, versions.text(summary))
+
+
+def _dataset_check(args: argparse.Namespace) -> int:
+    from vad.data import versions
+
+    found = versions.check(args.folder, args.features)
+    if found.problems:
+        noun = "1 problem" if len(found.problems) == 1 else f"{len(found.problems)} problems"
+        raise VadError(
+            "dataset-invalid",
+            f"{args.folder} has {noun}. First: {found.problems[0]}",
+            "Correct what is listed and register the data set or its features again.",
+            problems=found.problems,
+        )
+    return _say(args, {"checked": found.checked}, f"{found.checked} videos, nothing wrong")
+
+
+def _dataset_pack(args: argparse.Namespace) -> int:
+    from vad.data.features import pack_npy
+    from vad.data.manifest import load_manifest
+    from vad.timeline import SnippetRule
+
+    store = pack_npy(
+        args.source,
+        load_manifest(args.manifest),
+        args.output,
+        rule=SnippetRule(args.rule, args.snippet_len),
+        crop_axis=args.crop_axis,
+        allow_missing=args.allow_missing,
+        on_progress=_bar(args, "files"),
+    )
+    found = store.summary()
+    return _say(
+        args,
+        found,
+        f"{found['videos']} videos, {found['snippets']} snippets of {found['dim']} numbers, "
+        f"{found['size_bytes'] / 1e6:.1f} MB, in {args.output}",
+    )
+
+
+# --- checkpoints --------------------------------------------------------------------------------
+
+
+def _checkpoint_show(args: argparse.Namespace) -> int:
+    from vad.training import published
+
+    found = published.describe(args.file)
+    lines = [f"{key}: {json.dumps(value)}" for key, value in found.items()]
+    return _say(args, found, "\n".join(lines))
+
+
+def _checkpoint_import(args: argparse.Namespace) -> int:
+    from vad.training import published
+
+    found = published.import_weights(args.source, args.output, expected_sha256=args.sha256)
+    return _say(
+        args,
+        found,
+        f"sha256 of {args.source}: {found['source_sha256']}\n"
+        f"{found['parameters']:,} parameters for features of "
+        f"{found['architecture']['feature_dim']} numbers, written to {args.output}\n"
+        f"sha256 of {args.output}: {found['sha256']}",
+    )
+
+
+# --- the parser ---------------------------------------------------------------------------------
+
+
+def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m vad",
+        description="Weakly supervised video anomaly detection: features, training, evaluation.",
+        allow_abbrev=False,
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    fill: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
+        "extract": ("extract features from videos", _fill_extract),
+        "train": ("train a model", _fill_train),
+        "evaluate": ("score the test videos with a checkpoint", _fill_evaluate),
+        "dataset": ("make, read, check or show a data set; pack features", _fill_dataset),
+        "checkpoint": ("show a checkpoint, or import a published one", _fill_checkpoint),
+    }
+    for name, (text, add) in fill.items():
+        command = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+        if name in words[:1]:  # the options of the others are not needed, nor their imports
+            add(command)
+    return parser
+
+
+def _fill_extract(parser: argparse.ArgumentParser) -> None:
+    _add_run(parser, ExtractConfig, _extract, features=False)
+
+
+def _fill_train(parser: argparse.ArgumentParser) -> None:
+    models = parser.add_subparsers(title="models", metavar="MODEL", required=True)
+    urdmu = models.add_parser("urdmu", help=UrdmuConfig.title, allow_abbrev=False)
+    _add_run(urdmu, UrdmuConfig, _train_urdmu)
+
+
+def _fill_evaluate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--checkpoint",
+        dest="checkpoint_file",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="a checkpoint of a training run, or an imported one",
+    )
+    _add_run(parser, EvaluateConfig, _evaluate, leave_out=("checkpoint",))
+
+
+def _fill_dataset(parser: argparse.ArgumentParser) -> None:
+    from vad.data.formats import FORMATS
+    from vad.data.synthetic import PRESETS
+
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    command = _command(commands, "synthesize", "make the synthetic data set", _dataset_synthesize)
+    command.add_argument("folder", type=Path)
+    command.add_argument("--seed", type=int, default=7)
+    command.add_argument("--preset", choices=sorted(PRESETS), default="demo")
+
+    command = _command(commands, "show", "videos, splits and classes of a version", _dataset_show)
+    command.add_argument("folder", type=Path, help="a data set version's folder")
+
+    command = _command(commands, "check", "look for what does not line up", _dataset_check)
+    command.add_argument("folder", type=Path, help="a data set version's folder")
+    command.add_argument("--features", type=Path, metavar="DIR", help="check these features, too")
+
+    command = _command(commands, "pack", "pack published .npy features", _dataset_pack)
+    command.add_argument("source", type=Path, help="folder with NAME.npy files")
+    command.add_argument("--manifest", "--dataset", type=Path, required=True, metavar="DIR")
+    command.add_argument("--output", type=Path, required=True, metavar="DIR")
+    command.add_argument(
+        "--rule",
+        choices=("hold", "stretch"),
+        default="hold",
+        help="hold: a snippet is --snippet_len frames; stretch: snippets spread over the video",
+    )
+    command.add_argument("--snippet_len", "--snippet-len", type=int, default=16, metavar="FRAMES")
+    command.add_argument(
+        "--crop_axis",
+        "--crop-axis",
+        choices=("none", "first", "second", "files"),
+        default="none",
+        help="where the crops are: none [T,D], first [N,T,D], second [T,N,D], files NAME__0.npy",
+    )
+    command.add_argument("--allow_missing", "--allow-missing", action="store_true")
+
+    read = commands.add_parser("read", help="read a data set into a version's folder")
+    readers = read.add_subparsers(title="formats", metavar="FORMAT", required=True)
+    for name, reader in FORMATS.items():
+        command = _command(readers, name, reader.title, _dataset_read)
+        command.description = _plain(reader.help)
+        command.set_defaults(format=name)
+        command.add_argument("root", type=Path, help="the data set's folder")
+        command.add_argument("--output", type=Path, required=True, metavar="DIR")
+        for option in reader.options:
+            flags = {f"--{option.name}", f"--{option.name.replace('_', '-')}"}
+            command.add_argument(
+                *sorted(flags),
+                dest=f"option_{option.name}",
+                required=option.required,
+                choices=option.choices or None,
+                metavar=None if option.choices else option.kind.upper(),
+                help=_plain(option.help),
+            )
+
+
+def _fill_checkpoint(parser: argparse.ArgumentParser) -> None:
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    command = _command(commands, "show", "what a checkpoint holds", _checkpoint_show)
+    command.add_argument("file", type=Path)
+    command = _command(
+        commands, "import", "bring a published .pkl/.pth in; no code in it runs", _checkpoint_import
+    )
+    command.add_argument("source", type=Path)
+    command.add_argument("output", type=Path, help="the .safetensors file to write")
+    command.add_argument("--sha256", metavar="HEX", help="refuse a source of another hash")
+
+
+def _command(commands: Parsers, name: str, text: str, handler: Handler) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(
+        name, help=_plain(text), description=_plain(text), allow_abbrev=False
+    )
+    command.add_argument("--json", action="store_true", help="one JSON object for programs")
+    command.set_defaults(handler=handler)
+    return command
+
+
+def _add_run(
+    parser: argparse.ArgumentParser,
+    config_type: type[RunConfig],
+    start: Callable[[Any, argparse.Namespace, Reporter], None],
+    *,
+    features: bool = True,
+    leave_out: tuple[str, ...] = (),
+) -> None:
+    """The options of a run: where things are, how to speak, and every field of its config."""
+    parser.description = config_type.title
+    parser.set_defaults(handler=lambda args: _run(args, config_type, start))
+    parser.set_defaults(**{f"config_{name}": None for name in leave_out})
+    folder: dict[str, Any] = {"type": Path, "required": True, "metavar": "DIR"}
+    parser.add_argument("--manifest", "--dataset", help="a data set version's folder", **folder)
+    if features:
+        parser.add_argument("--features", help="a feature store of its videos", **folder)
+    parser.add_argument(
+        "--output", help="the run's folder; the run goes on from what it finds there", **folder
+    )
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="fields as JSON; options override them"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON record a line, for programs")
+    parser.add_argument(
+        "--watch-parent", action="store_true", help="end when standard input is closed"
+    )
+    groups: dict[str, Any] = {}
+    for f in dataclasses.fields(config_type):
+        if f.name in leave_out:
+            continue
+        title = f.metadata["group"]
+        group = groups.setdefault(title, parser.add_argument_group(title))
+        default = " ".join(map(str, f.default)) if isinstance(f.default, tuple) else f.default
+        choices = f.metadata["choices"]
+        listed = f" One of: {', '.join(map(str, choices))}." if choices else ""
+        group.add_argument(
+            *dict.fromkeys((f"--{f.name}", f"--{f.name.replace('_', '-')}")),
+            dest=f"config_{f.name}",
+            metavar=(f.metadata["unit"] or "VALUE").upper(),
+            help=_plain(f"{f.metadata['help']}{listed} [{default}]"),
+        )
+
+
+# --- output -------------------------------------------------------------------------------------
+
+
+def _say(args: argparse.Namespace, data: dict[str, Any], text: str) -> int:
+    print(json.dumps(data) if args.json else text)
+    return results.EXIT_OK
+
+
+def _bar(args: argparse.Namespace, unit: str) -> Callable[[int, int], None]:
+    reporter = Reporter() if args.json else TerminalReporter()
+    return lambda done, total: reporter.progress(done, total, unit)
+
+
+def _show_error(exc: VadError, *, as_json: bool) -> None:
+    if as_json:
+        print(results.to_line(results.Failed(error=exc.to_dict())), flush=True)
+        return
+    lines = [f"error: {exc.message}"]
+    lines += [f"  {problem}" for problem in exc.problems[:50]]
+    if len(exc.problems) > 50:
+        lines.append(f"  … and {len(exc.problems) - 50} more")
+    lines += [exc.hint] if exc.hint else []
+    print("\n".join(lines), file=sys.stderr)
+
+
+def _summary(record: results.Result) -> str:
+    """The numbers of a result that a person looks for first."""
+    data = record.data
+    lines = []
+    if "best" in data:
+        best = data["best"]
+        lines.append(f"best checkpoint by {data['selection']}: {best['path']}")
+    limits = data.get("intervals", {})
+    for name, value in data.get("metrics", {}).items():
+        if value is not None:
+            low_high = limits.get(name)
+            between = f"  ({low_high[0]:.4f} to {low_high[1]:.4f})" if low_high else ""
+            lines.append(f"  {name:<28} {value:.4f}{between}")
+    return "\n".join(lines) or f"{record.kind}: done"
+
+
+def _plain(text: str) -> str:
+    """Help text as argparse wants it, which reads a percent sign as a format."""
+    return text.replace("%", "%%")

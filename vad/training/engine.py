@@ -1,0 +1,291 @@
+"""The training loop: steps, evaluations, checkpoints, stop and resume. It knows no model.
+
+A checkpoint also keeps the metrics of the last `RESEND_STEPS` steps. A resumed run sends them once
+more: whoever listened may have died before they were stored, and a chart must not have a hole.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from vad import devices, results
+from vad.errors import VadError
+from vad.reporting import Reporter
+from vad.training import checkpoints
+from vad.training.determinism import seeded
+
+RESEND_STEPS = 200
+FREE_TO_DIFFER = ("device", "num_epochs")  # between a checkpoint's configuration and the run's
+
+
+class Task(Protocol):
+    """What one kind of training brings along."""
+
+    optimizer: torch.optim.Adam
+    device: torch.device
+    seed: int
+
+    @property
+    def model(self) -> nn.Module:
+        """The weights that the optimiser changes."""
+
+    def losses(self, step: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """The terms of step k, 0-d; `total` is the one to minimise."""
+
+    def evaluate(self) -> dict[str, float]:
+        """Metrics of the model as it is, by full key (`validation/video_auc`)."""
+
+    def identity(self) -> dict[str, Any]:
+        """What a checkpoint must agree on: configuration, architecture, data."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How long, how often, and what `best` means."""
+
+    kind: str
+    steps: int
+    eval_every: int
+    checkpoint_every: int
+    best_key: str | None  # the metric whose highest value is best; None: the last step
+
+
+@dataclass
+class _Best:
+    step: int = 0
+    value: float = -math.inf
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+class Trainer:
+    """One run from its newest checkpoint, or from the start, to its end or to a stop.
+
+    Args:
+        task: model, data and losses.
+        plan: the schedule.
+        output: the run's folder; checkpoints lie in `checkpoints/` below it.
+        reporter: hears everything, and says when to stop.
+    """
+
+    def __init__(self, task: Task, plan: Plan, output: Path, reporter: Reporter) -> None:
+        self.task, self.plan, self.output, self.reporter = task, plan, output, reporter
+        self.step = 0
+        self.best = _Best()
+        self.last_metrics: dict[str, float] = {}
+        self._recent: deque[tuple[int, dict[str, float]]] = deque(maxlen=RESEND_STEPS)
+        self._kept: list[checkpoints.Written] = []  # of this run, newest last
+        self._bests_kept: dict[int, int] = {}  # checkpoint step to the best step it names
+
+    def run(self, **extra: Any) -> bool:
+        """Train. True: the plan is done and a Result was sent; False: stopped, and it said so.
+
+        Args:
+            extra: more for the Result's data.
+
+        Raises:
+            VadError: `loss-not-finite`, `disk-full`, or `checkpoint-invalid`.
+        """
+        self._resume()
+        plan, send = self.plan, self.reporter.send
+        while self.step < plan.steps:
+            if self.reporter.stop_requested:
+                self._checkpoint()
+                send(results.Stopped(step=self.step))
+                return False
+            values = self._train_step(self.step + 1)
+            self.step += 1
+            ends = self.step == plan.steps
+            improved = False
+            if ends or self.step % plan.eval_every == 0:
+                found = self.task.evaluate()
+                values |= found
+                self.last_metrics = found
+                improved = self._is_best(found)
+            self._recent.append((self.step, values))
+            send(results.Metrics(step=self.step, values=values))
+            if ends or improved or self.step % plan.checkpoint_every == 0:
+                self._checkpoint()
+            self.reporter.progress(self.step, plan.steps, "steps")
+        send(results.Result(kind=plan.kind, data={**self._result(), **extra}))
+        return True
+
+    def _train_step(self, step: int) -> dict[str, float]:
+        """One update of the weights; the step's losses and its duration."""
+        started_s = time.perf_counter()
+        task = self.task
+        task.model.train()
+        with seeded(task.device, task.seed, "step", step) as generator:
+            losses = task.losses(step, generator)
+            task.optimizer.zero_grad(set_to_none=True)
+            losses["total"].backward()
+        gradients = [p.grad for p in task.model.parameters() if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
+        # One transfer for all numbers: on a GPU each would be a wait.
+        *values, size = torch.stack([*(v.detach() for v in losses.values()), norm]).tolist()
+        named = dict(zip(losses, values, strict=True))
+        if not (math.isfinite(named["total"]) and math.isfinite(size)):
+            raise self._not_finite(step, named)
+        task.optimizer.step()
+        metrics = {f"loss/{name}": value for name, value in named.items()}
+        return {**metrics, "time/step_s": time.perf_counter() - started_s}
+
+    def _not_finite(self, step: int, losses: Mapping[str, float]) -> VadError:
+        bad = [name for name, value in losses.items() if not math.isfinite(value)]
+        if bad:
+            what = f"The loss became infinite or not a number (terms: {', '.join(bad)})"
+        else:
+            named = self.task.model.named_parameters()
+            names = [n for n, p in named if p.grad is not None and not p.grad.isfinite().all()]
+            where = f" of {names[0]}" if names else ""
+            what = f"The gradient{where} became infinite or not a number"
+        kept = f"step {self._kept[-1].step}" if self._kept else "none was written yet"
+        return VadError(
+            "loss-not-finite",
+            f"{what} at step {step}.",
+            "Lower the learning rate (lr), or check the features for values out of the ordinary. "
+            f"Last good checkpoint: {kept}.",
+        )
+
+    def _is_best(self, found: Mapping[str, float]) -> bool:
+        """Note a new best. Of equal values the later one counts: it has learned for longer."""
+        if self.plan.best_key is None:
+            return False
+        value = found.get(self.plan.best_key)
+        if value is None or value < self.best.value:
+            return False
+        self.best = _Best(self.step, value, dict(found))
+        return True
+
+    def _best_step(self) -> int:
+        """Step of the best checkpoint; the newest while nothing was evaluated."""
+        return self.best.step or self.step
+
+    def _checkpoint(self) -> None:
+        """Write the state after `step` steps, unless it is on disk, and remove what is not needed.
+
+        Kept are the newest, the one before it in case the newest is damaged, and the best of each.
+        """
+        if self._kept and self._kept[-1].step == self.step:
+            return
+        task = self.task
+        tensors = {
+            checkpoints.MODEL + k: v for k, v in task.model.state_dict().items()
+        } | checkpoints.adam_tensors(task.model, task.optimizer)
+        metadata = {
+            "kind": self.plan.kind,
+            "best_key": self.plan.best_key,
+            "best": {"step": self.best.step, "metrics": self.best.metrics}
+            | ({"value": self.best.value} if self.best.step else {}),
+            "metrics": self.last_metrics,
+            "recent": list(self._recent),
+            **task.identity(),
+        }
+        written = checkpoints.save(self.output, self.step, tensors, metadata)
+        self._kept.append(written)
+        self._bests_kept[self.step] = self._best_step()
+        self._prune()
+        self._send_written(written)
+
+    def _send_written(self, written: checkpoints.Written) -> None:
+        self.reporter.send(
+            results.CheckpointWritten(
+                step=written.step,
+                path=written.path,
+                sha256=written.sha256,
+                size_bytes=written.size_bytes,
+                best=written.step == self._best_step(),
+                metrics=self.best.metrics if written.step == self.best.step else {},
+            )
+        )
+
+    def _prune(self) -> None:
+        newest = [w.step for w in self._kept[-2:]]
+        steps = {*newest, *(self._bests_kept[s] for s in newest)}
+        checkpoints.prune(self.output, [checkpoints.name_of(s) for s in steps])
+        self._kept = [w for w in self._kept if w.step in steps]
+
+    def _resume(self) -> None:
+        """Take up the newest checkpoint, if there is one, and say where the run stands."""
+        found = checkpoints.newest(self.output, self.reporter.log)
+        if found is not None:
+            self._restore(found)
+        task = self.task
+        self.reporter.send(
+            results.Started(
+                pid=os.getpid(),
+                device=devices.describe(task.device),
+                total=self.plan.steps,
+                unit="steps",
+                resumed_step=self.step - len(self._recent),
+                environment=devices.environment(task.device),
+            )
+        )
+        for step, values in self._recent:
+            self.reporter.send(results.Metrics(step=step, values=values))
+        for written in self._kept:  # whoever listened forgot those after `resumed_step`
+            self._send_written(written)
+        if found is not None:
+            self.reporter.log(f"goes on after step {self.step}, from {found.path.name}")
+
+    def _restore(self, found: checkpoints.Checkpoint) -> None:
+        self._check_identity(found)
+        source = found.path
+        checkpoints.load_weights(self.task.model, found.part(checkpoints.MODEL), source)
+        checkpoints.load_adam(self.task.model, self.task.optimizer, found)
+        self.step = found.step
+        held = found.metadata["best"]
+        if held["step"]:
+            self.best = _Best(held["step"], float(held["value"]), dict(held["metrics"]))
+        self.last_metrics = dict(found.metadata["metrics"])
+        self._recent.extend((int(s), dict(v)) for s, v in found.metadata["recent"])
+        best = checkpoints.file_record(self.output, self._best_step())
+        if best is None:
+            self.reporter.log(f"the best checkpoint so far, of step {self.best.step}, is gone")
+            self.best = _Best()
+        elif best.step != self.step:
+            self._kept.append(best)
+        newest = checkpoints.file_record(self.output, self.step)
+        assert newest is not None  # it was read a moment ago
+        self._kept.append(newest)
+        self._bests_kept.update({w.step: self._best_step() for w in self._kept})
+        # Later ones, if any, were damaged: this run will write them anew.
+        self._prune()
+
+    def _check_identity(self, found: checkpoints.Checkpoint) -> None:
+        for part, own in self.task.identity().items():
+            held = found.metadata.get(part)
+            if held == own:
+                continue
+            names = [part]
+            if isinstance(own, Mapping) and isinstance(held, Mapping):
+                differ = [k for k in own if own[k] != held.get(k) and k not in FREE_TO_DIFFER]
+                if not differ:
+                    continue
+                names = [f"{part} {k}: {held.get(k)}, now {own[k]}" for k in differ]
+            raise VadError(
+                "checkpoint-invalid",
+                f"{self.output} holds checkpoints of another run ({'; '.join(names)}).",
+                "Choose an empty output folder, or start the run with its old settings.",
+            )
+
+    def _result(self) -> dict[str, Any]:
+        by_step = {w.step: w.to_dict() for w in self._kept}
+        last = by_step[self.step]
+        best = by_step.get(self._best_step(), last) if self.plan.best_key else last
+        is_last = best is last
+        return {
+            "best": best,
+            "last": last,
+            "metrics": self.last_metrics if is_last else self.best.metrics,
+            "last_metrics": self.last_metrics,
+        }

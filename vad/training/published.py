@@ -1,0 +1,114 @@
+"""Published checkpoints, brought into our format once; and what a checkpoint of ours holds."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vad.errors import VadError
+from vad.models.urdmu import UrDmu
+from vad.training import checkpoints
+
+
+def import_weights(
+    source: Path, output: Path, *, expected_sha256: str | None = None
+) -> dict[str, Any]:
+    """Convert a published UR-DMU state dict (`torch.save(model.state_dict())`).
+
+    The file is read by `torch.load(weights_only=True)` and by nothing else; there is no second try.
+
+    Args:
+        source: .pkl, .pth or .pt.
+        output: the safetensors file to write.
+        expected_sha256: of the source, to refuse another file.
+
+    Returns:
+        Hashes, architecture and number of parameters. Plain JSON types.
+
+    Raises:
+        VadError: `file-missing`, `checkpoint-invalid`, `disk-full`.
+    """
+    try:
+        with source.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        raise VadError("file-missing", f"{source} does not exist.", "Check the path.") from None
+    if expected_sha256 is not None and sha256 != expected_sha256.lower():
+        raise _refused(source, f"its sha256 is {sha256}, expected {expected_sha256}")
+    weights = _load(source)
+    missing = [k for k in ("embedding.conv_1.0.weight", "Amemory.memory_block") if k not in weights]
+    if missing:
+        raise _refused(source, f"{missing[0]} is missing, so it is not of UR-DMU")
+    embedding, memory = weights["embedding.conv_1.0.weight"], weights["Amemory.memory_block"]
+    if embedding.ndim != 3 or memory.ndim != 2:
+        raise _refused(source, f"embedding.conv_1.0.weight has shape {list(embedding.shape)}")
+    architecture = {
+        "name": "urdmu",
+        "feature_dim": int(embedding.shape[1]),
+        "memory_slots": int(memory.shape[0]),
+    }
+    model = UrDmu(embedding.shape[1], memory_slots=memory.shape[0])
+    checkpoints.load_weights(model, weights, source)
+    written = checkpoints.write(
+        output,
+        0,
+        {checkpoints.MODEL + k: v for k, v in model.state_dict().items()},
+        {
+            "kind": "imported",
+            "architecture": architecture,
+            "source": {"name": source.name, "sha256": sha256},
+        },
+        relative_to=output.parent,
+    )
+    return {
+        "source_sha256": sha256,
+        "sha256": written.sha256,
+        "architecture": architecture,
+        "parameters": sum(v.numel() for v in weights.values()),
+    }
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """What a checkpoint of ours holds, after checking its digest. Plain JSON types."""
+    found = checkpoints.read(path)
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    weights = found.part(checkpoints.MODEL)
+    known = {k: v for k, v in found.metadata.items() if k != "recent"}
+    return {
+        **known,
+        "sha256": sha256,
+        "size_bytes": path.stat().st_size,
+        "parameters": sum(v.numel() for v in weights.values()),
+        "tensors": len(found.tensors),
+    }
+
+
+def _load(source: Path) -> dict[str, Tensor]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = torch.load(source, map_location="cpu", weights_only=True)
+    except Exception as exc:  # a hostile or torn file may raise anything
+        # torch's own message is not shown: it recommends loading the file without the safeguard
+        why = "it is torn, or holds more than weights, such as code that loading it would run"
+        raise _refused(source, why) from exc
+    if not isinstance(found, dict) or not found:
+        raise _refused(source, "it holds no dictionary of weights")
+    odd = [str(k) for k, v in found.items() if not isinstance(k, str) or not isinstance(v, Tensor)]
+    if odd:
+        raise _refused(source, f"its entry {odd[0]} is no tensor")
+    return {k: v.float() for k, v in found.items()}
+
+
+def _refused(source: Path, why: str) -> VadError:
+    return VadError(
+        "checkpoint-invalid",
+        f"{source} cannot be imported: {why}.",
+        "Import a state dict of UR-DMU as its authors publish it.",
+    )

@@ -1,0 +1,273 @@
+"""Train UR-DMU from video-level labels.
+
+What is opened of a data set version: its manifest (videos, splits, video-level labels) and, for the
+live curve on the test split, the truth of the test videos. Temporal truth of training videos is
+never opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vad import devices
+from vad.configs import UrdmuConfig
+from vad.data.features import FeatureStore, Segments
+from vad.data.manifest import Manifest, Truth, Video, load_manifest, load_truth
+from vad.errors import VadError
+from vad.evaluation.scores import ScoreSet
+from vad.evaluation.sweep import Sweep
+from vad.losses import AdWeights, ad_loss
+from vad.models.urdmu import UrDmu
+from vad.reporting import Reporter
+from vad.scoring import missing_text, score_videos, with_features
+from vad.training.determinism import BatchOrder, derive, seeded
+from vad.training.engine import Plan, Trainer
+
+BEST_KEYS = {"validation": "validation/video_auc", "test": "test/frame_auc", "last": None}
+HELD_IN_MEMORY_BYTES = 2**30  # on the CPU; larger sets stay in the memory map
+GPU_SHARE = 0.5  # of the free GPU memory that training data may take
+
+
+@dataclass(frozen=True)
+class Split:
+    """Keys of the training videos by label, and those kept out to choose the checkpoint."""
+
+    normal: tuple[str, ...]
+    abnormal: tuple[str, ...]
+    validation: tuple[Video, ...]
+
+
+def train(
+    config: UrdmuConfig,
+    *,
+    manifest_dir: Path,
+    features_dir: Path,
+    output: Path,
+    reporter: Reporter,
+) -> None:
+    """Train, going on from the newest checkpoint in `output/checkpoints` if there is one.
+
+    Args:
+        manifest_dir: a data set version's folder.
+        features_dir: a feature store of its videos.
+        output: the run's folder.
+        reporter: hears everything; its stop flag ends the run after the step at hand.
+
+    Raises:
+        VadError: `too-few-videos`, `features-missing`, `device-missing`, `checkpoint-invalid`,
+            `loss-not-finite`, `disk-full`.
+    """
+    device = devices.resolve(config.device)
+    manifest = load_manifest(manifest_dir)
+    store = FeatureStore.open(features_dir)
+    task = UrdmuTask(config, manifest, store, manifest_dir, device, reporter)
+    plan = Plan(
+        kind=config.kind,
+        steps=config.num_epochs,
+        eval_every=config.eval_every,
+        checkpoint_every=config.checkpoint_every,
+        best_key=BEST_KEYS[config.selection],
+    )
+    Trainer(task, plan, output, reporter).run(
+        selection=config.selection, videos=task.counts(), features=store.fingerprint
+    )
+
+
+class UrdmuTask:
+    """Model, data and losses of one run. See `vad.training.engine.Task`."""
+
+    def __init__(
+        self,
+        config: UrdmuConfig,
+        manifest: Manifest,
+        store: FeatureStore,
+        manifest_dir: Path,
+        device: torch.device,
+        reporter: Reporter,
+    ) -> None:
+        self.config, self.store, self.device, self.seed = config, store, device, config.seed
+        self._reporter = reporter
+        videos, missing = with_features(manifest.split("train"), store)
+        if missing:
+            reporter.log(missing_text(missing, len(videos) + len(missing), "training"), "warning")
+        self.split = split_videos(
+            videos, share=config.validation_share, seed=config.seed, name=manifest.name
+        )
+        self.bags = Bags(store.segments(config.num_segments), self.split, config, device)
+        with seeded(device, config.seed, "weights"):
+            model = UrDmu(store.dim, memory_slots=config.memory_slots, dropout=config.dropout)
+        self.model = model.to(device)
+        self.optimizer = torch.optim.Adam(
+            self.model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True
+        )
+        self._weights = AdWeights(
+            memory=config.memory_weight,
+            triplet=config.triplet_weight,
+            kl=config.kl_weight,
+            distance=config.distance_weight,
+        )
+        self._test, self._truth = self._open_test(manifest, manifest_dir)
+
+    def losses(self, step: int, generator: torch.Generator) -> dict[str, Tensor]:
+        normal, abnormal = self.bags.batch(step)
+        out = self.model.forward_bags(normal, abnormal, generator=generator)
+        return ad_loss(out, self._weights)
+
+    def evaluate(self) -> dict[str, float]:
+        """Video-level AUC on the validation videos; frame AUC and AP on the test split."""
+        found: dict[str, float | None] = {}
+        if self.split.validation:
+            scores = self._scores(self.split.validation)
+            tops = np.array([scores[v.key].max() for v in self.split.validation])
+            labels = np.array([v.label for v in self.split.validation])
+            found["validation/video_auc"] = Sweep.over(tops, labels, 1 - labels).auc()
+        if self._test:
+            sweep = Sweep.of(
+                ScoreSet.build(
+                    self._scores(self._test),
+                    videos=self._test,
+                    truth=self._truth,
+                    rule=self.store.rule,
+                )
+            )
+            found["test/frame_auc"] = sweep.auc()
+            found["test/frame_ap"] = sweep.ap_step()
+        return {key: value for key, value in found.items() if value is not None}
+
+    def identity(self) -> dict[str, Any]:
+        return {
+            "config": self.config.to_dict(),
+            "architecture": {
+                "name": "urdmu",
+                "feature_dim": self.store.dim,
+                "memory_slots": self.config.memory_slots,
+            },
+            "data": {
+                "features": self.store.fingerprint,
+                "videos": derive(0, *self.split.normal, "|", *self.split.abnormal),
+            },
+        }
+
+    def counts(self) -> dict[str, int]:
+        """Videos by what the run used them for."""
+        labels = [v.label for v in self.split.validation]
+        return {
+            "train_normal": len(self.split.normal),
+            "train_abnormal": len(self.split.abnormal),
+            "validation_normal": labels.count(0),
+            "validation_abnormal": labels.count(1),
+            "test": len(self._test),
+        }
+
+    def _scores(self, videos: Sequence[Video]) -> dict[str, np.ndarray]:
+        keys = [v.key for v in videos]
+        return dict(score_videos(self.model, self.store, keys, self.device))
+
+    def _open_test(
+        self, manifest: Manifest, manifest_dir: Path
+    ) -> tuple[list[Video], dict[str, Truth]]:
+        """Test videos and their truth for the live curve; none when they do not allow one.
+
+        The curve is for looking at, so what is wrong with the test split does not end a run that
+        does not choose its checkpoint by it.
+        """
+        try:
+            videos, missing = with_features(manifest.split("test"), self.store)
+            if missing:
+                total = len(videos) + len(missing)
+                self._reporter.log(missing_text(missing, total, "test"), "warning")
+            truth = load_truth(manifest_dir, "test") if videos else {}
+            shapes = {v.key: np.zeros(self.store.shape(v.key)[1], np.float32) for v in videos}
+            built = ScoreSet.build(shapes, videos=videos, truth=truth, rule=self.store.rule)
+            if not Sweep.of(built).defined:
+                raise VadError(
+                    "evaluation-impossible",
+                    f"The test split of {manifest.name} has no positive or no negative frames.",
+                    "Choose the checkpoint by validation instead.",
+                )
+            return videos, truth
+        except VadError as exc:
+            if self.config.selection == "test":
+                raise
+            self._reporter.log(f"No live curve on the test split: {exc.message}", "warning")
+            return [], {}
+
+
+class Bags:
+    """Training bags: segments of normal and of abnormal videos, by video-level label alone.
+
+    As in the published lists, every crop of a video is an item of its own. Where memory allows, the
+    items are held on the device; else each step reads its rows from the memory map.
+    """
+
+    def __init__(
+        self, segments: Segments, split: Split, config: UrdmuConfig, device: torch.device
+    ) -> None:
+        self._device = device
+        self._data = segments.data
+        normal, abnormal = segments.items_of(split.normal), segments.items_of(split.abnormal)
+        used = np.sort(np.concatenate([normal, abnormal]))
+        self._held: Tensor | None = None
+        if used.size * self._data[0].nbytes <= _room_bytes(device):
+            # Positions among the items that are used; validation and test rows are not held.
+            normal, abnormal = np.searchsorted(used, normal), np.searchsorted(used, abnormal)
+            self._held = torch.from_numpy(self._data[used]).to(device)
+        size, seed = config.batch_size, config.seed
+        self._normal = BatchOrder(normal, size, seed=seed, name="normal")
+        self._abnormal = BatchOrder(abnormal, size, seed=seed, name="abnormal")
+
+    def batch(self, step: int) -> tuple[Tensor, Tensor]:
+        """Normal and abnormal bags of step k: [B, S, D] float32 each, on the device."""
+        items = np.concatenate([self._normal.batch(step), self._abnormal.batch(step)])
+        if self._held is not None:
+            rows = self._held[torch.from_numpy(items).to(self._device)]
+        else:
+            rows = torch.from_numpy(self._data[items])
+            if self._device.type == "cuda":
+                rows = rows.pin_memory().to(self._device, non_blocking=True)
+        normal, abnormal = rows.float().chunk(2)
+        return normal, abnormal
+
+
+def split_videos(videos: Sequence[Video], *, share: float, seed: int, name: str) -> Split:
+    """Keep a share of the training videos of each label out, chosen by the seed alone.
+
+    Args:
+        videos: training videos that have features.
+        share: of each label, at least one video when above 0.
+        name: of the data set, for messages.
+
+    Raises:
+        VadError: `too-few-videos`, a label has none, or none left for training.
+    """
+    parts: list[tuple[str, ...]] = []
+    validation: list[Video] = []
+    for label, word in enumerate(("normal", "abnormal")):
+        own = sorted((v for v in videos if v.label == label), key=lambda v: v.key)
+        count = max(1, round(share * len(own))) if share > 0 else 0
+        if len(own) <= count:
+            needed = "validation takes one of them" if count else "none has features"
+            raise VadError(
+                "too-few-videos",
+                f"Data set {name} has {len(own)} {word} training videos with features, too few to "
+                f"train on ({needed}).",
+                f"Add {word} training videos, or extract the features of those that have none.",
+            )
+        order = np.random.default_rng(derive(seed, "validation", word)).permutation(len(own))
+        chosen = set(order[:count].tolist())
+        validation += [own[i] for i in sorted(chosen)]
+        parts.append(tuple(v.key for i, v in enumerate(own) if i not in chosen))
+    return Split(parts[0], parts[1], tuple(validation))
+
+
+def _room_bytes(device: torch.device) -> float:
+    if device.type != "cuda":
+        return HELD_IN_MEMORY_BYTES
+    return torch.cuda.mem_get_info(device)[0] * GPU_SHARE
