@@ -2,7 +2,56 @@
 
 from __future__ import annotations
 
-from django.urls import URLPattern
+from django.urls import path
+
+from webapp.accounts.api import Me
+from webapp.compare.api import Compare
+from webapp.datasets import api as datasets
+from webapp.evaluations import api as evaluations
+from webapp.fleet import api as fleet
+from webapp.runs import api as runs
 
 app_name = "api"
-urlpatterns: list[URLPattern] = []
+urlpatterns = [
+    path("me/", Me.as_view(), name="me"),
+    path("runs/", runs.RunList.as_view(), name="runs"),
+    path("runs/<uuid:run_id>/", runs.RunDetail.as_view(), name="run"),
+    path("runs/<uuid:run_id>/metrics/", runs.RunMetrics.as_view(), name="run-metrics"),
+    path("runs/<uuid:run_id>/log/", runs.RunLog.as_view(), name="run-log"),
+    path("runs/<uuid:run_id>/events/", runs.RunEvents.as_view(), name="run-events"),
+    path("runs/<uuid:run_id>/checkpoints/", runs.RunCheckpoints.as_view(), name="run-checkpoints"),
+    path("runs/<uuid:run_id>/<slug:action>/", runs.RunAction.as_view(), name="run-action"),
+    path("pipelines/", runs.PipelineList.as_view(), name="pipelines"),
+    path("configs/", runs.ConfigList.as_view(), name="configs"),
+    path("configs/<slug:kind>/", runs.ConfigSchema.as_view(), name="config"),
+    path("datasets/", datasets.DatasetList.as_view(), name="datasets"),
+    path("datasets/<int:dataset_id>/", datasets.DatasetDetail.as_view(), name="dataset"),
+    path("versions/<uuid:version_id>/", datasets.VersionDetail.as_view(), name="version"),
+    path("versions/<uuid:version_id>/videos/", datasets.VersionVideos.as_view(), name="videos"),
+    path("feature-sets/", datasets.FeatureSetList.as_view(), name="feature-sets"),
+    path(
+        "feature-sets/<uuid:feature_set_id>/",
+        datasets.FeatureSetDetail.as_view(),
+        name="feature-set",
+    ),
+    path("evaluations/", evaluations.EvaluationList.as_view(), name="evaluations"),
+    path("evaluations/<uuid:run_id>/", evaluations.EvaluationDetail.as_view(), name="evaluation"),
+    path(
+        "evaluations/<uuid:run_id>/timeline/",
+        evaluations.EvaluationTimeline.as_view(),
+        name="evaluation-timeline",
+    ),
+    path(
+        "evaluations/<uuid:run_id>/videos/",
+        evaluations.EvaluationVideos.as_view(),
+        name="evaluation-videos",
+    ),
+    path(
+        "evaluations/<uuid:run_id>/<slug:name>/",
+        evaluations.EvaluationCurve.as_view(),
+        name="evaluation-curve",
+    ),
+    path("compare/", Compare.as_view(), name="compare"),
+    path("queue/", fleet.Queue.as_view(), name="queue"),
+    path("workers/", fleet.Workers.as_view(), name="workers"),
+]

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import Any
 
 import pytest
+import seeding
 from django.test import Client
 
-import seeding
 from webapp.accounts.models import Project, User
-from webapp.runs.models import Run, State
 
 INLINE = re.compile(
     r"<script(?![^>]*\bsrc=)(?![^>]*application/json)|\sstyle=|<style|\son[a-z]+=", re.I

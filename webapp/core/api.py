@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import logging
 import math
-from typing import Any
+import uuid
+from typing import Any, TypeVar
 
 from django.core.exceptions import PermissionDenied
+from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest
+from django.shortcuts import get_object_or_404
 from rest_framework import exceptions
 from rest_framework.pagination import CursorPagination
+from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
 from vad.errors import VadError
+from webapp.accounts.models import Project
 from webapp.core import errors
+
+M = TypeVar("M", bound=Model)
+T = TypeVar("T")
+_JSON_TYPES = {str: "a text", int: "a whole number", dict: "an object", list: "a list"}
 
 log = logging.getLogger(__name__)
 
@@ -93,11 +102,87 @@ def int_param(
     except ValueError:
         value = None
     if value is None or not least <= value <= most:
-        problem = f"{text[:40]!r} is not a whole number from {least} to {most}"
-        raise VadError(
-            "request-invalid",
-            f"{name}: {problem}.",
-            "Correct the query and ask again.",
-            fields={name: problem},
-        )
+        raise invalid({name: f"{text[:40]!r} is not a whole number from {least} to {most}"})
     return value
+
+
+def json_object(request: Request, *allowed: str) -> dict[str, Any]:
+    """The body, a JSON object with no other than these members.
+
+    Raises:
+        VadError: `request-invalid`, naming what is unknown.
+    """
+    data = request.data
+    if not isinstance(data, dict):
+        raise VadError(
+            "request-invalid", "The body must be a JSON object.", "Send one, with its type."
+        )
+    unknown = {name: f"no such member; known: {', '.join(allowed)}" for name in data}
+    unknown = {name: text for name, text in unknown.items() if name not in allowed}
+    if unknown:
+        raise invalid(unknown)
+    return data
+
+
+def member(data: dict[str, Any], name: str, kind: type[T], default: T) -> T:
+    """A member of the body, of this JSON type; `default` when it is absent or null."""
+    value = data.get(name)
+    if value is None:
+        return default
+    if type(value) is not kind:
+        raise invalid({name: f"expected {_JSON_TYPES[kind]}, got {str(value)[:40]!r}"})
+    return value
+
+
+def texts(data: dict[str, Any], name: str) -> list[str]:
+    """A member of the body that is a list of texts; empty when it is absent."""
+    values = member(data, name, list, [])
+    if not all(isinstance(value, str) for value in values):
+        raise invalid({name: "expected a list of texts"})
+    return values
+
+
+def row(rows: QuerySet[M], data: dict[str, Any], name: str) -> M | None:
+    """The row that a member of the body names by its id; None when it is absent.
+
+    Raises:
+        VadError: `run-inputs-missing`, there is none among the rows that the person may see.
+    """
+    text = data.get(name)
+    if text is None:
+        return None
+    try:
+        found = rows.filter(pk=uuid.UUID(str(text))).first()
+    except ValueError:
+        found = None
+    if found is None:
+        problem = f"there is no {name.replace('_', ' ')} {str(text)[:40]}, or not for you"
+        raise VadError(
+            "run-inputs-missing", problem.capitalize() + ".", "Choose another.",
+            fields={name: problem},
+        )  # fmt: skip
+    return found
+
+
+def project_of(request: Request, slug: str | None) -> Project:
+    """The named project, else the one that the person works in.
+
+    Raises:
+        Http404: it does not exist, or not for this person.
+    """
+    if not slug:
+        if request.project is None:  # type: ignore[attr-defined]
+            raise Http404
+        return request.project  # type: ignore[attr-defined]
+    projects = Project.objects.all()
+    if not request.user.is_superuser:
+        projects = projects.filter(members=request.user)
+    return get_object_or_404(projects, slug=slug)
+
+
+def invalid(fields: dict[str, str]) -> VadError:
+    """Members of a request that are wrong, all of them at once."""
+    listed = "; ".join(f"{name}: {text}" for name, text in fields.items())
+    return VadError(
+        "request-invalid", f"{listed}.", "Correct the request and send it again.", fields=fields
+    )

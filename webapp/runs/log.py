@@ -67,3 +67,25 @@ def level(text: str) -> str:
         name = found["level"].lower()
         return "error" if name == "critical" else name
     return "error" if _TROUBLE.match(text) else "info"
+
+
+def chunk(folder: Path, offset: int, limit: int) -> tuple[str, int, int]:
+    """Text from a position on: whole lines where it can be, `limit` bytes at most.
+
+    Returns:
+        The text, the position to go on from, and the size of the log so far, both in bytes.
+    """
+    try:
+        with (folder / "log.txt").open("rb") as file:
+            size = file.seek(0, 2)
+            start = min(offset, size)
+            file.seek(start)
+            data = file.read(limit)
+    except OSError:
+        return "", 0, 0
+    whole = data.rfind(b"\n") + 1
+    if whole:
+        data = data[:whole]
+    elif start + len(data) == size:
+        data = b""  # a line that is still being written
+    return data.decode(errors="replace"), start + len(data), size

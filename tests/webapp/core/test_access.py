@@ -1,0 +1,163 @@
+"""Every address, asked by everybody: who is not signed in, not in the project, or may only look."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from django.apps import apps
+from django.contrib.sessions.models import Session
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from vad.evaluation.scores import ScoreSet
+from webapp.accounts.models import Role
+from webapp.datasets.models import Video
+from webapp.evaluations.models import Evaluation
+from webapp.runs.models import Checkpoint, State
+
+OPEN = {"login", "healthz", "logout"}
+METHODS = ("get", "post", "put", "patch", "delete")
+
+
+def addresses(
+    resolver: URLResolver | None = None, prefix: str = ""
+) -> Iterator[tuple[str, URLPattern]]:
+    for entry in (resolver or get_resolver()).url_patterns:
+        route = prefix + str(entry.pattern)
+        if isinstance(entry, URLResolver):
+            yield from addresses(entry, route)
+        else:
+            yield route, entry
+
+
+ROUTES = sorted({route for route, entry in addresses() if entry.name not in OPEN})
+
+
+@pytest.fixture
+def world(make_run, version, feature_set, user) -> dict[str, Any]:
+    """One of everything, in `project`."""
+    training = make_run(state=State.SUCCEEDED, version=version, feature_set=feature_set)
+    checkpoint = Checkpoint.objects.create(run=training, step=5, path="c", sha256="a", size_bytes=1)
+    run = make_run(
+        kind="evaluate", state=State.SUCCEEDED, of_run=training, version=version,
+        feature_set=feature_set,
+    )  # fmt: skip
+    Video.objects.create(version=version, key="a", split="test", label=1)
+    scores = ScoreSet(
+        keys=("a", "b"), labels=np.array([1, 0], dtype=np.int8), classes=(("Fight",), ()),
+        offsets=np.array([0, 2, 4]), scores=np.array([0.9, 0.2, 0.1, 0.3], dtype=np.float32),
+        frames=np.full(4, 16), positives=np.array([16, 0, 0, 0]),
+    )  # fmt: skip
+    run.folder.mkdir(parents=True)
+    sha256 = scores.save(run.folder / "scores.safetensors")
+    (run.folder / "log.txt").write_text("hello\n")
+    Evaluation.objects.create(
+        run=run, of_run=training, checkpoint=checkpoint, version=version, feature_set=feature_set,
+        fingerprint="p", selection="validation", frame_auc=0.9, frame_ap=0.5,
+        metrics={"auc": 0.9, "ap_step": 0.5}, scores_sha256=sha256, counts={"videos": 2},
+    )  # fmt: skip
+    return {
+        "run_id": run.pk, "version_id": version.pk, "feature_set_id": feature_set.pk,
+        "dataset_id": version.dataset_id, "kind": "evaluate", "action": "stop", "name": "roc",
+    }  # fmt: skip
+
+
+def fill(route: str, world: dict[str, Any]) -> str:
+    for name, value in world.items():
+        for converter in ("uuid", "int", "slug", "str"):
+            route = route.replace(f"<{converter}:{name}>", str(value))
+    assert "<" not in route, f"add a value for {route}"
+    return "/" + route
+
+
+def everything() -> dict[str, list]:
+    """All rows of all our tables."""
+    ours = [m for m in apps.get_models(include_auto_created=True) if m is not Session]
+    return {m._meta.label: list(m.objects.order_by("pk").values_list()) for m in ours}
+
+
+def query(world: dict[str, Any]) -> str:
+    return f"?run={world['run_id']}&runs={world['run_id']}&key=a"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("route", ROUTES)
+def test_nobody_sees_anything_without_signing_in(route, world):
+    address, browser = fill(route, world), Client()
+    for method in METHODS:
+        answer = getattr(browser, method)(address + query(world))
+        if address.startswith("/api/"):
+            assert answer.status_code == 401
+            assert answer.json()["code"] == "not-signed-in"
+        else:
+            assert answer.status_code in (302, 405)
+            assert answer.status_code == 405 or answer["Location"].startswith("/login/")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("route", ROUTES)
+def test_a_stranger_finds_nothing_of_another_project(route, world, stranger, sign_in):
+    address, browser = fill(route, world), sign_in(stranger)
+    before = everything()
+    named = "<uuid" in route or "<int" in route
+    for method in METHODS:
+        answer = getattr(browser, method)(
+            address + query(world), {} if method in ("get", "post") else b"{}"
+        )
+        if named:
+            assert answer.status_code in (404, 405), method
+        else:
+            assert str(world["version_id"]) not in answer.content.decode()
+    assert everything() == before
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("route", ROUTES)
+def test_a_viewer_writes_nothing(route, world, viewer, sign_in):
+    address, browser = fill(route, world), sign_in(viewer)
+    before = everything()
+    body = {
+        "run": str(world["run_id"]), "action": "stop", "kind": "train-urdmu", "of_run": "",
+        "feature_set": str(world["feature_set_id"]), "train": {}, "config": {},
+        "name": "taken over",
+    }  # fmt: skip
+    for method in METHODS[1:]:
+        json = address.startswith("/api/")
+        answer = getattr(browser, method)(
+            address,
+            body if json or method == "post" else b"",
+            **({"content_type": "application/json"} if json else {}),
+        )
+        assert answer.status_code in (302, 400, 403, 404, 405, 409, 422), (method, answer.content)
+        if json and answer.status_code >= 400:
+            assert set(answer.json()) == {"code", "message", "hint", "problems", "fields"}
+    after = everything()
+    assert after == before
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("role", [Role.VIEWER, Role.MEMBER])
+@pytest.mark.parametrize("route", ROUTES)
+def test_a_person_of_the_project_reads_every_address(
+    route, world, make_user, project, role, sign_in
+):
+    browser = sign_in(make_user(project=project, role=role))
+
+    answer = browser.get(fill(route, world) + query(world))
+
+    if role == Role.VIEWER and answer.status_code in (403, 404):
+        assert "delete" in route or "new" in route, "only pages that are there to write"
+    else:
+        assert answer.status_code in (200, 302, 405), answer.content[:500]
+
+
+@pytest.mark.django_db
+def test_an_unknown_id_is_not_found_in_the_one_shape(client):
+    answer = client.get(f"/api/v1/runs/{uuid.uuid4()}/")
+
+    assert answer.status_code == 404
+    assert answer.json()["code"] == "not-found"

@@ -1,0 +1,125 @@
+"""Evaluations over HTTP: their numbers, curves and the scores of every video."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+from django.http import Http404
+from django.shortcuts import get_object_or_404
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from vad.evaluation.curves import Curve, pr_curve, roc_curve
+from webapp.core.api import Cursor, int_param
+from webapp.core.query import uuids
+from webapp.evaluations import scores as store
+from webapp.evaluations.models import Evaluation
+
+CURVES: dict[str, Callable[..., Curve]] = {"roc": roc_curve, "pr": pr_curve}
+
+
+class Newest(Cursor):
+    ordering = ("-created_at", "-run_id")
+
+
+class EvaluationList(APIView):
+    """GET: evaluations, newest first, `?of_run=&version=&limit=&cursor=`."""
+
+    def get(self, request: Request) -> Response:
+        rows = Evaluation.objects.visible_to(request.user).select_related("of_run")
+        if request.GET.get("of_run"):
+            rows = rows.filter(of_run__in=uuids([request.GET["of_run"]]))
+        if request.GET.get("version"):
+            rows = rows.filter(version__in=uuids([request.GET["version"]]))
+        paginator = Newest()
+        page = paginator.paginate_queryset(rows, request, self)
+        return paginator.get_paginated_response([evaluation_json(e) for e in page or ()])
+
+
+class EvaluationDetail(APIView):
+    """GET: all numbers of an evaluation, under its protocol."""
+
+    def get(self, request: Request, run_id: UUID) -> Response:
+        found = _evaluation(request, run_id)
+        return Response(
+            evaluation_json(found)
+            | {
+                "protocol": found.protocol,
+                "per_class": found.per_class,
+                "counts": found.counts,
+                "scores_sha256": found.scores_sha256,
+            }
+        )
+
+
+class EvaluationCurve(APIView):
+    """GET: `roc` or `pr`, `?max_points=600`; every point is a real operating point."""
+
+    def get(self, request: Request, run_id: UUID, name: str) -> Response:
+        if name not in CURVES:
+            raise Http404
+        most = int_param(request, "max_points", 600, least=4, most=20_000)
+        scores = store.load(_evaluation(request, run_id))
+        return Response(CURVES[name](scores, most).to_dict())
+
+
+class EvaluationTimeline(APIView):
+    """GET: `?key=VIDEO`: a video's score per snippet, with the truth."""
+
+    def get(self, request: Request, run_id: UUID) -> Response:
+        evaluation = _evaluation(request, run_id)
+        scores = store.load(evaluation)
+        key = request.GET.get("key", "")
+        if key not in scores.index:
+            raise Http404
+        video = scores.video(key)
+        return Response(
+            {
+                "key": key,
+                "label": video.label,
+                "classes": video.classes,
+                "num_frames": video.num_frames,
+                "start_frames": video.start_frames.tolist(),
+                "scores": video.scores.tolist(),
+                "truth": store.truth_of(evaluation, key, scores),
+            }
+        )
+
+
+class EvaluationVideos(APIView):
+    """GET: the evaluated videos with their highest scores, in the order of the data set."""
+
+    def get(self, request: Request, run_id: UUID) -> Response:
+        scores = store.load(_evaluation(request, run_id))
+        highest = scores.max_scores.tolist()
+        return Response(
+            {
+                "results": [
+                    {"key": v.key, "label": v.label, "classes": v.classes, "max_score": most}
+                    for v, most in zip(scores.videos(), highest, strict=True)
+                ]
+            }
+        )
+
+
+def evaluation_json(found: Evaluation) -> dict[str, Any]:
+    return {
+        "id": found.pk,
+        "of_run": found.of_run_id,
+        "name": found.of_run.name,
+        "version": found.version_id,
+        "feature_set": found.feature_set_id,
+        "selection": found.selection,
+        "fingerprint": found.fingerprint,
+        "metrics": found.metrics,
+        "intervals": found.intervals,
+        "created_at": found.created_at,
+    }
+
+
+def _evaluation(request: Request, run_id: UUID) -> Evaluation:
+    rows = Evaluation.objects.visible_to(request.user).select_related("run", "of_run", "version")
+    return get_object_or_404(rows, pk=run_id)

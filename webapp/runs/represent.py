@@ -1,0 +1,77 @@
+"""Runs as the API writes them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from webapp.runs.models import Checkpoint, Run, RunEvent
+
+
+def run_json(run: Run, *, detail: bool = False) -> dict[str, Any]:
+    """A run as a list shows it; with `detail` also its configuration, result and relations."""
+    found: dict[str, Any] = {
+        "id": run.pk,
+        "name": run.name,
+        "kind": run.kind,
+        "state": run.state,
+        "project": run.project.slug,
+        "owner": run.owner.username,
+        "tags": run.tags,
+        "color": run.color,
+        "dataset": str(run.version) if run.version else None,
+        "version": run.version_id,
+        "feature_set": run.feature_set_id,
+        "of_run": run.of_run_id,
+        "priority": run.priority,
+        "device": run.device,
+        "attempt": run.attempt,
+        "max_attempts": run.max_attempts,
+        "worker": run.worker.name if run.worker else None,
+        "slot": run.slot,
+        "stop": run.stop,
+        "done": run.done,
+        "total": run.total,
+        "unit": run.unit,
+        "percent": run.percent,
+        "rate": run.rate,
+        "eta_s": run.eta_s,
+        "note": run.progress_note,
+        "created_at": run.created_at,
+        "started_at": run.started_at,
+        "ended_at": run.ended_at,
+        "changed_at": run.changed_at,
+        "error": run.error,
+    }
+    if detail:
+        found |= {
+            "notes": run.notes,
+            "config": run.config,
+            "environment": run.environment,
+            "result": run.result,
+            "cloned_from": run.cloned_from_id,
+            "parents": list(run.parents.values_list("pk", flat=True)),
+            "children": list(run.children.values_list("pk", flat=True)),
+        }
+    return found
+
+
+def event_json(event: RunEvent) -> dict[str, Any]:
+    return {
+        "at": event.at,
+        "kind": event.kind,
+        "message": event.message,
+        "by": event.by.username if event.by else None,
+        "attempt": event.attempt,
+    }
+
+
+def checkpoint_json(checkpoint: Checkpoint) -> dict[str, Any]:
+    return {
+        "step": checkpoint.step,
+        "path": checkpoint.path,
+        "sha256": checkpoint.sha256,
+        "size_bytes": checkpoint.size_bytes,
+        "best": checkpoint.best,
+        "metrics": checkpoint.metrics,
+        "created_at": checkpoint.created_at,
+    }
