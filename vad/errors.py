@@ -23,6 +23,7 @@ CATALOGUE: dict[str, str] = {
     "file-missing": "A file or folder that was named does not exist.",
     "loss-not-finite": "The training loss or a gradient became infinite or not a number.",
     "manifest-invalid": "A data set's manifest is damaged or of an unknown version.",
+    "memory-exhausted": "The device has no room for what the run computes.",
     "not-allowed": "The person's role in the project does not allow this.",
     "not-found": "What was asked for does not exist, or not for this person.",
     "not-signed-in": "Nobody is signed in.",

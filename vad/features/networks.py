@@ -2,7 +2,7 @@
 
 `open_network` fails at once, by name, when weights are missing. `extract_videos` fills batches with
 crops of several videos, so that many short videos keep a GPU busy; what it holds in memory is one
-batch, one snippet, and the rows of the videos that are under way.
+batch (two when reading ahead), one snippet, and the rows of the videos that are under way.
 
 Shapes: N crops, T snippets, D features, F frames.
 """
@@ -10,11 +10,12 @@ Shapes: N crops, T snippets, D features, F frames.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ from vad.video.reader import VideoReader
 
 NETWORKS = ("i3d", "videomae")
 Key = TypeVar("Key")
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +58,8 @@ class Network:
     @torch.inference_mode()
     def __call__(self, inputs: list[Tensor]) -> np.ndarray:
         """Features of what `prepare` gave: [len(inputs), D] float32."""
-        with _precision(self.precision, self.device):
-            batch = self.finish(torch.stack(inputs).to(self.device, non_blocking=True))
+        with _precision(self.precision, self.device), _room_or_hint():
+            batch = self.finish(torch.stack(inputs).to(self.device))
             return self.module(batch).float().cpu().numpy()
 
 
@@ -174,11 +176,15 @@ class _Video(Generic[Key]):
         self.missing = self.rows.shape[0] * self.rows.shape[1]
 
 
+Videos = Iterable[tuple[Key, int, Callable[[], VideoReader]]]
+
+
 def extract_videos(
     network: Network,
-    videos: Iterable[tuple[Key, int, Callable[[], VideoReader]]],
+    videos: Videos[Key],
     *,
     batch_size: int,
+    read_ahead: bool = False,
     on_batch: Callable[[int], None] | None = None,
 ) -> Iterator[tuple[Key, np.ndarray]]:
     """The features of videos, in their order.
@@ -188,11 +194,15 @@ def extract_videos(
         videos: key, number of frames (at least 1), and what opens the video; opened when its turn
             comes, and closed as soon as it is decoded.
         batch_size: crops per pass through the network.
+        read_ahead: decode the next batch in a thread while the network computes; for GPUs.
         on_batch: called with the number of crops after each pass; may raise to stop.
 
     Yields:
         key and features [N, T, D] float32.
     """
+    snippets = _snippets(network, videos)
+    if read_ahead:
+        snippets = _ahead(snippets, depth=max(1, batch_size // network.crops))
     waiting: list[tuple[_Video[Key], int, int, Tensor]] = []
     under_way: deque[_Video[Key]] = deque()
 
@@ -209,20 +219,47 @@ def extract_videos(
             finished = under_way.popleft()
             yield finished.key, finished.rows
 
+    try:
+        for video, t, items in snippets:
+            if t == 0:
+                under_way.append(video)
+            for n, item in enumerate(items):
+                waiting.append((video, n, t, item))
+                if len(waiting) == batch_size:
+                    yield from run()
+        if waiting:
+            yield from run()
+    finally:
+        snippets.close()
+
+
+def _snippets(
+    network: Network, videos: Videos[Key]
+) -> Generator[tuple[_Video[Key], int, list[Tensor]], None, None]:
+    """Every snippet's video, number and inputs, one for each crop."""
     for key, num_frames, open_video in videos:
         shape = (network.crops, network.snippets(num_frames), network.dim)
         video = _Video(key, np.empty(shape, dtype=np.float32))
-        under_way.append(video)
         with open_video() as reader:
             for t in range(shape[1]):
                 start = t * network.snippet_len
                 frames = reader.frames(start, min(start + network.snippet_len, num_frames))
-                for n, item in enumerate(network.prepare(frames)):
-                    waiting.append((video, n, t, item))
-                    if len(waiting) == batch_size:
-                        yield from run()
-    if waiting:
-        yield from run()
+                yield video, t, network.prepare(frames)
+
+
+def _ahead(items: Generator[Item, None, None], depth: int) -> Generator[Item, None, None]:
+    """The same items, made in one thread, up to `depth` of them before they are asked for."""
+    end = object()
+    with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as thread:
+        pending = deque(thread.submit(next, items, end) for _ in range(depth))
+        try:
+            while (item := pending.popleft().result()) is not end:
+                pending.append(thread.submit(next, items, end))
+                yield cast(Item, item)
+        finally:
+            for future in pending:
+                future.cancel()
+            thread.submit(items.close).result()
 
 
 def _check_precision(precision: str, device: torch.device) -> None:
@@ -240,13 +277,21 @@ def _placed(module: nn.Module, device: torch.device, precision: str) -> nn.Modul
         for part in module.modules():
             if isinstance(part, nn.Linear | nn.Conv3d):
                 part.to(torch.bfloat16)
-    try:
+    with _room_or_hint():
         return module.to(device)
+
+
+@contextmanager
+def _room_or_hint() -> Iterator[None]:
+    """Turn a device that is full into an error for people."""
+    try:
+        yield
     except torch.OutOfMemoryError as exc:
         raise VadError(
-            "device-missing",
-            "The GPU has no room for the network.",
-            "Choose a smaller variant, bfloat16, or another device.",
+            "memory-exhausted",
+            "The GPU has no room for the network and its batch.",
+            "Lower batch_size, choose bfloat16 or a smaller variant, or queue the run where more "
+            "memory is free.",
         ) from exc
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -80,13 +81,20 @@ def stand_in(crops: int = 2, complete_tail: bool = True) -> Network:
     )
 
 
+@pytest.mark.parametrize("read_ahead", [False, True])
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 7, 100])
-def test_features_do_not_depend_on_the_batch(batch_size):
+def test_features_do_not_depend_on_the_batch(batch_size, read_ahead):
     videos = [footage(n, seed=n) for n in (9, 4, 1, 30, 3)]
     sizes: list[int] = []
 
     found = list(
-        extract_videos(stand_in(), queue(*videos), batch_size=batch_size, on_batch=sizes.append)
+        extract_videos(
+            stand_in(),
+            queue(*videos),
+            batch_size=batch_size,
+            read_ahead=read_ahead,
+            on_batch=sizes.append,
+        )
     )
 
     assert [key for key, _ in found] == ["v0", "v1", "v2", "v3", "v4"]
@@ -112,7 +120,8 @@ def test_a_partial_snippet_is_left_out_where_the_published_script_does():
     assert found["v1"].shape == (1, 1, 3)  # but a short video has one
 
 
-def test_only_what_a_batch_needs_is_decoded_ahead():
+@pytest.mark.parametrize(("read_ahead", "snippets"), [(False, 12), (True, 16)])
+def test_only_what_a_batch_needs_is_decoded_ahead(read_ahead, snippets):
     decoded = []
 
     class Watched(Memory):
@@ -121,9 +130,42 @@ def test_only_what_a_batch_needs_is_decoded_ahead():
             return super().frames(start, stop)
 
     videos = [(i, 40, partial(Watched, footage(40))) for i in range(100)]
-    next(extract_videos(stand_in(), videos, batch_size=8))
+    found = extract_videos(stand_in(), videos, batch_size=8, read_ahead=read_ahead)
+    next(found)
+    found.close()
 
-    assert len(decoded) == 12  # 10 snippets of the first video, 2 that filled its last batch
+    # 10 snippets of the first video, 2 that filled its last batch, and at most a batch in advance
+    assert 12 <= len(decoded) <= snippets
+    assert Watched.opened == 0
+
+
+@pytest.mark.parametrize("read_ahead", [False, True])
+def test_a_video_that_breaks_ends_the_run_with_its_own_error(read_ahead):
+    class Broken(Memory):
+        def frames(self, start: int, stop: int) -> np.ndarray:
+            raise VadError("video-truncated", "It ends.")
+
+    videos = [("v0", 8, partial(Memory, footage(8))), ("v1", 8, partial(Broken, footage(8)))]
+    found = extract_videos(stand_in(), videos, batch_size=1, read_ahead=read_ahead)
+
+    assert next(found)[0] == "v0"
+    with pytest.raises(VadError) as caught:
+        list(found)
+    assert caught.value.code == "video-truncated"
+    assert Broken.opened == 0
+
+
+def test_a_full_device_is_named_with_what_to_lower():
+    class Full(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    network = replace(stand_in(), module=Full())
+    with pytest.raises(VadError) as caught:
+        list(extract_videos(network, queue(footage(8)), batch_size=1))
+
+    assert caught.value.code == "memory-exhausted"
+    assert "batch_size" in caught.value.hint
 
 
 @pytest.fixture(scope="module")

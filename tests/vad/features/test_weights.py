@@ -208,7 +208,12 @@ def test_a_file_that_would_run_code_is_refused_and_does_not_run_it(zipped, tmp_p
 
 def test_a_damaged_file_is_refused(tmp_path):
     whole = saved(tmp_path, tiny_state()).path.read_bytes()
-    for content in (b"", b"not weights", whole[: len(whole) // 2], pickle.dumps({"a": 1})):
+    for content in (
+        b"",
+        b"not weights",
+        whole[: len(whole) // 2],
+        pickle.dumps({"a": 1}, protocol=2),
+    ):
         (tmp_path / "weights.pt").write_bytes(content)
         with pytest.raises(VadError) as caught:
             read_state(tmp_path / "weights.pt")
