@@ -7,7 +7,6 @@ and the data set commands answer at once.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import os
 import sys
@@ -16,9 +15,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from vad import results
+from vad import options, results
 from vad.configs import EvaluateConfig, ExtractConfig, RunConfig, UrdmuConfig
-from vad.errors import ConfigError, VadError
+from vad.errors import VadError
 from vad.reporting import JsonReporter, Reporter, TerminalReporter, exit_when_parent_dies
 
 Handler = Callable[[argparse.Namespace], int]
@@ -112,29 +111,8 @@ def _run(
         exit_when_parent_dies()
     reporter = _Json() if args.json else _Terminal()
     reporter.stop_on_signals()
-    start(_config(args, config_type), args, reporter)
+    start(options.read(args, config_type), args, reporter)
     return results.EXIT_STOPPED if reporter.stopped else results.EXIT_OK
-
-
-def _config(args: argparse.Namespace, config_type: type[RunConfig]) -> RunConfig:
-    """The configuration of --config, with single options over it."""
-    names = [f.name for f in dataclasses.fields(config_type)]
-    texts = {n: v for n in names if (v := getattr(args, f"config_{n}")) is not None}
-    return config_type.from_dict(_read_config(args.config) if args.config else {}, texts=texts)
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise VadError(
-            "file-missing", f"The configuration file {path} does not exist.", "Check its path."
-        ) from None
-    except (OSError, ValueError) as exc:
-        raise ConfigError({"config": f"{path} cannot be read as JSON: {exc}"}) from exc
-    if not isinstance(data, dict):
-        raise ConfigError({"config": f"{path} must hold one JSON object of fields and values"})
-    return data
 
 
 # --- data sets ----------------------------------------------------------------------------------
@@ -150,11 +128,11 @@ def _dataset_synthesize(args: argparse.Namespace) -> int:
 def _dataset_read(args: argparse.Namespace) -> int:
     from vad.data import formats, versions
 
-    options = {
+    given = {
         o.name: getattr(args, f"option_{o.name}") for o in formats.FORMATS[args.format].options
     }
     manifest, truth = formats.read(
-        args.format, args.root, on_progress=_bar(args, "videos"), **options
+        args.format, args.root, on_progress=_bar(args, "videos"), **given
     )
     fingerprint = versions.store(args.output, manifest, truth)
     summary = versions.summary(manifest)
@@ -323,7 +301,7 @@ def _fill_dataset(parser: argparse.ArgumentParser) -> None:
     readers = read.add_subparsers(title="formats", metavar="FORMAT", required=True)
     for name, reader in FORMATS.items():
         command = _command(readers, name, reader.title, _dataset_read)
-        command.description = _plain(reader.help)
+        command.description = options.plain(reader.help)
         command.set_defaults(format=name)
         command.add_argument("root", type=Path, help="the data set's folder")
         command.add_argument("--output", type=Path, required=True, metavar="DIR")
@@ -335,7 +313,7 @@ def _fill_dataset(parser: argparse.ArgumentParser) -> None:
                 required=option.required,
                 choices=option.choices or None,
                 metavar=None if option.choices else option.kind.upper(),
-                help=_plain(option.help),
+                help=options.plain(option.help),
             )
 
 
@@ -353,7 +331,7 @@ def _fill_checkpoint(parser: argparse.ArgumentParser) -> None:
 
 def _command(commands: Parsers, name: str, text: str, handler: Handler) -> argparse.ArgumentParser:
     command: argparse.ArgumentParser = commands.add_parser(
-        name, help=_plain(text), description=_plain(text), allow_abbrev=False
+        name, help=options.plain(text), description=options.plain(text), allow_abbrev=False
     )
     command.add_argument("--json", action="store_true", help="one JSON object for programs")
     command.set_defaults(handler=handler)
@@ -371,7 +349,6 @@ def _add_run(
     """The options of a run: where things are, how to speak, and every field of its config."""
     parser.description = config_type.title
     parser.set_defaults(handler=lambda args: _run(args, config_type, start))
-    parser.set_defaults(**{f"config_{name}": None for name in leave_out})
     folder: dict[str, Any] = {"type": Path, "required": True, "metavar": "DIR"}
     parser.add_argument("--manifest", "--dataset", help="a data set version's folder", **folder)
     if features:
@@ -379,28 +356,11 @@ def _add_run(
     parser.add_argument(
         "--output", help="the run's folder; the run goes on from what it finds there", **folder
     )
-    parser.add_argument(
-        "--config", type=Path, metavar="FILE", help="fields as JSON; options override them"
-    )
     parser.add_argument("--json", action="store_true", help="one JSON record a line, for programs")
     parser.add_argument(
         "--watch-parent", action="store_true", help="end when standard input is closed"
     )
-    groups: dict[str, Any] = {}
-    for f in dataclasses.fields(config_type):
-        if f.name in leave_out:
-            continue
-        title = f.metadata["group"]
-        group = groups.setdefault(title, parser.add_argument_group(title))
-        default = " ".join(map(str, f.default)) if isinstance(f.default, tuple) else f.default
-        choices = f.metadata["choices"]
-        listed = f" One of: {', '.join(map(str, choices))}." if choices else ""
-        group.add_argument(
-            *dict.fromkeys((f"--{f.name}", f"--{f.name.replace('_', '-')}")),
-            dest=f"config_{f.name}",
-            metavar=(f.metadata["unit"] or "VALUE").upper(),
-            help=_plain(f"{f.metadata['help']}{listed} [{default}]"),
-        )
+    options.add(parser, config_type, leave_out=leave_out)
 
 
 # --- output -------------------------------------------------------------------------------------
@@ -442,8 +402,3 @@ def _summary(record: results.Result) -> str:
             between = f"  ({low_high[0]:.4f} to {low_high[1]:.4f})" if low_high else ""
             lines.append(f"  {name:<28} {value:.4f}{between}")
     return "\n".join(lines) or f"{record.kind}: done"
-
-
-def _plain(text: str) -> str:
-    """Help text as argparse wants it, which reads a percent sign as a format."""
-    return text.replace("%", "%%")

@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+import argparse
+
+import pytest
+
+from vad import options
+from vad.configs import CONFIGS, RunConfig
+
+
+@pytest.mark.parametrize("config_type", CONFIGS.values(), ids=CONFIGS)
+def test_every_field_is_an_option_in_both_spellings(config_type: type[RunConfig]) -> None:
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    options.add(parser, config_type, leave_out=())
+    config = config_type()
+    for style in ("_", "-"):
+        words = []
+        for name, value in config.to_dict().items():
+            if value not in (None, ""):
+                text = " ".join(map(str, value)) if isinstance(value, list) else str(value)
+                words += [f"--{name.replace('_', style)}", text]
+
+        assert options.read(parser.parse_args(words), config_type) == config
+    assert parser.format_help()
