@@ -188,7 +188,7 @@ def finish(claim: Claim, outcome: Outcome) -> State:
         if outcome.kind == "succeeded":
             try:
                 with transaction.atomic():
-                    outcomes.record(run, outcome.result)
+                    kept = outcomes.record(run, outcome.result)
             except OperationalError:
                 raise  # the database is in trouble, not the run
             except VadError as exc:
@@ -196,7 +196,7 @@ def finish(claim: Claim, outcome: Outcome) -> State:
             except Exception as exc:  # a fault of ours must end the run, not repeat it for ever
                 log.exception("run.result-not-recorded run_id=%s", run.pk)
                 return _fail(run, _unexpected(exc))
-            _leave(run, State.SUCCEEDED, "succeeded", "", done=F("total"), result=outcome.result)
+            _leave(run, State.SUCCEEDED, "succeeded", "", done=F("total"), result=kept)
             _release_children(run)
             return State.SUCCEEDED
         if outcome.kind == "failed" and outcome.error is not None:

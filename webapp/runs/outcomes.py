@@ -26,30 +26,34 @@ from webapp.runs.models import Checkpoint, Run
 _BLOCK = 1 << 20
 
 
-def record(run: Run, result: dict[str, Any]) -> None:
+def record(run: Run, result: dict[str, Any]) -> dict[str, Any]:
     """Make the rows that the result of `run` stands for.
+
+    Returns:
+        What the run's own row keeps as its result: short, with the ids of what was made.
 
     Raises:
         VadError: what the run left behind is not what it says, or is there already.
     """
     if run.kind == "register":
-        _register(run, result)
-    elif run.kind == "extract":
-        _extract(run, result)
-    elif run.kind == "evaluate":
-        _evaluate(run, result)
-    elif not run.checkpoints.exists():
+        return _register(run, result)
+    if run.kind == "extract":
+        return _extract(run, result)
+    if run.kind == "evaluate":
+        return _evaluate(run, result)
+    if not run.checkpoints.exists():
         raise VadError(
             "checkpoint-invalid",
             f"{run.name} ended without a checkpoint.",
             "Look at the end of its log, and retry it.",
         )
+    return result
 
 
 # --- register -------------------------------------------------------------------------------
 
 
-def _register(run: Run, result: dict[str, Any]) -> None:
+def _register(run: Run, result: dict[str, Any]) -> dict[str, Any]:
     """A data set version with its videos, and the features that were packed with it."""
     name = str(run.config["name"])
     dataset, _ = Dataset.objects.get_or_create(
@@ -72,6 +76,12 @@ def _register(run: Run, result: dict[str, Any]) -> None:
         feature_set.name = f"{Path(str(run.config['features'])).name}"[:120]
         _fill_features(run, feature_set, features)
     Run.objects.filter(pk=run.pk).update(version=version, feature_set=feature_set)
+    return {
+        "fingerprint": version.fingerprint,
+        "counts": version.counts,
+        "version": str(version.pk),
+        "feature_set": str(feature_set.pk) if feature_set else None,
+    }
 
 
 def _version(run: Run, dataset: Dataset, result: dict[str, Any]) -> DatasetVersion:
@@ -116,7 +126,7 @@ def _videos(version: DatasetVersion, manifest: Manifest) -> list[Video]:
 # --- extract --------------------------------------------------------------------------------
 
 
-def _extract(run: Run, result: dict[str, Any]) -> None:
+def _extract(run: Run, result: dict[str, Any]) -> dict[str, Any]:
     feature_set = FeatureSet.objects.filter(produced_by=run).first()
     if feature_set is None:
         raise VadError(
@@ -125,6 +135,7 @@ def _extract(run: Run, result: dict[str, Any]) -> None:
             "Queue a new extract run.",
         )
     _fill_features(run, feature_set, result)
+    return {**result, "feature_set": str(feature_set.pk)}
 
 
 def _fill_features(run: Run, feature_set: FeatureSet, summary: dict[str, Any]) -> None:
@@ -142,7 +153,7 @@ def _fill_features(run: Run, feature_set: FeatureSet, summary: dict[str, Any]) -
 # --- evaluate -------------------------------------------------------------------------------
 
 
-def _evaluate(run: Run, result: dict[str, Any]) -> None:
+def _evaluate(run: Run, result: dict[str, Any]) -> dict[str, Any]:
     if run.of_run is None or run.version is None or run.feature_set is None:
         raise VadError(
             "run-inputs-missing",
@@ -175,6 +186,8 @@ def _evaluate(run: Run, result: dict[str, Any]) -> None:
         counts=result.get("counts") or {},
         scores_sha256=result["sha256"],
     )
+    kept = ("fingerprint", "selection", "checkpoint_step", "sha256")
+    return {"metrics": metrics, **{name: result.get(name) for name in kept}}
 
 
 def _number(value: Any) -> float | None:

@@ -65,6 +65,7 @@ def test_registering_makes_a_version_with_its_videos_and_files(register, worker)
 
     version = DatasetVersion.objects.get()
     assert (str(version), register.version) == ("a set v1", version)
+    assert register.result["version"] == str(version.pk)
     assert version.notes == ["one note"]
     assert (version.folder / "manifest.json").is_file()
     assert not (register.folder / "version").exists()
@@ -212,6 +213,7 @@ def test_an_evaluation_keeps_its_numbers_protocol_and_checkpoint(evaluate, worke
     assert (found.frame_auc, found.frame_ap) == (0.91, 0.4)
     assert found.metrics == {"auc": 0.91, "ap_step": 0.4, "far_normal": None, "odd": None}
     assert found.checkpoint.step == 50
+    assert "per_class" not in evaluate.result, "a run's row is read by every list"
     assert (found.of_run, found.selection) == (evaluate.of_run, "validation")
 
 
