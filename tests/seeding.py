@@ -170,7 +170,7 @@ def _manifest() -> tuple[Manifest, dict[str, Truth]]:
                 fps=25.0,
                 width=320,
                 height=240,
-            )  # fmt: skip
+            )
         )
         if label:
             start = int(rng.integers(4, 14)) * 16 + 5
@@ -202,7 +202,7 @@ def _version(
             fps=v.fps,
             width=v.width,
             height=v.height,
-        )  # fmt: skip
+        )
         for v in manifest.videos
     ]
     VideoRow.objects.bulk_create(rows)

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, sync_playwright
-
 import seeding
+from playwright.sync_api import Browser, BrowserContext, sync_playwright
 
 # The browser's own loop runs in this thread; the database is used outside of it.
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")

@@ -22,7 +22,7 @@ from webapp.runs.models import MetricSummary, Run
 
 MOST_RUNS = 20
 CANDIDATES = 200
-PAIRED = ("auc", "ap_step", "auc_abnormal", "video_auc", "far_normal")
+PAIRED = ("auc", "ap_step", "ap_pr_auc", "auc_abnormal", "video_auc", "far_normal")
 PAIRED_SAMPLES = 500
 
 

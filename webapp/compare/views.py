@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.http import urlencode
@@ -14,7 +14,7 @@ from vad.errors import VadError
 from webapp.charts import Figure
 from webapp.compare import comparison
 from webapp.compare.comparison import Column
-from webapp.core.http import figure
+from webapp.core.http import Request, figure
 from webapp.core.query import uuids, whole
 from webapp.evaluations import figures as evaluation_figures
 from webapp.runs import figures as run_figures
@@ -22,7 +22,7 @@ from webapp.runs.models import Run
 
 
 @require_safe
-def compare(request: HttpRequest) -> HttpResponse:
+def compare(request: Request) -> HttpResponse:
     runs = _runs(request)
     evaluated = comparison.evaluations(runs)
     columns = [
@@ -55,12 +55,12 @@ def compare(request: HttpRequest) -> HttpResponse:
 
 
 @require_GET
-def compare_figure(request: HttpRequest, name: str) -> HttpResponse:
+def compare_figure(request: Request, name: str) -> HttpResponse:
     runs = _runs(request)
     return figure(lambda: _draw(request, name, runs))
 
 
-def _draw(request: HttpRequest, name: str, runs: Sequence[Run]) -> Figure:
+def _draw(request: Request, name: str, runs: Sequence[Run]) -> Figure:
     if name == "curves":
         low, high = whole(request.GET.get("from")), whole(request.GET.get("to"))
         return run_figures.of_runs(runs, request.GET.get("key", ""), from_step=low, to_step=high)
@@ -70,7 +70,7 @@ def _draw(request: HttpRequest, name: str, runs: Sequence[Run]) -> Figure:
     return draw(list(comparison.evaluations(runs).values()))
 
 
-def _runs(request: HttpRequest) -> list[Run]:
+def _runs(request: Request) -> list[Run]:
     return comparison.chosen(request.user, uuids(request.GET.getlist("run")))
 
 

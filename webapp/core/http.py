@@ -8,15 +8,26 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import render
 from django_htmx.http import HttpResponseClientRedirect
+from django_htmx.middleware import HtmxDetails
 
 from vad.errors import VadError
+from webapp.accounts.models import Project, User
 from webapp.charts import Figure
 from webapp.core import errors
 from webapp.core.rest import finite
 
 
+class Request(HttpRequest):
+    """What a page's view is given: signed in, with the project of the middleware."""
+
+    user: User
+    project: Project  # None for a person in no project; queries then find nothing
+    can_edit: bool
+    htmx: HtmxDetails
+
+
 def respond(
-    request: HttpRequest,
+    request: Request,
     template: str,
     partial: str,
     context: dict[str, Any],
@@ -29,16 +40,16 @@ def respond(
     Args:
         to: the page's address, needed for a POST without htmx.
     """
-    if request.htmx:  # type: ignore[attr-defined]
+    if request.htmx:
         return render(request, f"{template}#{partial}", context, status=status)
     if request.method == "POST" and to:
         return HttpResponseRedirect(to)
     return render(request, template, context, status=status)
 
 
-def go(request: HttpRequest, to: str) -> HttpResponse:
+def go(request: Request, to: str) -> HttpResponse:
     """Another page: a redirect that htmx follows with the whole window, too."""
-    if request.htmx:  # type: ignore[attr-defined]
+    if request.htmx:
         return HttpResponseClientRedirect(to)
     return HttpResponseRedirect(to)
 

@@ -114,7 +114,7 @@ def splits(version: DatasetVersion) -> list[dict[str, Any]]:
         .order_by()
     )
     by_name = {row["split"]: row for row in rows}
-    return [by_name[name] for name in SPLITS if name in by_name]
+    return [dict(by_name[name]) for name in SPLITS if name in by_name]
 
 
 def class_counts(version: DatasetVersion) -> dict[str, Counter[str]]:
@@ -138,7 +138,7 @@ def class_figure(version: DatasetVersion) -> charts.Figure:
 
 def videos(version: DatasetVersion, filters: VideoFilters) -> QuerySet[Video]:
     """The version's videos as filtered and sorted."""
-    found = version.videos.all()
+    found: QuerySet[Video] = version.videos.all()
     if filters.q:
         found = found.filter(key__icontains=filters.q)
     if filters.split:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_safe
@@ -16,7 +17,7 @@ from vad.configs import RegisterConfig
 from vad.data.formats import FORMATS
 from vad.errors import VadError
 from webapp.core import errors
-from webapp.core.http import figure, go
+from webapp.core.http import Request, figure, go
 from webapp.core.query import uuids
 from webapp.datasets import listing
 from webapp.datasets.models import DatasetVersion
@@ -28,7 +29,7 @@ VIDEOS_PAGE_SIZE = 50
 
 
 @require_safe
-def dataset_list(request: HttpRequest) -> HttpResponse:
+def dataset_list(request: Request) -> HttpResponse:
     versions = listing.versions(request.project)
     page = Paginator(versions, PAGE_SIZE).get_page(request.GET.get("page"))
     context = {
@@ -40,7 +41,7 @@ def dataset_list(request: HttpRequest) -> HttpResponse:
 
 
 @require_safe
-def dataset_detail(request: HttpRequest, version_id: UUID) -> HttpResponse:
+def dataset_detail(request: Request, version_id: UUID) -> HttpResponse:
     version = _version(request, version_id)
     filters = listing.VideoFilters.of(request.GET)
     videos = listing.videos(version, filters)
@@ -64,16 +65,16 @@ def dataset_detail(request: HttpRequest, version_id: UUID) -> HttpResponse:
 
 
 @require_GET
-def dataset_classes(request: HttpRequest, version_id: UUID) -> HttpResponse:
+def dataset_classes(request: Request, version_id: UUID) -> HttpResponse:
     version = _version(request, version_id)
     return figure(lambda: listing.class_figure(version))
 
 
-def dataset_new(request: HttpRequest) -> HttpResponse:
+def dataset_new(request: Request) -> HttpResponse:
     """The form of a register run; registering is a run, so that nothing is decoded here."""
     if not request.can_edit:
         raise PermissionDenied
-    context = {
+    context: dict[str, Any] = {
         "schema": RegisterConfig.json_schema(),
         "roots": [str(root) for root in settings.DATA_ROOTS],
         "formats": [(name, known.help) for name, known in FORMATS.items()],
@@ -93,14 +94,14 @@ def dataset_new(request: HttpRequest) -> HttpResponse:
     return go(request, reverse("runs:detail", args=[run.pk]))
 
 
-def _values_of(request: HttpRequest) -> dict[str, object]:
+def _values_of(request: Request) -> dict[str, object]:
     """The fields of the register run that the person wants to clone, if any."""
     ids = uuids([request.GET.get("from", "")])
     run = Run.objects.visible_to(request.user).filter(pk__in=ids, kind="register").first()
     return dict(run.config) if run else {}
 
 
-def _version(request: HttpRequest, version_id: UUID) -> DatasetVersion:
+def _version(request: Request, version_id: UUID) -> DatasetVersion:
     versions = DatasetVersion.objects.visible_to(request.user).select_related(
         "dataset", "created_by"
     )

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from vad.errors import VadError
 from vad.evaluation.curves import Curve as Points
 from vad.evaluation.curves import operating_point, pr_curve, roc_curve
@@ -27,8 +25,8 @@ def roc(evaluations: Sequence[Evaluation], *, with_band: bool = False) -> charts
         found.append(
             charts.Curve(
                 name=evaluation.of_run.name,
-                x=points.fpr,
-                y=points.tpr,
+                x=points.fpr.tolist(),
+                y=points.tpr.tolist(),
                 thresholds=_thresholds(points),
                 value=evaluation.metrics.get("auc"),
                 low=_interval(evaluation, "auc")[0],
@@ -52,8 +50,8 @@ def pr(evaluations: Sequence[Evaluation], *, with_band: bool = False) -> charts.
         found.append(
             charts.Curve(
                 name=evaluation.of_run.name,
-                x=points.tpr,
-                y=points.precision,
+                x=points.tpr.tolist(),
+                y=points.precision.tolist(),
                 thresholds=_thresholds(points),
                 value=evaluation.metrics.get("ap_step"),
                 low=_interval(evaluation, "ap_step")[0],
@@ -97,7 +95,9 @@ def timeline(evaluations: Sequence[Evaluation], key: str) -> charts.Figure:
     Raises:
         VadError: `not-found`, an evaluation does not have this video.
     """
-    tracks, truth, num_frames = [], [], 0
+    tracks: list[charts.ScoreTrack] = []
+    truth: list[tuple[int, int]] = []
+    num_frames = 0
     for evaluation in evaluations:
         scores = store.load(evaluation)
         if key not in scores.index:
@@ -139,8 +139,8 @@ def _interval(evaluation: Evaluation, name: str) -> tuple[float | None, float | 
     return low, high
 
 
-def _thresholds(points: Points) -> list[float | None]:
-    return [float(t) if np.isfinite(t) else None for t in points.thresholds]
+def _thresholds(points: Points) -> list[float]:
+    return points.thresholds.tolist()  # the infinite first one becomes null on its way
 
 
 def _ring(x: float | None, y: float | None) -> charts.OperatingPoint | None:
@@ -151,4 +151,6 @@ def _ring(x: float | None, y: float | None) -> charts.OperatingPoint | None:
 
 def _band(evaluation: Evaluation, kind: str) -> charts.Band | None:
     found = store.band(evaluation, kind)
-    return charts.Band(x=found.x, low=found.low, high=found.high) if found else None
+    if found is None:
+        return None
+    return charts.Band(**{k: getattr(found, k).tolist() for k in ("x", "low", "high")})

@@ -97,7 +97,7 @@ def evaluations(project: Project | None, filters: Filters) -> QuerySet[Evaluatio
     for word in filters.q.split():
         found = found.filter(of_run__name__icontains=word)
     if filters.version:
-        found = found.filter(version=filters.version)
+        found = found.filter(version__in=uuids([filters.version]))
     key = filters.sort.removeprefix("-")
     if key not in SORTS:
         return found.order_by("-created_at")

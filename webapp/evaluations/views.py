@@ -6,14 +6,14 @@ from typing import Any
 from uuid import UUID
 
 from django.core.paginator import Paginator
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.utils.http import urlencode
 from django.views.decorators.http import require_GET, require_safe
 
 from vad.errors import VadError
-from webapp.core.http import figure, respond
+from webapp.core.http import Request, figure, respond
 from webapp.evaluations import figures, listing
 from webapp.evaluations.models import Evaluation
 from webapp.evaluations.numbers import SELECTION
@@ -27,7 +27,7 @@ FIGURES = {
 
 
 @require_safe
-def evaluation_list(request: HttpRequest) -> HttpResponse:
+def evaluation_list(request: Request) -> HttpResponse:
     filters = listing.Filters.of(request.GET)
     found = listing.evaluations(request.project, filters)
     context = {
@@ -41,7 +41,7 @@ def evaluation_list(request: HttpRequest) -> HttpResponse:
 
 
 @require_safe
-def evaluation_detail(request: HttpRequest, run_id: UUID) -> HttpResponse:
+def evaluation_detail(request: Request, run_id: UUID) -> HttpResponse:
     evaluation = _evaluation(request, run_id)
     context: dict[str, Any] = {
         "evaluation": evaluation,
@@ -74,7 +74,7 @@ def evaluation_detail(request: HttpRequest, run_id: UUID) -> HttpResponse:
 
 
 @require_GET
-def evaluation_figure(request: HttpRequest, run_id: UUID, name: str) -> HttpResponse:
+def evaluation_figure(request: Request, run_id: UUID, name: str) -> HttpResponse:
     evaluation = _evaluation(request, run_id)
     draw = FIGURES.get(name)
     if draw is None:
@@ -83,7 +83,7 @@ def evaluation_figure(request: HttpRequest, run_id: UUID, name: str) -> HttpResp
 
 
 @require_GET
-def evaluation_timeline(request: HttpRequest, run_id: UUID) -> HttpResponse:
+def evaluation_timeline(request: Request, run_id: UUID) -> HttpResponse:
     evaluation = _evaluation(request, run_id)
     return figure(lambda: figures.timeline([evaluation], request.GET.get("key", "")))
 
@@ -92,7 +92,7 @@ def _unknown(name: str) -> Any:
     raise VadError("not-found", f"There is no figure {name!r}.", f"Known: {', '.join(FIGURES)}.")
 
 
-def _evaluation(request: HttpRequest, run_id: UUID) -> Evaluation:
+def _evaluation(request: Request, run_id: UUID) -> Evaluation:
     found = Evaluation.objects.visible_to(request.user).select_related(
         "run", "of_run", "checkpoint", "version__dataset", "feature_set"
     )

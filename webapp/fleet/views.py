@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
+from webapp.core.http import Request
 from webapp.fleet import listing
 
 
 @require_safe
-def queue(request: HttpRequest) -> HttpResponse:
+def queue(request: Request) -> HttpResponse:
     workers = listing.workers(request.user)
     context = {
         "workers": workers,

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 
@@ -17,7 +17,7 @@ from vad.errors import ConfigError, VadError
 from webapp.accounts.models import Project
 from webapp.core import errors
 from webapp.core.configforms import as_text
-from webapp.core.http import go
+from webapp.core.http import Request, go
 from webapp.core.query import uuids
 from webapp.datasets.models import DatasetVersion, FeatureSet
 from webapp.runs import services
@@ -35,7 +35,7 @@ class Inputs:
     options: list[tuple[str, str]] = field(default_factory=list)
 
 
-def run_new(request: HttpRequest) -> HttpResponse:
+def run_new(request: Request) -> HttpResponse:
     """The form; with a POST, the runs. What is wrong stands beside its field, nothing is lost."""
     if not request.can_edit:
         raise PermissionDenied
@@ -63,6 +63,7 @@ def run_new(request: HttpRequest) -> HttpResponse:
 def _context(project: Project, kind: str) -> dict[str, Any]:
     schema = CONFIGS[kind].json_schema()
     properties = dict(schema["properties"])
+    properties["device"] = properties.pop("device")  # the last of the groups
     default_seed = ""
     if kind == "train-urdmu":  # the form asks for a list of them
         default_seed = as_text(properties.pop("seed")["default"])
@@ -90,9 +91,7 @@ def _context(project: Project, kind: str) -> dict[str, Any]:
     return context
 
 
-def _create(
-    request: HttpRequest, kind: str, values: dict[str, str], source: Run | None
-) -> list[Run]:
+def _create(request: Request, kind: str, values: dict[str, str], source: Run | None) -> list[Run]:
     """The runs that the form asks for.
 
     Raises:
@@ -233,12 +232,12 @@ def _one(rows: list[Any], pk: str, name: str = "") -> Any:
     return found
 
 
-def _source(request: HttpRequest, text: str) -> Run | None:
+def _source(request: Request, text: str) -> Run | None:
     runs = Run.objects.visible_to(request.user).filter(pk__in=uuids([text]))
     return runs.filter(kind__in=dict(KINDS)).first()
 
 
-def _prefilled(request: HttpRequest, source: Run | None) -> dict[str, Any]:
+def _prefilled(request: Request, source: Run | None) -> dict[str, Any]:
     """The fields of the run to clone, and what the address chooses."""
     values: dict[str, Any] = {"evaluate": "yes"}
     if source is not None:

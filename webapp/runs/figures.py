@@ -75,8 +75,8 @@ def of_run(
     series = [
         charts.Series(
             name=key.partition("/")[2] if len(wanted.prefixes) == 1 else key.replace("/", " "),
-            x=found[run.pk, key].steps,
-            y=found[run.pk, key].values,
+            x=found[run.pk, key].steps.tolist(),
+            y=found[run.pk, key].values.tolist(),
             index=keys.index(key),
             points=found[run.pk, key].total,
         )
@@ -109,8 +109,8 @@ def of_runs(
     series = [
         charts.Series(
             name=run.name,
-            x=found[run.pk, key].steps,
-            y=found[run.pk, key].values,
+            x=found[run.pk, key].steps.tolist(),
+            y=found[run.pk, key].values.tolist(),
             index=run.color,
             points=found[run.pk, key].total,
         )

@@ -60,7 +60,9 @@ class Row:
 
 def runs(project: Project | None, filters: Filters) -> QuerySet[Run]:
     """The project's runs as filtered and sorted; what has no value comes last either way."""
-    found = Run.objects.filter(project=project).select_related("owner", "version__dataset")
+    found: QuerySet[Run] = Run.objects.filter(project=project).select_related(
+        "owner", "version__dataset"
+    )
     if filters.q:
         for word in filters.q.split():
             found = found.filter(
@@ -79,7 +81,7 @@ def runs(project: Project | None, filters: Filters) -> QuerySet[Run]:
     key = filters.sort.removeprefix("-")
     if key in SORTS:
         value = SORTS[key]
-        order = value.desc if filters.sort.startswith("-") else value.asc  # type: ignore[attr-defined]
+        order = value.desc if filters.sort.startswith("-") else value.asc
         found = found.order_by(order(nulls_last=True), "-created_at", "-id")
     return found
 

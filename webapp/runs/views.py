@@ -8,15 +8,14 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.core.paginator import Paginator
-from django.http import FileResponse, Http404, HttpRequest, HttpResponse
+from django.http import FileResponse, Http404, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_GET, require_POST, require_safe
 
 from vad.errors import VadError
-from webapp.accounts.models import User
-from webapp.core.http import figure, go
+from webapp.core.http import Request, figure, go
 from webapp.core.query import uuids, whole
 from webapp.runs import figures, log, page, services, table, waiting
 from webapp.runs.models import Run, State, kind_choices
@@ -31,7 +30,7 @@ DONE = {"stop": "stopped", "hold": "held", "release": "released", "retry": "queu
 
 
 @require_safe
-def run_list(request: HttpRequest) -> HttpResponse:
+def run_list(request: Request) -> HttpResponse:
     filters = table.Filters.of(request.GET)
     found = table.runs(request.project, filters)
     part = Paginator(found, table.PAGE_SIZE).get_page(request.GET.get("page"))
@@ -51,7 +50,7 @@ def run_list(request: HttpRequest) -> HttpResponse:
 
 
 @require_GET
-def run_live(request: HttpRequest) -> HttpResponse:
+def run_live(request: Request) -> HttpResponse:
     """The changing cells of the rows that are named, and the next question while any is active."""
     ids = uuids(request.GET.getlist("run"))[:LIVE_ROWS]
     runs = Run.objects.visible_to(request.user).filter(pk__in=ids).distinct()
@@ -65,7 +64,7 @@ def _live_query(rows: list[table.Row]) -> str:
 
 
 @require_POST
-def run_bulk(request: HttpRequest) -> HttpResponse:
+def run_bulk(request: Request) -> HttpResponse:
     """One action on all selected runs; what cannot be done with one does not stop the others."""
     ids = uuids(request.POST.getlist("run"))
     action = request.POST.get("action", "")
@@ -86,7 +85,7 @@ def run_bulk(request: HttpRequest) -> HttpResponse:
     return go(request, _next(request))
 
 
-def _step_all(request: HttpRequest, runs: list[Run], action: str) -> None:
+def _step_all(request: Request, runs: list[Run], action: str) -> None:
     refused: list[str] = []
     for run in runs:
         try:
@@ -105,7 +104,7 @@ def _step_all(request: HttpRequest, runs: list[Run], action: str) -> None:
 
 
 @require_safe
-def run_detail(request: HttpRequest, run_id: UUID) -> HttpResponse:
+def run_detail(request: Request, run_id: UUID) -> HttpResponse:
     run = _run(request, run_id)
     tab = request.GET.get("tab", "overview")
     tab = tab if tab in page.TABS else "overview"
@@ -131,10 +130,10 @@ def _tab_context(run: Run, tab: str) -> dict[str, Any]:
             "selection_title": page.selection_rule(run),
         }
     if tab == "config":
-        rows = page.config_rows(run)
+        fields = page.config_rows(run)
         return {
-            "config_rows": rows,
-            "config_changes": sum(row.changed for row in rows),
+            "config_rows": fields,
+            "config_changes": sum(row.changed for row in fields),
             "config_base": run.cloned_from.name if run.cloned_from else "Default",
         }
     if tab == "events":
@@ -179,7 +178,7 @@ def _evaluation_figures(results: page.Results) -> list[dict[str, Any]]:
 
 
 @require_GET
-def run_status(request: HttpRequest, run_id: UUID) -> HttpResponse:
+def run_status(request: Request, run_id: UUID) -> HttpResponse:
     run = _run(request, run_id)
     context = {
         "run": run,
@@ -191,7 +190,7 @@ def run_status(request: HttpRequest, run_id: UUID) -> HttpResponse:
 
 
 @require_GET
-def run_results(request: HttpRequest, run_id: UUID) -> HttpResponse:
+def run_results(request: Request, run_id: UUID) -> HttpResponse:
     run = _run(request, run_id)
     results = page.results(run)
     answer = render(request, "runs/results.html", {"run": run, "results": results})
@@ -201,14 +200,14 @@ def run_results(request: HttpRequest, run_id: UUID) -> HttpResponse:
 
 
 @require_GET
-def run_figure(request: HttpRequest, run_id: UUID, name: str) -> HttpResponse:
+def run_figure(request: Request, run_id: UUID, name: str) -> HttpResponse:
     run = _run(request, run_id)
     low, high = whole(request.GET.get("from")), whole(request.GET.get("to"))
     return figure(lambda: figures.of_run(run, figures.group(name), from_step=low, to_step=high))
 
 
 @require_GET
-def run_log(request: HttpRequest, run_id: UUID) -> HttpResponse | FileResponse:
+def run_log(request: Request, run_id: UUID) -> HttpResponse | FileResponse:
     """The whole log as text."""
     run = _run(request, run_id)
     try:
@@ -219,7 +218,7 @@ def run_log(request: HttpRequest, run_id: UUID) -> HttpResponse | FileResponse:
 
 
 @require_GET
-def run_log_tail(request: HttpRequest, run_id: UUID) -> HttpResponse:
+def run_log_tail(request: Request, run_id: UUID) -> HttpResponse:
     """The lines since the position that the page has, and the next question while it runs."""
     run = _run(request, run_id)
     part = log.read(run.folder, after=whole(request.GET.get("after")) or 0)
@@ -227,7 +226,7 @@ def run_log_tail(request: HttpRequest, run_id: UUID) -> HttpResponse:
 
 
 @require_POST
-def run_act(request: HttpRequest, run_id: UUID, action: str) -> HttpResponse:
+def run_act(request: Request, run_id: UUID, action: str) -> HttpResponse:
     run = get_object_or_404(Run.objects.editable_by(request.user), pk=run_id)
     if action not in services.STEPS:
         raise Http404
@@ -240,7 +239,7 @@ def run_act(request: HttpRequest, run_id: UUID, action: str) -> HttpResponse:
 
 
 @require_POST
-def run_priority(request: HttpRequest, run_id: UUID) -> HttpResponse:
+def run_priority(request: Request, run_id: UUID) -> HttpResponse:
     run = get_object_or_404(Run.objects.editable_by(request.user), pk=run_id)
     change = whole(request.POST.get("change")) or 0
     priority = max(-100, min(100, run.priority + change))
@@ -248,7 +247,7 @@ def run_priority(request: HttpRequest, run_id: UUID) -> HttpResponse:
     return go(request, _next(request, reverse("fleet:queue")))
 
 
-def run_delete(request: HttpRequest) -> HttpResponse:
+def run_delete(request: Request) -> HttpResponse:
     """Says what would go; after that, with a POST, it goes."""
     given = request.POST if request.method == "POST" else request.GET
     ids = uuids(given.getlist("run"))
@@ -265,18 +264,14 @@ def run_delete(request: HttpRequest) -> HttpResponse:
 # --- small things ---------------------------------------------------------------------------
 
 
-def _run(request: HttpRequest, run_id: UUID) -> Run:
-    runs = Run.objects.visible_to(_user(request)).select_related(
+def _run(request: Request, run_id: UUID) -> Run:
+    runs = Run.objects.visible_to(request.user).select_related(
         "owner", "worker", "version__dataset", "feature_set", "cloned_from", "of_run"
     )
     return get_object_or_404(runs, pk=run_id)
 
 
-def _user(request: HttpRequest) -> User:
-    return request.user  # type: ignore[return-value]
-
-
-def _next(request: HttpRequest, default: str = "") -> str:
+def _next(request: Request, default: str = "") -> str:
     """Where the person came from, if it is a page of ours."""
     to = request.POST.get("next", "") or request.headers.get("Referer", "")
     if url_has_allowed_host_and_scheme(to, allowed_hosts={request.get_host()}):

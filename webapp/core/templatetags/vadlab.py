@@ -219,6 +219,20 @@ def json_attr(value: Any) -> str:
     return json.dumps(value, cls=DjangoJSONEncoder, separators=(",", ":"))
 
 
+KIND_WORDS = {
+    "train-urdmu": "UR-DMU",
+    "extract": "features",
+    "evaluate": "evaluation",
+    "register": "register",
+}
+
+
+@register.filter
+def kind_word(kind: str) -> str:
+    """A kind of run in one word, for narrow columns."""
+    return KIND_WORDS.get(kind, kind.removeprefix("train-"))
+
+
 @register.filter
 def split_words(text: str) -> list[str]:
     """The words of a literal, for a loop in a template."""

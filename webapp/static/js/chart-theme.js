@@ -87,6 +87,7 @@ export function themed(figure, { scheme = "", width = 800, title = false } = {})
       tracegroupgap: 0,
       itemwidth: 30,
       ...given.legend,
+      ...(narrow ? { orientation: "h", x: 0, xanchor: "left", y: 1.01, yanchor: "bottom" } : {}),
     },
     modebar: { bgcolor: "rgba(0,0,0,0)", color: tone.muted, activecolor: tone.text },
   };

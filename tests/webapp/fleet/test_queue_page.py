@@ -1,0 +1,145 @@
+"""Who runs what, and what waits, in which order and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from django.test import Client
+from django.utils import timezone
+
+from webapp.accounts.models import User
+from webapp.fleet.models import Worker
+from webapp.runs import lifecycle
+from webapp.runs.models import Run, State
+
+
+def waiting(client: Client) -> list[tuple[str, str]]:
+    rows = client.get("/queue/").context["waiting"]
+    return [(row.run.name, row.why) for row in rows]
+
+
+def test_without_a_worker_the_page_says_that_nothing_will_start(
+    client: Client, make_run: Callable[..., Run]
+) -> None:
+    make_run(name="a")
+
+    assert "No worker has reported" in client.get("/queue/").content.decode()
+    assert waiting(client) == [("a", "No worker is alive; start one.")]
+
+
+def test_a_slot_shows_the_run_that_it_runs(
+    client: Client, worker: Worker, make_run: Callable[..., Run]
+) -> None:
+    run = make_run(state=State.RUNNING, worker=worker, slot="cpu:0")
+
+    slot = client.get("/queue/").context["workers"][0].slots[0]
+
+    assert (slot.name, slot.run) == ("cpu:0", run)
+
+
+def test_a_run_of_another_project_takes_its_slot_without_a_name(
+    worker: Worker,
+    make_run: Callable[..., Run],
+    stranger: User,
+    sign_in: Callable[[User], Client],
+) -> None:
+    run = make_run(state=State.RUNNING, worker=worker, slot="cpu:0", name="secret plan")
+
+    text = sign_in(stranger).get("/queue/").content.decode()
+
+    assert "A run of another project" in text
+    assert run.name not in text
+
+
+def test_a_worker_that_was_not_heard_of_is_lost(client: Client, worker: Worker) -> None:
+    Worker.objects.update(seen_at=timezone.now() - timedelta(minutes=5))
+
+    row = client.get("/queue/").context["workers"][0]
+
+    assert not row.alive
+    assert "No worker is alive" in client.get("/queue/").content.decode()
+
+
+def test_the_order_shown_is_the_order_in_which_runs_are_claimed(
+    client: Client, worker: Worker, make_run: Callable[..., Run], user: User
+) -> None:
+    now = timezone.now()
+    for name, priority, age in (("late", 0, 1), ("early", 0, 3), ("urgent", 9, 0)):
+        make_run(name=name, priority=priority, queued_at=now - timedelta(minutes=age))
+
+    shown = [name for name, _ in waiting(client)]
+    claimed = []
+    while claim := lifecycle.claim_best(worker=worker, slot=lifecycle.Slot("cpu", 0)):
+        claimed.append(Run.objects.get(pk=claim.run_id).name)
+
+    assert shown == claimed == ["urgent", "early", "late"]
+
+
+def test_each_waiting_run_says_why(
+    client: Client, gpu_worker: Worker, make_run: Callable[..., Run], user: User
+) -> None:
+    parent = make_run(
+        name="parent", state=State.RUNNING, worker=gpu_worker, slot="gpu:0", device="cuda"
+    )
+    broken = make_run(name="broken", state=State.FAILED)
+    make_run(name="full", device="cuda")
+    make_run(name="free", device="cpu")
+    make_run(name="child", state=State.WAITING, parents=[parent])
+    make_run(name="orphan", state=State.WAITING, parents=[broken])
+    held = make_run(name="held")
+    lifecycle.hold(held, by=user)
+
+    assert dict(waiting(client)) == {
+        "full": "The GPU slot is taken.",
+        "free": "It is about to start.",
+        "child": "It starts after parent.",
+        "orphan": "It cannot start: broken failed. Retry that run, or cancel this one.",
+        "held": f"Held by {user}; release it to go on.",
+    }
+
+
+def test_a_run_is_moved_up_and_down_within_bounds(
+    client: Client, make_run: Callable[..., Run]
+) -> None:
+    run = make_run(priority=99)
+
+    for _ in range(3):
+        client.post(f"/runs/{run.pk}/priority/", {"change": "1"})
+    run.refresh_from_db()
+    assert run.priority == 100
+
+    client.post(f"/runs/{run.pk}/priority/", {"change": "-1"})
+    run.refresh_from_db()
+    assert run.priority == 99
+
+
+def test_the_page_costs_the_same_queries_however_many_runs_wait(
+    client: Client,
+    worker: Worker,
+    make_run: Callable[..., Run],
+    django_assert_max_num_queries: Any,
+) -> None:
+    parent = make_run(state=State.RUNNING, worker=worker, slot="cpu:0")
+
+    def fill(n: int) -> None:
+        for _ in range(n):
+            make_run()
+            make_run(state=State.HELD)
+            make_run(state=State.WAITING, parents=[parent])
+
+    fill(2)
+    with django_assert_max_num_queries(16) as few:
+        client.get("/queue/")
+    fill(10)
+    with django_assert_max_num_queries(16) as many:
+        client.get("/queue/")
+
+    assert len(many) == len(few)
+
+
+def test_htmx_gets_the_part_that_changes(client: Client, worker: Worker) -> None:
+    text = client.get("/queue/", headers={"HX-Request": "true"}).content.decode()
+
+    assert text.lstrip().startswith('<div id="queue"')
