@@ -21,7 +21,16 @@ from vad.errors import ConfigError
 
 SCHEMA_VERSION = 1
 DEVICES = ("auto", "cpu", "cuda")
-FORMATS = ("synthetic", "ucf_crime", "ucsd_ped", "generic")  # readers in vad/data/formats
+FORMATS = (  # readers in vad/data/formats
+    "synthetic",
+    "ucf_crime",
+    "xd_violence",
+    "msad",
+    "shanghaitech",
+    "ucsd_ped",
+    "generic",
+)
+INTERVAL_ENDS = ("published", "inclusive", "exclusive")
 SELECTIONS = ("validation", "last", "test")
 
 
@@ -160,6 +169,38 @@ class RegisterConfig(RunConfig):
         help="The annotation file, for formats that keep it elsewhere than in the folder.",
         group="Data set",
     )
+    boxes: str = option(
+        "",
+        help="The box file (JSON): required for MSAD, optional for UCF-Crime.",
+        group="Data set",
+        advanced=True,
+    )
+    train_list: str = option(
+        "",
+        help="The list file of the training videos, where the format has one.",
+        group="Data set",
+        advanced=True,
+    )
+    test_list: str = option(
+        "",
+        help="The list file of the test videos; required for ShanghaiTech.",
+        group="Data set",
+        advanced=True,
+    )
+    masks: str = option(
+        "",
+        help="ShanghaiTech: the folder of frame masks, when it is not below the folder.",
+        group="Data set",
+        advanced=True,
+    )
+    interval_end: str = option(
+        "published",
+        help="UCF-Crime, XD-Violence, own footage: whether the last frame of an interval belongs "
+        "to it. 'published' is what is usual for the format (docs/datasets.md).",
+        group="Data set",
+        choices=INTERVAL_ENDS,
+        advanced=True,
+    )
     features: str = option(
         "",
         help="A folder of published .npy features to pack with the data set; may be left empty.",
@@ -181,6 +222,16 @@ class RegisterConfig(RunConfig):
     )
     segment_length: int = option(
         16, help="Frames per snippet under 'hold'.", group="Features", unit="frames", min=1, max=256
+    )
+    snippet_slack: int = option(
+        0,
+        help="Under 'hold', by how many snippets features may be longer or shorter than the video: "
+        "the last score is repeated, or what is too much cut off. Part of the protocol.",
+        group="Features",
+        unit="snippets",
+        min=0,
+        max=64,
+        advanced=True,
     )
 
     def cross_check(self) -> dict[str, str]:

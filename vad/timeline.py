@@ -18,28 +18,33 @@ class SnippetRule:
     """How the T snippets of a video cover its F frames. Part of the protocol fingerprint.
 
     `hold`: snippet t covers frames [t*L, (t+1)*L) for L = `snippet_len`; frames after the last
-    whole snippet keep its score. `stretch`: frame f takes snippet floor(T*f / F), for features that
-    were sampled evenly over the video whatever its length.
+    whole snippet keep its score. T must be F / L, rounded down or up, give or take `slack`
+    snippets: where some are missing the last score is kept, those behind the last frame cover
+    nothing. `stretch`: frame f takes snippet floor(T*f / F), for features that were sampled evenly
+    over the video whatever its length.
     """
 
     rule: str = "hold"
     snippet_len: int = 16
+    slack: int = 0
 
     def __post_init__(self) -> None:
         if self.rule not in RULES:
             raise ValueError(f"unknown snippet rule {self.rule!r}; known: {', '.join(RULES)}")
+        if self.snippet_len < 1 or self.slack < 0:
+            raise ValueError("a snippet has at least one frame, and the slack is not negative")
 
     def bounds(self, num_snippets: int, num_frames: int) -> np.ndarray:
         """First frame of each snippet, and the end: [T+1] int64, from 0 to F, never falling.
 
         Raises:
-            ShapeError: under `hold`, T does not fit F (floor or ceil of F / snippet_len).
+            ShapeError: under `hold`, T does not fit F.
         """
         if self.rule == "stretch":
             # the first f with floor(T*f/F) >= t is ceil(t*F/T)
             return -(-np.arange(num_snippets + 1, dtype=np.int64) * num_frames // num_snippets)
-        low = max(1, num_frames // self.snippet_len)
-        high = math.ceil(num_frames / self.snippet_len)
+        low = max(1, num_frames // self.snippet_len - self.slack)
+        high = math.ceil(num_frames / self.snippet_len) + self.slack
         if not low <= num_snippets <= max(low, high):
             raise ShapeError(
                 "scores",
@@ -53,7 +58,8 @@ class SnippetRule:
         return starts
 
     def to_dict(self) -> dict[str, Any]:
-        return {"rule": self.rule, "snippet_len": self.snippet_len}
+        slack = {"slack": self.slack} if self.slack else {}  # 0 was all there was at first
+        return {"rule": self.rule, "snippet_len": self.snippet_len, **slack}
 
 
 def snippet_to_frame(

@@ -379,7 +379,8 @@ def pack_npy(
     """Pack published .npy features of a data set version into one store.
 
     Args:
-        source: folder with NAME.npy files, searched with its subfolders; NAME is a video's key.
+        source: folder with NAME.npy (or NAME_i3d.npy) files, searched with its subfolders; NAME
+            is a video's key.
         manifest: whose videos to pack; files of other videos are left out.
         output: the store's folder; must not exist, or be empty.
         rule: how the snippets of these features cover frames.
@@ -399,7 +400,8 @@ def pack_npy(
         raise VadError(
             "file-missing", f"The feature folder {source} does not exist.", "Check its path."
         )
-    files, problems = npy.find_files(source, crop_axis)
+    present, problems = npy.find_files(source, crop_axis)
+    files = npy.of_videos(present, [v.key for v in manifest.videos])
     missing = [v.key for v in manifest.videos if v.key not in files]
     if missing and not allow_missing:
         problems += [f"{key}.npy: missing" for key in missing]

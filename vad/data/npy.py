@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 CROP_AXES = ("none", "first", "second", "files")
+EXTRACTOR_SUFFIX = re.compile(r"_(i3d|c3d|clip|videomae(v2)?|videoswin|swin)$", re.IGNORECASE)
 _CROP_FILE = re.compile(r"(.+)__(\d{1,2})")
 
 
@@ -52,6 +53,22 @@ def find_files(source: Path, crop_axis: str) -> tuple[dict[str, list[Path]], lis
                 f"{name}: has crop files {given}; crops are counted from 0 without gaps"
             )
     return {name: [crops[i] for i in sorted(crops)] for name, crops in found.items()}, problems
+
+
+def of_videos(found: dict[str, list[Path]], keys: Iterable[str]) -> dict[str, list[Path]]:
+    """The files of each video: KEY.npy, or where there is none, KEY_i3d.npy and the like.
+
+    Published folders differ in whether they name the extractor (RTFM's do, UR-DMU's do not).
+    """
+    bare: dict[str, list[str]] = {}
+    for name in found:
+        bare.setdefault(EXTRACTOR_SUFFIX.sub("", name), []).append(name)
+    chosen = {}
+    for key in keys:
+        named = [key] if key in found else bare.get(key, [])
+        if len(named) == 1:  # features of two extractors in one folder: neither is taken
+            chosen[key] = found[named[0]]
+    return chosen
 
 
 def read_header(path: Path) -> NpyHeader:

@@ -32,7 +32,7 @@ class Protocol:
         num_videos: how many videos were evaluated.
         videos: digest of their names.
         truth: digest of labels, frame counts and intervals of these videos.
-        snippet_rule, snippet_len: how snippets cover frames.
+        snippet_rule, snippet_len, snippet_slack: how snippets cover frames.
         tail: frames after the last whole snippet, see `ScoreSet.build`.
         crops: how the crops of a video become one score.
         smoothing: moving average in snippets; 1 is off.
@@ -47,6 +47,7 @@ class Protocol:
     truth: str = _part("", "ground truth")
     snippet_rule: str = _part("hold", "snippet-to-frame rule")
     snippet_len: int = _part(16, "frames per snippet")
+    snippet_slack: int = _part(0, "snippets that may be missing or too many")
     tail: str = _part("hold", "tail rule")
     crops: str = _part("mean", "crop averaging")
     smoothing: int = _part(1, "smoothing over snippets")
@@ -81,6 +82,7 @@ class Protocol:
             truth=truth_digest(videos, truth),
             snippet_rule=rule.rule,
             snippet_len=0 if stretched else rule.snippet_len,
+            snippet_slack=0 if stretched else rule.slack,
             tail="hold" if stretched else tail,
             crops=crops,
             smoothing=smoothing,

@@ -47,14 +47,13 @@ def checked(config: RegisterConfig) -> RegisterConfig:
     root = inside_roots(config.root, "root")
     if not root.is_dir():
         raise _not_a_folder(config.root, "root")
-    found = {"root": str(root), "annotations": "", "features": ""}
-    if config.annotations.strip():
-        found["annotations"] = str(inside_roots(config.annotations, "annotations"))
-    if config.features.strip():
-        features = inside_roots(config.features, "features")
-        if not features.is_dir():
-            raise _not_a_folder(config.features, "features")
-        found["features"] = str(features)
+    found = {"root": str(root)}
+    for field in ("annotations", "boxes", "train_list", "test_list", "masks", "features"):
+        text = getattr(config, field)
+        path = inside_roots(text, field) if text.strip() else None
+        if path and field in ("masks", "features") and not path.is_dir():
+            raise _not_a_folder(text, field)
+        found[field] = str(path) if path else ""
     return replace(config, name=name, **found)
 
 

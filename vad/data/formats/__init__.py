@@ -8,18 +8,38 @@ apart, by video key. It lists all problems with file and line, and then gives no
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vad.data.formats import generic, synthetic, ucf_crime, ucsd_ped
+from vad.configs import RegisterConfig
+from vad.data.formats import (
+    generic,
+    msad,
+    shanghaitech,
+    synthetic,
+    ucf_crime,
+    ucsd_ped,
+    xd_violence,
+)
 from vad.data.formats.common import Format, Option, Progress
 from vad.data.manifest import Manifest, Truth
 from vad.errors import ConfigError, VadError
 
-__all__ = ["FORMATS", "Format", "Option", "read"]
+__all__ = ["FORMATS", "Format", "Option", "read", "read_config"]
 
 FORMATS: dict[str, Format] = {
-    f.name: f for f in (ucf_crime.FORMAT, ucsd_ped.FORMAT, generic.FORMAT, synthetic.FORMAT)
+    f.name: f
+    for f in (
+        ucf_crime.FORMAT,
+        xd_violence.FORMAT,
+        msad.FORMAT,
+        shanghaitech.FORMAT,
+        ucsd_ped.FORMAT,
+        generic.FORMAT,
+        synthetic.FORMAT,
+    )
 }
 
 
@@ -64,6 +84,37 @@ def read(
     if not root.is_dir():
         raise VadError("file-missing", f"The folder {root} does not exist.", "Check the path.")
     return chosen.read(root.absolute(), on_progress=on_progress, **values)
+
+
+def read_config(
+    config: RegisterConfig,
+    *,
+    on_progress: Progress | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> tuple[Manifest, dict[str, Truth]]:
+    """Read the data set that a register run names, with those of its fields that are options.
+
+    Args:
+        options: more options of the format; they go before the fields.
+
+    Raises:
+        ConfigError: also for a field that is filled in, but that the format does not know.
+        VadError: as `read`.
+    """
+    known = {o.name for f in FORMATS.values() for o in f.options}
+    given = {
+        f.name: getattr(config, f.name)
+        for f in dataclasses.fields(config)
+        if f.name in known and getattr(config, f.name) != f.default
+    }
+    if config.interval_end != "published":
+        if all(o.name != "end_inclusive" for o in FORMATS[config.format].options):
+            raise ConfigError(
+                {"interval_end": f"{FORMATS[config.format].title} has no list of intervals"}
+            )
+        given["end_inclusive"] = config.interval_end == "inclusive"
+    given |= options or {}
+    return read(config.format, Path(config.root), on_progress=on_progress, **given)
 
 
 def _value(option: Option, value: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,17 +107,24 @@ def read_text(path: Path) -> str:
 
 
 def find_by_name(
-    root: Path, suffixes: Iterable[str], problems: Problems, crop_suffix: bool = False
+    root: Path,
+    suffixes: Iterable[str],
+    problems: Problems,
+    crop_suffix: bool = False,
+    without: Collection[Path] = (),
 ) -> dict[str, Path]:
     """Files below a folder by their name without suffix; two of one name are a problem.
 
     Args:
         crop_suffix: NAME__0, NAME__1, … count as one NAME (the first is kept).
+        without: folders whose files do not count.
     """
     wanted = {s.lower() for s in suffixes}
     found: dict[str, Path] = {}
     for path in sorted(root.rglob("*")):
         if path.suffix.lower() not in wanted or path.name.startswith("."):
+            continue
+        if any(path.is_relative_to(folder) for folder in without):
             continue
         crop = re.fullmatch(r"(.+)__\d{1,2}", path.stem) if crop_suffix else None
         name = crop[1] if crop else path.stem

@@ -6,12 +6,13 @@ annotation file names; all others are for training.
 
 from __future__ import annotations
 
-import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
+from vad.data.formats.boxes import Fit, read_clips, tracks_of
 from vad.data.formats.common import (
     Dataset,
     Format,
@@ -19,19 +20,22 @@ from vad.data.formats.common import (
     Problems,
     Progress,
     count_all,
-    find_by_name,
-    find_videos,
     merge,
     read_lines,
-    read_text,
 )
-from vad.data.manifest import NORMAL, Manifest, Track, Truth, Video
+from vad.data.formats.lists import clip, find_media, read_list, video_name
+from vad.data.manifest import NORMAL, Manifest, Truth, Video
 
 CLASSES = (
     "Abuse", "Arrest", "Arson", "Assault", "Burglary", "Explosion", "Fighting", "RoadAccidents",
     "Robbery", "Shooting", "Shoplifting", "Stealing", "Vandalism",
 )  # fmt: skip
 TYPOS = {"ExAplosion": "Explosion"}  # in the copy of the list that SST-WSVADL ships
+SIZE = (320, 240)  # width and height of all videos, and of the box file's pixels
+PUBLISHED_COUNTS = {
+    "train": {"normal": 800, "abnormal": 810},
+    "test": {"normal": 150, "abnormal": 140},
+}
 END_TOLERANCE = 2  # frames; five official intervals end one or two frames beyond the video
 
 
@@ -59,7 +63,10 @@ def class_of(name: str) -> str | None:
 def read_annotations(
     path: Path, problems: Problems, *, end_inclusive: bool = True
 ) -> dict[str, Listed]:
-    """The lines `Class/NAME.mp4 frames Class s e s e`, -1 for none, by NAME."""
+    """The lines `Class/NAME.mp4 frames Class s e s e`, -1 for none, by NAME.
+
+    The official list has no frame counts (`NAME.mp4 Class s e s e`): 0 then, for unknown.
+    """
     found: dict[str, Listed] = {}
     for number, line in enumerate(read_lines(path), start=1):
         fields = line.split()
@@ -79,11 +86,14 @@ def read_annotations(
 
 
 def _parse(fields: list[str], line: int, end_inclusive: bool) -> Listed:
-    if len(fields) < 5 or len(fields) % 2 == 0:
+    counted = len(fields) % 2 == 1
+    if len(fields) < 4:
         raise ValueError(
             f"expected name, frames, class and pairs of frames, got {len(fields)} fields"
         )
-    key = PurePosixPath(fields[0].replace("\\", "/")).stem
+    if not counted:
+        fields = [fields[0], "0", *fields[1:]]
+    key = video_name(fields[0])
     try:
         num_frames, *marks = (int(text) for text in (fields[1], *fields[3:]))
     except ValueError:
@@ -94,7 +104,7 @@ def _parse(fields: list[str], line: int, end_inclusive: bool) -> Listed:
         raise ValueError(f"{key}: the class {fields[2]!r} is not known")
     if named is not None and named != given:
         raise ValueError(f"{key}: the name says {named}, the line says {given}")
-    if num_frames < 1:
+    if counted and num_frames < 1:
         raise ValueError(f"{key}: {num_frames} frames")
     intervals, clipped = [], 0
     for start, end in zip(marks[::2], marks[1::2], strict=True):
@@ -103,10 +113,10 @@ def _parse(fields: list[str], line: int, end_inclusive: bool) -> Listed:
         stop = end + 1 if end_inclusive else end
         if start < 0 or end < start:
             raise ValueError(f"{key}: the interval {start} to {end} is reversed or negative")
-        if start >= num_frames or end > num_frames + END_TOLERANCE:
+        if counted and (start >= num_frames or end > num_frames + END_TOLERANCE):
             raise ValueError(f"{key}: the interval {start} to {end} leaves its {num_frames} frames")
-        clipped += end > num_frames
-        intervals.append((start, min(stop, num_frames)))
+        clipped += counted and end > num_frames
+        intervals.append((start, min(stop, num_frames) if counted else stop))
     if given == NORMAL and intervals:
         raise ValueError(f"{key}: a normal video with an interval")
     if given != NORMAL and not intervals:
@@ -130,17 +140,17 @@ def read(
         root: has files named as the videos, in any subfolders. Where there are videos, features
             below the same folder are not looked at.
         annotations: the annotation file of the test videos.
-        boxes: spatial truth as keyframed boxes.
+        boxes: spatial truth as keyframed boxes; those of training videos go to the truth of the
+            training split, which no training opens.
         train_list: names the training videos; others that are not in `annotations` are left out.
         end_inclusive: whether an interval's last frame belongs to it (as in RTFM) or not.
     """
     problems = Problems(root)
     listed = read_annotations(annotations, problems, end_inclusive=end_inclusive)
-    media = find_videos(root, problems)
-    files = media or find_by_name(root, {".npy"}, problems, crop_suffix=True)
-    if not files:
-        problems.add(root, "holds neither videos nor .npy features")
-    wanted = _listed_names(train_list)
+    events = read_clips(boxes, problems) if boxes else {}
+    wanted = set(read_list(train_list, problems)) if train_list else None
+    found_media = find_media(root, problems)
+    media, files = found_media.videos, found_media.files
     splits = {}
     for name, path in files.items():
         if name not in listed and wanted is not None and name not in wanted:
@@ -153,6 +163,8 @@ def read(
             problems.add(path, f"is in a training folder, but {annotations.name} names it")
         if class_of(name) is None:
             problems.add(path, "the name holds no known class")
+        elif class_of(name) == NORMAL and name in events:
+            problems.add(boxes or root, f"{name} is normal, but has boxes", events[name][0].line)
     if files and "test" not in splits.values():
         problems.add(annotations, f"none of its {len(listed)} videos is in {root}")
     problems.raise_if_any()
@@ -183,21 +195,37 @@ def read(
                 height=found.height if found else 0,
             )
         )
-    tracks = _read_boxes(boxes, problems) if boxes else {}
     problems.raise_if_any()
-    truth = {}
+    truth, fitted = {}, Fit()
     for video in videos:
-        intervals = listed[video.key].intervals if video.key in listed else ()
-        clipped = merge((a, min(b, video.num_frames)) for a, b in intervals)
-        if video.split == "test" or video.key in tracks:
-            truth[video.key] = Truth(intervals=clipped, tracks=tracks.get(video.key, ()))
+        seen = [(c.start_frame, c.end_frame) for c in events.get(video.key, ())]
+        intervals = listed[video.key].intervals if video.key in listed else merge(seen)
+        kept, _, _ = clip(intervals, video.num_frames)
+        tracks, fit = tracks_of(
+            events.get(video.key, ()),
+            num_frames=video.num_frames,
+            width=video.width or SIZE[0],
+            height=video.height or SIZE[1],
+            name="".join(video.classes),
+        )
+        fitted += fit
+        if video.split == "test" or tracks:
+            truth[video.key] = Truth(intervals=merge(kept), tracks=tracks)
     rules: dict[str, Any] = {
-        "frames": "decoded" if media else "listed",
+        "frames": _frames_rule(bool(media), listed),
         "interval_end": "inclusive" if end_inclusive else "exclusive",
         "intervals_clipped": sum(listed[v.key].clipped for v in videos if v.key in listed),
         "test_videos_listed": len(listed),
         "test_videos_missing": sorted(set(listed) - set(splits)),
+        "published_counts": PUBLISHED_COUNTS,
+        **fitted.to_rules(),
     }
+    if media:
+        rules["frames_listed"] = {
+            name: listed[name].num_frames
+            for name, info in sorted(infos.items())
+            if name in listed and listed[name].num_frames not in (0, info.num_frames)
+        }
     if wanted is not None:
         rules["training_videos_missing"] = len(wanted - set(splits) - set(listed))
     manifest = Manifest(
@@ -210,48 +238,10 @@ def read(
     return manifest, truth
 
 
-def _listed_names(path: Path | None) -> set[str] | None:
-    if path is None:
-        return None
-    lines = (line.split() for line in read_lines(path))
-    stems = {PurePosixPath(fields[0].replace("\\", "/")).stem for fields in lines if fields}
-    return {re.sub(r"__\d{1,2}$", "", stem) for stem in stems}
-
-
-def _read_boxes(path: Path, problems: Problems) -> dict[str, tuple[Track, ...]]:
-    """Boxes [{file_name, bounding_boxes: [{start_frame, end_frame, keyframes}]}] by video name.
-
-    A box is valid on [start_frame, end_frame], both included. Ids repeat in the published file and
-    are not used.
-    """
-    found: dict[str, list[Track]] = {}
-    try:
-        clips = json.loads(read_text(path))
-        for number, clip in enumerate(clips, start=1):
-            name = PurePosixPath(clip["file_name"]).stem
-            for box in clip["bounding_boxes"]:
-                start, end = int(box["start_frame"]), int(box["end_frame"])
-                keyframes = tuple(
-                    (int(frame), *_hull(corners)) for frame, corners in box["keyframes"].items()
-                )
-                if end < start or not keyframes:
-                    problems.add(path, f"entry {number}, {name}: a box from {start} to {end}")
-                    continue
-                track = Track(
-                    start_frame=start,
-                    end_frame=end + 1,
-                    keyframes=tuple(sorted(keyframes)),
-                    name=class_of(name) or "",
-                )
-                found.setdefault(name, []).append(track)
-    except (ValueError, KeyError, TypeError, AttributeError) as exc:
-        problems.add(path, f"is no box file: {type(exc).__name__} {exc}")
-    return {name: tuple(tracks) for name, tracks in found.items()}
-
-
-def _hull(corners: list[list[float]]) -> tuple[float, float, float, float]:
-    xs, ys = [float(c[0]) for c in corners], [float(c[1]) for c in corners]
-    return min(xs), min(ys), max(xs), max(ys)
+def _frames_rule(decoded: bool, listed: Mapping[str, Listed]) -> str:
+    if decoded:
+        return "decoded"
+    return "listed" if any(entry.num_frames for entry in listed.values()) else "unknown"
 
 
 FORMAT = Format(
