@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from vad import options, results
-from vad.configs import EvaluateConfig, ExtractConfig, RunConfig, UrdmuConfig
+from vad.configs import EvaluateConfig, ExtractConfig, RegisterConfig, RunConfig, UrdmuConfig
 from vad.errors import VadError
 from vad.reporting import JsonReporter, Reporter, TerminalReporter, exit_when_parent_dies
 
@@ -81,6 +81,12 @@ def _evaluate(config: Any, args: argparse.Namespace, reporter: Reporter) -> None
     )
 
 
+def _register(config: Any, args: argparse.Namespace, reporter: Reporter) -> None:
+    from vad.data.register import register
+
+    register(config, output=args.output, reporter=reporter)
+
+
 class _NotesStop(Reporter):
     """Remembers whether the run said that it stopped: that decides the exit code."""
 
@@ -123,24 +129,6 @@ def _dataset_synthesize(args: argparse.Namespace) -> int:
 
     synthetic.make(args.folder, seed=args.seed, preset=args.preset, on_progress=_bar(args, "clips"))
     return _say(args, {"folder": str(args.folder)}, f"made in {args.folder}")
-
-
-def _dataset_read(args: argparse.Namespace) -> int:
-    from vad.data import formats, versions
-
-    given = {
-        o.name: getattr(args, f"option_{o.name}") for o in formats.FORMATS[args.format].options
-    }
-    manifest, truth = formats.read(
-        args.format, args.root, on_progress=_bar(args, "videos"), **given
-    )
-    fingerprint = versions.store(args.output, manifest, truth)
-    summary = versions.summary(manifest)
-    return _say(
-        args,
-        {**summary, "fingerprint": fingerprint, "folder": str(args.output)},
-        f"{versions.text(summary)}\nfingerprint {fingerprint}\nwritten to {args.output}",
-    )
 
 
 def _dataset_show(args: argparse.Namespace) -> int:
@@ -261,7 +249,6 @@ def _fill_evaluate(parser: argparse.ArgumentParser) -> None:
 
 
 def _fill_dataset(parser: argparse.ArgumentParser) -> None:
-    from vad.data.formats import FORMATS
     from vad.data.synthetic import PRESETS
 
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -297,24 +284,12 @@ def _fill_dataset(parser: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--allow_missing", "--allow-missing", action="store_true")
 
-    read = commands.add_parser("read", help="read a data set into a version's folder")
-    readers = read.add_subparsers(title="formats", metavar="FORMAT", required=True)
-    for name, reader in FORMATS.items():
-        command = _command(readers, name, reader.title, _dataset_read)
-        command.description = options.plain(reader.help)
-        command.set_defaults(format=name)
-        command.add_argument("root", type=Path, help="the data set's folder")
-        command.add_argument("--output", type=Path, required=True, metavar="DIR")
-        for option in reader.options:
-            flags = {f"--{option.name}", f"--{option.name.replace('_', '-')}"}
-            command.add_argument(
-                *sorted(flags),
-                dest=f"option_{option.name}",
-                required=option.required,
-                choices=option.choices or None,
-                metavar=None if option.choices else option.kind.upper(),
-                help=options.plain(option.help),
-            )
+    read = commands.add_parser(
+        "read",
+        help="read a data set into OUTPUT/version, and pack its features into OUTPUT/features",
+        allow_abbrev=False,
+    )
+    _add_run(read, RegisterConfig, _register, manifest=False, features=False)
 
 
 def _fill_checkpoint(parser: argparse.ArgumentParser) -> None:
@@ -343,6 +318,7 @@ def _add_run(
     config_type: type[RunConfig],
     start: Callable[[Any, argparse.Namespace, Reporter], None],
     *,
+    manifest: bool = True,
     features: bool = True,
     leave_out: tuple[str, ...] = (),
 ) -> None:
@@ -350,7 +326,8 @@ def _add_run(
     parser.description = config_type.title
     parser.set_defaults(handler=lambda args: _run(args, config_type, start))
     folder: dict[str, Any] = {"type": Path, "required": True, "metavar": "DIR"}
-    parser.add_argument("--manifest", "--dataset", help="a data set version's folder", **folder)
+    if manifest:
+        parser.add_argument("--manifest", "--dataset", help="a data set version's folder", **folder)
     if features:
         parser.add_argument("--features", help="a feature store of its videos", **folder)
     parser.add_argument(
