@@ -1,0 +1,240 @@
+"""Extraction as a run: features of every video of a data set version, resumed video by video.
+
+What is finished of a run lies in `output/partial-<settings>/`, one small file a video. A run that
+is started again after a stop or a kill goes on behind them; when all are there, they become the
+store in `output/features` and the folder goes away.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vad import devices, results
+from vad.configs import ExtractConfig
+from vad.data.features import FeatureStore, StoreWriter
+from vad.data.manifest import Manifest, Video, load_manifest
+from vad.errors import VadError
+from vad.features import networks
+from vad.features.motion import MotionDescriptor
+from vad.reporting import Reporter
+from vad.timeline import SnippetRule
+from vad.video.reader import VideoReader, open_video, probe
+
+Extracted = Iterator[tuple[Video, np.ndarray]]  # features [N, T, D] float32, in the videos' order
+
+
+class _StopAsked(Exception):
+    """Raised inside the loops when somebody asked the run to stop."""
+
+
+def extract(
+    config: ExtractConfig,
+    *,
+    manifest_dir: Path,
+    output: Path,
+    reporter: Reporter,
+    weights_dir: Path | None = None,
+) -> None:
+    """Write a feature store into `output/features`.
+
+    Sends Started, Progress (in videos), and Result with the store's summary, or Stopped.
+
+    Args:
+        manifest_dir: a data set version's folder; every video needs a path.
+        output: the run's folder.
+        weights_dir: where published weights lie, for extractors that need some; by default the
+            folder that the variable VADLAB_WEIGHTS_DIR names, which the server sets for its runs.
+
+    Raises:
+        VadError: `run-inputs-missing` when videos have no files, `video-unreadable` and its kin
+            with the video's name, `weights-missing`, `device-missing`.
+    """
+    manifest = load_manifest(manifest_dir)
+    _check(manifest)
+    device = devices.resolve(config.device)
+    folder = output / "features"
+    work = output / f"partial-{config.digest()[:16]}"
+    if (folder / "features.json").exists():  # a kill came after the rename
+        reporter.send(_started(device, len(manifest.videos), len(manifest.videos)))
+        _finish(folder, work, reporter)
+        return
+    work.mkdir(parents=True, exist_ok=True)
+    left = [v for v in manifest.videos if not _partial(work, v).exists()]
+    done = len(manifest.videos) - len(left)
+    reporter.send(_started(device, len(manifest.videos), done))
+    run = _motion if config.extractor == "motion" else _network
+    extracted, describe = run(config, manifest, left, device, reporter, weights_dir)
+    try:
+        for video, features in extracted:
+            _write(_partial(work, video), features)
+            done += 1
+            reporter.progress(done, len(manifest.videos), "videos", note=video.key)
+            _stop_if_asked(reporter)
+    except _StopAsked:
+        reporter.send(results.Stopped(step=done))
+        return
+    _assemble(manifest, work, folder, describe)
+    _finish(folder, work, reporter)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Description:
+    """What a store says about its rows."""
+
+    extractor: str
+    settings: dict
+    dim: int
+    rule: SnippetRule
+
+
+def _motion(
+    config: ExtractConfig,
+    manifest: Manifest,
+    videos: list[Video],
+    device: torch.device,
+    reporter: Reporter,
+    weights_dir: Path | None,
+) -> tuple[Extracted, _Description]:
+    descriptor = MotionDescriptor(config.segment_length, config.resize, device)
+    settings = {
+        "version": descriptor.version,
+        "segment_length": config.segment_length,
+        "resize": list(config.resize),
+        "tail": "completed with its last frame",
+    }
+    rule = SnippetRule("hold", config.segment_length)
+
+    def run() -> Extracted:
+        for video in videos:
+            with open_video(manifest.media_path(video.path)) as reader:
+                frames = video.num_frames or _count(manifest, video)
+                blocks = _blocks_ahead(reader, frames, partial(_stop_if_asked, reporter))
+                with closing(blocks):
+                    yield video, descriptor(blocks).numpy()[None]
+
+    return run(), _Description(descriptor.name, settings, descriptor.dim, rule)
+
+
+def _network(
+    config: ExtractConfig,
+    manifest: Manifest,
+    videos: list[Video],
+    device: torch.device,
+    reporter: Reporter,
+    weights_dir: Path | None,
+) -> tuple[Extracted, _Description]:
+    named = os.environ.get("VADLAB_WEIGHTS_DIR")
+    weights_dir = weights_dir or (Path(named) if named else None)
+    network = networks.open_network(config, weights_dir=weights_dir, device=device)
+    entries = (
+        (
+            video,
+            video.num_frames or _count(manifest, video),
+            partial(open_video, manifest.media_path(video.path)),
+        )
+        for video in videos
+    )
+    extracted = networks.extract_videos(
+        network,
+        entries,
+        batch_size=config.batch_size,
+        read_ahead=device.type == "cuda",
+        on_batch=lambda _: _stop_if_asked(reporter),
+    )
+    rule = SnippetRule("hold", network.snippet_len)
+    return extracted, _Description(network.name, network.settings, network.dim, rule)
+
+
+def _check(manifest: Manifest) -> None:
+    pathless = [v.key for v in manifest.videos if not v.path]
+    if pathless or not manifest.videos:
+        raise VadError(
+            "run-inputs-missing",
+            f"{len(pathless)} of the {len(manifest.videos)} videos of {manifest.name} have no video "
+            "file, so features cannot be extracted.",
+            "Pack the published features of this data set instead, or register it with its videos.",
+            problems=[f"{key}: no video file" for key in pathless[:1000]],
+        )
+
+
+def _count(manifest: Manifest, video: Video) -> int:
+    return probe(manifest.media_path(video.path)).num_frames
+
+
+def _blocks_ahead(
+    reader: VideoReader, num_frames: int, check: Callable[[], None]
+) -> Generator[Tensor, None, None]:
+    """Blocks of frames; the next one is decoded while the caller works on this one."""
+    blocks = reader.blocks(num_frames)
+    with ThreadPoolExecutor(1, thread_name_prefix="decode") as thread:
+        pending = thread.submit(next, blocks, None)
+        while (block := pending.result()) is not None:
+            pending = thread.submit(next, blocks, None)
+            check()
+            yield torch.from_numpy(block)
+
+
+def _stop_if_asked(reporter: Reporter) -> None:
+    if reporter.stop_requested:
+        raise _StopAsked
+
+
+def _partial(work: Path, video: Video) -> Path:
+    """A video's finished features; the name is a hash, because a key may be no file name."""
+    name = hashlib.sha256(video.key.encode()).hexdigest()[:32]
+    return work / f"{name}.npy"
+
+
+def _write(path: Path, features: np.ndarray) -> None:
+    beside = path.with_suffix(f".{os.getpid()}.part")
+    with beside.open("wb") as file:
+        np.save(file, features, allow_pickle=False)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+
+
+def _assemble(
+    manifest: Manifest, work: Path, folder: Path, description: _Description
+) -> FeatureStore:
+    writer = StoreWriter(
+        folder,
+        dim=description.dim,
+        rule=description.rule,
+        extractor=description.extractor,
+        settings=description.settings,
+    )
+    with writer:
+        for video in manifest.videos:
+            writer.add(video.key, np.load(_partial(work, video), allow_pickle=False))
+        return writer.close()
+
+
+def _started(device: torch.device, total: int, done: int) -> results.Started:
+    return results.Started(
+        pid=os.getpid(),
+        device=devices.describe(device),
+        total=total,
+        unit="videos",
+        resumed_step=done,
+        environment=devices.environment(device),
+    )
+
+
+def _finish(folder: Path, work: Path, reporter: Reporter) -> None:
+    summary = FeatureStore.open(folder).summary()
+    shutil.rmtree(work, ignore_errors=True)
+    reporter.progress(summary["videos"], summary["videos"], "videos")
+    reporter.send(results.Result(kind="extract", data=summary))

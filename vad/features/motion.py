@@ -1,0 +1,384 @@
+"""The built-in motion descriptor: one vector per snippet, from raw video, without any weights.
+
+What it looks at, in a fixed camera's picture of people:
+
+1. *Stabilise.* Every frame is brought to the brightness of the video's background (a median over
+   time) and shifted so that a shaking camera stands still.
+2. *Per pixel and frame*, at half the working size: foreground (differs from the background), moving
+   (differs from the frame before), optical flow (`flow.py`), and the height and width of the
+   foreground around the pixel. Flow divided by that height is a speed in body heights per frame:
+   it means the same near and far from the camera.
+3. *Per cell* (4x4 of those pixels) *and snippet*: the maps of `CELL_MAPS`.
+4. *Pooled over the grid* by maximum, mean of the strongest 2 %, and mean, so that it does not
+   matter where something happens; plus histograms of flow (4 directions x 4 relative speeds) and of
+   relative speed (6 bins), each as a share of the moving area.
+5. *Against the video itself*: every number again, minus its median over the video. A camera that is
+   always busy, or dark, or noisy, so says little about the first block and nothing in the second.
+
+Numbers are compressed by logarithms to a range of about 0 to 3 (-3 to 3 in the second block).
+
+Sources: Lucas and Kanade 1981 (flow); Chaudhry et al. 2009 (histograms of flow); the idea of a long
+and a short background for objects left behind is that of Porikli et al. 2008. The flicker bands are
+a temporal Fourier transform of a snippet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange, reduce
+from torch import Tensor
+
+from vad.features.flow import box, global_shift, lucas_kanade, warp
+
+CELL = 4  # pixels of the half-size picture
+CHUNK_SNIPPETS = 128  # a longer video gets a background of its own for each so many snippets
+SPEED_BINS = (0.0, 0.03, 0.07, 0.12, 0.19, 0.28)  # centres, body heights per frame
+CELL_MAPS = (
+    "moving",  # share of pixels that differ from the frame before
+    "change",  # mean difference to the frame before, in units of the noise
+    "speed",  # flow of the moving pixels, pixels per frame
+    "speed_peak",  # its greatest value of the snippet's frames
+    "pace",  # flow divided by the foreground's height: body heights per frame
+    "pace_peak",
+    "jerk",  # change of flow from frame to frame, in body heights
+    "turmoil",  # pace that goes in no direction on average
+    "foreground",  # share of pixels that differ from the background
+    "still",  # of them, those that do not move
+    "size",  # width times height of the moving foreground around the pixel
+    "wide",  # its width divided by its height
+    "wide_pace",  # width in body heights times pace: a vehicle is both long and fast
+    "flicker_1",  # temporal Fourier power, 1 to 2 turns a snippet
+    "flicker_2",  # 3 to 4
+    "flicker_3",  # 5 to 6
+    "flicker_4",  # 7 to 8
+    "warm",  # redder than the background
+    "bright",  # lighter than the background
+    "burning",  # warm, bright and flickering at the same place
+    "colour",  # any change of colour against the background
+    "left",  # stands still and differs from how the video began
+    "left_long",  # the same, weighted by how long it has
+    "appeared",  # stands still and differs from the median of all that was before
+)
+POOLINGS = 3
+BASE_DIM = POOLINGS * len(CELL_MAPS) + 4 * 4 + len(SPEED_BINS)
+DIM = 2 * BASE_DIM
+
+
+@dataclass
+class _Chunk:
+    """What is kept of a chunk's snippets until the whole video was seen."""
+
+    cells: Tensor  # [T, maps so far, rows, columns]
+    histograms: Tensor  # [T, bins]
+    states: Tensor  # [T, 3, rows2, columns2] median picture of each snippet, small
+    noise: float
+
+
+class MotionDescriptor:
+    """Turns the frames of one video into [T, DIM] float32, T = ceil(F / snippet_len).
+
+    Args:
+        snippet_len: frames per snippet; a last, partial one is filled up with its last frame.
+        resize: (height, width) that frames are brought to; multiples of 8.
+        device: where to compute.
+    """
+
+    name = "motion"
+    version = 1
+    dim = DIM
+
+    def __init__(
+        self, snippet_len: int, resize: tuple[int, int], device: torch.device | str = "cpu"
+    ) -> None:
+        self.snippet_len = snippet_len
+        # two halvings and the cells must come out even
+        self.size = tuple(max(32, round(n / 8) * 8) for n in resize)
+        self.device = torch.device(device)
+
+    @torch.no_grad()
+    def __call__(self, blocks: Iterable[Tensor]) -> Tensor:
+        """Describe a video given as consecutive blocks of frames, uint8 [F, H, W, 3]."""
+        chunks: list[_Chunk] = []
+        grey: list[Tensor] = []
+        colour: list[Tensor] = []
+        limit = CHUNK_SNIPPETS * self.snippet_len
+        for block in blocks:
+            small, tiny = self._shrink(block)
+            grey.append(small)
+            colour.append(tiny)
+            if sum(map(len, grey)) >= limit:
+                g, c = torch.cat(grey), torch.cat(colour)
+                chunks.append(self._chunk(g[:limit], c[:limit]))
+                grey, colour = [g[limit:]], [c[limit:]]
+        if sum(map(len, grey)):
+            chunks.append(self._chunk(torch.cat(grey), torch.cat(colour)))
+        if not chunks:
+            raise ValueError("a video without frames cannot be described")
+        return self._finish(chunks).cpu()
+
+    def _shrink(self, block: Tensor) -> tuple[Tensor, Tensor]:
+        """Grey at half size [F, 1, H/2, W/2] and colour at a quarter [F, 3, H/4, W/4], 0 to 255."""
+        frames = block.to(self.device)
+        if tuple(frames.shape[1:3]) != self.size:
+            frames = self._resize(frames)
+        # sums of neighbours in whole numbers: much faster than pooling floats on a CPU
+        rows = frames[:, 0::2].to(torch.int16) + frames[:, 1::2]
+        half = rearrange(rows[:, :, 0::2] + rows[:, :, 1::2], "f h w c -> f c h w").float() / 4
+        grey = 0.299 * half[:, :1] + 0.587 * half[:, 1:2] + 0.114 * half[:, 2:]
+        return grey, F.avg_pool2d(half, 2)
+
+    def _resize(self, frames: Tensor) -> Tensor:
+        """Frames [F, h, w, 3] uint8 at the working size, still uint8."""
+        planes = rearrange(frames, "f h w c -> f c h w").float()
+        if frames.shape[1] >= self.size[0] and frames.shape[2] >= self.size[1]:
+            planes = F.interpolate(planes, size=self.size, mode="area")
+        else:
+            planes = F.interpolate(planes, size=self.size, mode="bilinear", align_corners=False)
+        return rearrange(planes.round().to(torch.uint8), "f c h w -> f h w c")
+
+    def _chunk(self, grey: Tensor, colour: Tensor) -> _Chunk:
+        length = self.snippet_len
+        missing = -len(grey) % length
+        if missing:
+            grey = torch.cat((grey, grey[-1:].expand(missing, -1, -1, -1)))
+            colour = torch.cat((colour, colour[-1:].expand(missing, -1, -1, -1)))
+        grey, colour, background, colours = _stabilise(grey, colour)
+        before = torch.cat((grey[:1], grey[:-1]))
+        noise = float(1.05 * (grey - before)[1:].abs().flatten()[::13].median())
+        noise = max(noise, 0.5)
+        # groups of a few frames keep every map below within the processor's cache
+        group = 2 * length
+        maps, bins = [], []
+        last = torch.zeros(1, 3, *grey.shape[-2:], device=grey.device)
+        for a, b in zip(before.split(group), grey.split(group), strict=True):
+            found, shares, last = self._moving(a, b, background, noise, last)
+            maps.append(found)
+            bins.append(shares)
+        light = torch.cat(self._light(colour, colours, noise), dim=1)
+        states = rearrange(colour, "(t l) c h w -> t l c h w", l=length).median(dim=1).values
+        cells = torch.cat((torch.cat(maps), light), dim=1)
+        return _Chunk(cells, torch.cat(bins), states, noise)
+
+    def _moving(
+        self, before: Tensor, grey: Tensor, background: Tensor, noise: float, last: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The first 13 maps and the histograms of some whole snippets.
+
+        Args:
+            before, grey: [F, 1, H, W], each frame's predecessor and the frame itself.
+            background: [1, 1, H, W].
+            last: [1, 3, H, W], relative flow and moving mask of the frame before the first; what
+                is handed back is the same for the next call.
+        """
+        length = self.snippet_len
+        step = grey - before
+        change = box(step.abs(), 3)
+        moving = (change > 2.2 * noise + 1.0).float()
+        foreground = (box((grey - background).abs(), 3) > 3.0 * noise + 4.0).float()
+        foreground = torch.maximum(foreground, moving)
+        tall, wide = _extent(foreground)
+        flow = box(lucas_kanade(before, grey, noise=noise), 3) * moving
+        speed = _norm(flow)
+        height = tall.clamp(min=5.0)
+        relative = flow / height
+        pace = speed / height
+        earlier = torch.cat((last[:, :2], relative[:-1]))
+        jerk = _norm(relative - earlier) * moving * torch.cat((last[:, 2:], moving[:-1]))
+
+        def mean(x: Tensor) -> Tensor:
+            return reduce(x, "(t l) c (h a) (w b) -> t c h w", "mean", l=length, a=CELL, b=CELL)
+
+        def peak(x: Tensor) -> Tensor:
+            cells = reduce(x, "f c (h a) (w b) -> f c h w", "mean", a=CELL, b=CELL)
+            return reduce(cells, "(t l) c h w -> t c h w", "max", l=length)
+
+        share = mean(moving)
+        some = share.clamp(min=0.04)  # a mean over moving pixels means little where few move
+        direction = _norm(mean(relative))
+        maps = [
+            share,
+            mean(change) / noise,
+            mean(speed) / some,
+            peak(speed),
+            mean(pace) / some,
+            peak(pace),
+            mean(jerk) / some,
+            (mean(pace) - direction) / some,
+            mean(foreground),
+            mean(foreground * (1 - moving)),
+            mean(moving * wide * tall).sqrt() / 10,
+            mean(moving * (wide / height).clamp(max=6)) / some,
+            mean(pace * (wide / height).clamp(max=6)) / some,
+        ]
+        last = torch.cat((relative[-1:], moving[-1:]), dim=1)
+        return torch.cat(maps, dim=1), self._histograms(relative, pace, moving), last
+
+    def _light(self, colour: Tensor, background: Tensor, noise: float) -> list[Tensor]:
+        """Flicker, warmth and brightness maps, on the grid of cells."""
+        length = self.snippet_len
+
+        def grid(x: Tensor) -> Tensor:  # the colour picture has half the resolution of the grey
+            return F.avg_pool2d(x, CELL // 2)
+
+        light = rearrange(colour.mean(dim=1), "(t l) h w -> t l h w", l=length)
+        light = light - light.mean(dim=1, keepdim=True)
+        power = torch.fft.rfft(light, dim=1).abs().square() / length**2
+        top = power.shape[1] - 1
+        edges = [1, *(max(i + 1, round(top * i / 4) + 1) for i in (1, 2, 3)), top + 1]
+        bands = [
+            grid(power[:, a:b].sum(dim=1, keepdim=True)) / (0.02 * noise**2 + 0.1)
+            if a < b
+            else torch.zeros_like(grid(power[:, :1]))
+            for a, b in pairwise(edges)
+        ]
+        difference = colour - background
+        red = (difference[:, :1] - difference[:, 2:]).clamp(min=0)
+        bright = difference.mean(dim=1, keepdim=True).clamp(min=0)
+        chroma = difference - difference.mean(dim=1, keepdim=True)
+
+        def snippets(x: Tensor) -> Tensor:
+            return grid(reduce(x, "(t l) c h w -> t c h w", "mean", l=length)) / 20
+
+        warm, light_up = snippets(red), snippets(bright)
+        quick = (bands[1] + bands[2] + bands[3]).sqrt() / 3
+        burning = (warm * light_up).sqrt() * quick
+        return [*bands, warm, light_up, burning, snippets(_norm(chroma))]
+
+    def _histograms(self, relative: Tensor, pace: Tensor, moving: Tensor) -> Tensor:
+        """Flow by direction and pace, and pace alone, as log shares of the picture: [T, 22]."""
+        length = self.snippet_len
+        unit = relative / pace.clamp(min=1e-6)
+        directions = (
+            torch.cat((unit[:, :1], -unit[:, :1], unit[:, 1:], -unit[:, 1:]), dim=1)
+            .clamp(min=0)
+            .square()
+        )  # soft: the four weights of a pixel add up to 1
+
+        def soft(centres: tuple[float, ...]) -> Tensor:
+            """Weights of linear interpolation between the centres, [F, bins, H, W]."""
+            edges = torch.tensor(centres, device=pace.device)
+            place = torch.bucketize(pace.clamp(max=centres[-1]), edges[1:-1].contiguous())
+            low, high = edges[place], edges[place + 1]
+            up = ((pace - low) / (high - low)).clamp(0, 1) * moving
+            bins = torch.zeros(len(pace), len(centres), *pace.shape[2:], device=pace.device)
+            bins.scatter_(1, place, moving - up)
+            return bins.scatter_add_(1, place + 1, up)
+
+        def share(x: Tensor) -> Tensor:
+            return reduce(x, "(t l) c h w -> t c", "mean", l=length)
+
+        four = soft((0.03, 0.09, 0.17, 0.28))
+        both = torch.cat([share(directions * four[:, i : i + 1]) for i in range(4)], dim=1)
+        return torch.log1p(300 * torch.cat((both, share(soft(SPEED_BINS))), dim=1)) / 2
+
+    def _finish(self, chunks: list[_Chunk]) -> Tensor:
+        cells = torch.cat([c.cells for c in chunks])
+        histograms = torch.cat([c.histograms for c in chunks])
+        states = torch.cat([c.states for c in chunks])
+        noise = sum(c.noise for c in chunks) / len(chunks)
+        cells = torch.cat((cells, _left_behind(states, noise)), dim=1)
+        flat = cells.flatten(2)
+        strongest = max(2, flat.shape[2] // 50)
+        top = flat.topk(strongest, dim=2).values
+        pooled = torch.stack((top[..., 0], top.mean(dim=2), flat.mean(dim=2)), dim=2)
+        scale = _scales(cells.device)
+        base = torch.cat((torch.log1p(pooled * scale).flatten(1), histograms), dim=1)
+        return torch.cat((base, base - base.median(dim=0).values), dim=1).float()
+
+
+def _stabilise(grey: Tensor, colour: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Frames at the background's brightness and place, and the background in grey and colour."""
+    every = max(1, len(grey) // 60)
+    level = grey.mean(dim=(2, 3), keepdim=True).clamp(min=1.0)
+    mean_level = level.mean()
+    background = (grey[::every] / level[::every] * mean_level).median(dim=0, keepdim=True).values
+    ratio = (grey / background.clamp(min=4.0)).flatten(1)[:, ::5]
+    gain = ratio.median(dim=1).values.clamp(0.2, 5.0)[:, None, None, None]
+    grey, colour = grey / gain, colour / gain
+    shift = global_shift(grey, background)
+    shift = torch.where(_norm(shift) > 0.25, shift, torch.zeros_like(shift))
+    shaken = shift.abs().sum(dim=1) > 0
+    if shaken.any():
+        field = shift[shaken][:, :, None, None]
+        grey[shaken] = warp(grey[shaken], field.expand(-1, -1, *grey.shape[2:]))
+        colour[shaken] = warp(colour[shaken], field.expand(-1, -1, *colour.shape[2:]) / 2)
+    background = grey[::every].median(dim=0, keepdim=True).values
+    return grey, colour, background, colour[::every].median(dim=0, keepdim=True).values
+
+
+def _norm(x: Tensor) -> Tensor:
+    """Euclidean length over the second axis, which stays with size 1."""
+    total = x[:, :1] * x[:, :1]
+    for i in range(1, x.shape[1]):
+        total = torch.addcmul(total, x[:, i : i + 1], x[:, i : i + 1])
+    return total.sqrt_()
+
+
+def _extent(mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Height and width in pixels of the mask's run through each pixel; 0 outside: [F, 1, H, W]."""
+    return _runs(mask, 2), _runs(mask, 3)
+
+
+def _runs(mask: Tensor, dim: int) -> Tensor:
+    """Length of the run of ones that each pixel lies in, along one axis."""
+    size = mask.shape[dim]
+    shape = [1] * mask.dim()
+    shape[dim] = size
+    place = torch.arange(size, device=mask.device, dtype=mask.dtype).view(shape)
+    off = mask < 0.5
+    last = torch.where(off, place, torch.full_like(place, -1.0)).cummax(dim=dim).values
+    following = torch.where(off, -place, torch.full_like(place, -float(size)))
+    following = -following.flip(dim).cummax(dim=dim).values.flip(dim)
+    return (following - last - 1) * mask
+
+
+def _left_behind(states: Tensor, noise: float) -> Tensor:
+    """Maps of what stands still now and was not there before, [T, 3, rows, columns].
+
+    Args:
+        states: [T, 3, h, w], the median picture of each snippet.
+        noise: of the sensor; what differs by less is the same.
+    """
+    total = len(states)
+    beginning = states[: max(1, min(total // 4, 40))].median(dim=0).values
+    tolerance = 0.6 * noise + 5.0
+
+    def differs(a: Tensor, b: Tensor) -> Tensor:
+        return (a - b).abs().mean(dim=1, keepdim=True)
+
+    new = differs(states, beginning[None])
+    after = torch.cat((states[1:], states[-1:]))
+    earlier = torch.cat((states[:1], states[:-1]))
+    steady = (torch.minimum(differs(states, after), differs(states, earlier)) < tolerance).float()
+    left = (new - tolerance).clamp(min=0) * steady / 10
+    lasting = torch.zeros_like(left)
+    history = torch.zeros_like(left)
+    count = torch.zeros_like(left[:1])
+    for t in range(total):
+        here = (left[t : t + 1] > 0) & (new[t : t + 1] > tolerance)
+        same = differs(states[t : t + 1], earlier[t : t + 1]) < 2 * tolerance
+        # somebody who walks by in front halves the count, and does not end it
+        count = torch.where(here & same, count + 1, torch.where(here, count * 0.5, count * 0.6))
+        lasting[t] = count[0]
+        if t > 2:
+            past = states[max(0, t - 80) : t - 1].median(dim=0).values
+            history[t] = (differs(states[t : t + 1], past[None]) - tolerance).clamp(min=0)[0]
+    maps = torch.cat((left, left.clamp(max=1) * lasting / 3, history * steady / 10), dim=1)
+    return F.avg_pool2d(maps, CELL // 2)
+
+
+def _scales(device: torch.device) -> Tensor:
+    """Factors before the logarithm that bring each map's usual values near 1: [maps, 1]."""
+    scales = {
+        "moving": 4.0, "change": 0.5, "speed": 1.0, "speed_peak": 1.0, "pace": 12.0,
+        "pace_peak": 12.0, "jerk": 12.0, "turmoil": 12.0, "foreground": 4.0, "still": 4.0,
+        "size": 2.0, "wide": 1.0, "wide_pace": 8.0, "flicker_1": 0.05, "flicker_2": 0.1,
+        "flicker_3": 0.2, "flicker_4": 0.2, "warm": 2.0, "bright": 2.0, "burning": 2.0,
+        "colour": 2.0, "left": 3.0, "left_long": 3.0, "appeared": 3.0,
+    }  # fmt: skip
+    return torch.tensor([scales[name] for name in CELL_MAPS], device=device)[:, None]
