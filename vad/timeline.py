@@ -62,6 +62,27 @@ class SnippetRule:
         return {"rule": self.rule, "snippet_len": self.snippet_len, **slack}
 
 
+def suggest_rule(frames: np.ndarray, snippets: np.ndarray) -> SnippetRule | None:
+    """The rule that fits the lengths of all videos, or None when none does.
+
+    Args:
+        frames, snippets: [V], F and T of each video.
+
+    Returns:
+        `hold` with the usual 16 frames if that fits, else with the one length that does; `stretch`
+        when T is the same for videos of different lengths.
+    """
+    if len(frames) == 0:
+        return None
+    guess = int(np.rint(np.median(frames / snippets)))
+    near = sorted(range(max(1, guess - 2), guess + 3), key=lambda length: abs(length - guess))
+    for length in dict.fromkeys((SnippetRule.snippet_len, *near)):
+        low, high = np.maximum(1, frames // length), -(-frames // length)
+        if ((low <= snippets) & (snippets <= high)).all():
+            return SnippetRule("hold", length)
+    return SnippetRule("stretch") if len(set(snippets.tolist())) == 1 else None
+
+
 def snippet_to_frame(
     scores: np.ndarray, num_frames: int, rule: SnippetRule | None = None
 ) -> np.ndarray:
