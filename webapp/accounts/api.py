@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from webapp.accounts.models import Membership
+from webapp.core.api import Request
 
 
 class Me(APIView):

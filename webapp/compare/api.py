@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from webapp.compare import comparison
-from webapp.core.api import int_param, invalid
+from webapp.core.api import Request, int_param, invalid
 from webapp.core.query import uuids
 from webapp.evaluations.api import evaluation_json
 from webapp.runs import metrics

@@ -81,11 +81,12 @@ def config(cls: type[RunConfig], given: str | None, overrides: list[str]) -> Any
     return cls.from_dict(data, texts=dict(pair.split("=", 1) for pair in overrides))
 
 
-def _uuid(text: str) -> uuid.UUID | None:
+def _uuid(text: str) -> uuid.UUID:
+    """The id, or one that nothing has."""
     try:
         return uuid.UUID(text)
     except ValueError:
-        return None
+        return uuid.UUID(int=0)
 
 
 def _unknown(what: str, text: str, known: list[str]) -> CommandError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from argparse import ArgumentParser
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TextIO, cast
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, close_old_connections
@@ -52,7 +52,7 @@ class VadCommand(BaseCommand):
         Raises:
             CommandError: one did not succeed.
         """
-        display = Display(self.stdout._out)  # the stream itself: no style, no line ends
+        display = Display(cast(TextIO, self.stdout._out))  # itself: no style, no line ends
         if not Worker.objects.alive().exists():
             display.note("No worker is alive; the runs wait for one: manage.py serve")
         try:

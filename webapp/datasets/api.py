@@ -8,12 +8,11 @@ from uuid import UUID
 from django.db.models import Count
 from django.shortcuts import get_object_or_404
 from rest_framework.pagination import CursorPagination
-from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from vad.configs import RegisterConfig
-from webapp.core.api import Cursor, json_object, member, project_of, texts
+from webapp.core.api import Cursor, Request, json_object, member, project_of, texts
 from webapp.core.query import uuids
 from webapp.datasets import services
 from webapp.datasets.models import Dataset, DatasetVersion, FeatureSet, Video

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from django.db import transaction
 
@@ -16,6 +17,10 @@ from webapp.datasets.paths import inside_roots
 from webapp.runs.models import Run
 
 NAME_LENGTH = Dataset._meta.get_field("name").max_length or 80
+
+PATH_FIELDS = (
+    "annotations", "boxes", "train_list", "test_list", "split_file", "masks", "features",
+)  # fmt: skip
 
 
 def dataset_register(
@@ -47,8 +52,8 @@ def checked(config: RegisterConfig) -> RegisterConfig:
     root = inside_roots(config.root, "root")
     if not root.is_dir():
         raise _not_a_folder(config.root, "root")
-    found = {"root": str(root)}
-    for field in ("annotations", "boxes", "train_list", "test_list", "masks", "features"):
+    found: dict[str, Any] = {"root": str(root)}
+    for field in PATH_FIELDS:
         text = getattr(config, field)
         path = inside_roots(text, field) if text.strip() else None
         if path and field in ("masks", "features") and not path.is_dir():

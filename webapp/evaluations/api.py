@@ -8,12 +8,11 @@ from uuid import UUID
 
 from django.http import Http404
 from django.shortcuts import get_object_or_404
-from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from vad.evaluation.curves import Curve, pr_curve, roc_curve
-from webapp.core.api import Cursor, int_param
+from webapp.core.api import Cursor, Request, int_param
 from webapp.core.query import uuids
 from webapp.evaluations import scores as store
 from webapp.evaluations.models import Evaluation

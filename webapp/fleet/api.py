@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from webapp.core.api import project_of
+from webapp.core.api import Request, project_of
 from webapp.fleet import listing
 from webapp.runs.represent import run_json
 

@@ -168,7 +168,7 @@ def _evaluate(run: Run, result: dict[str, Any]) -> dict[str, Any]:
             "Look for a fault of the disk, and retry the run.",
         )
     metrics = {name: _number(value) for name, value in result["metrics"].items()}
-    checkpoint = Checkpoint.objects.filter(run=run.of_run, step=result.get("checkpoint_step"))
+    checkpoint = Checkpoint.objects.filter(run=run.of_run, step=int(result["checkpoint_step"]))
     Evaluation.objects.create(
         run=run,
         of_run=run.of_run,

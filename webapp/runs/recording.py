@@ -102,6 +102,9 @@ def _mark_best(run: Run) -> None:
     """The newest of those that were the best when they were written is the best now."""
     checkpoints = Checkpoint.objects.filter(run=run)
     newest = checkpoints.filter(was_best=True).order_by("step").last()
-    checkpoints.filter(best=True).exclude(pk=newest and newest.pk).update(best=False)
+    old = checkpoints.filter(best=True)
+    if newest is not None:
+        old = old.exclude(pk=newest.pk)
+    old.update(best=False)
     if newest is not None and not newest.best:
         checkpoints.filter(pk=newest.pk).update(best=True)

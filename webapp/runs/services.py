@@ -109,7 +109,7 @@ def run_create(
     )
     run.save()
     run.parents.set(inputs.parents)
-    if isinstance(config, ExtractConfig):
+    if isinstance(config, ExtractConfig) and inputs.version is not None:
         FeatureSet.objects.create(
             version=inputs.version, name=run.name, produced_by=run, extractor=config.extractor
         )
