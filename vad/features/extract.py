@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Callable, Generator, Iterator
@@ -65,19 +66,19 @@ def extract(
     _check(manifest)
     device = devices.resolve(config.device)
     folder = output / "features"
-    work = output / f"partial-{config.digest()[:16]}"
     if (folder / "features.json").exists():  # a kill came after the rename
         reporter.send(_started(device, len(manifest.videos), len(manifest.videos)))
-        _finish(folder, work, reporter)
+        _finish(folder, reporter)
         return
+    open_extractor = _motion if config.extractor == "motion" else _network
+    run, description = open_extractor(config, manifest, device, reporter, weights_dir)
+    work = output / f"partial-{_digest(config, description)}"
     work.mkdir(parents=True, exist_ok=True)
     left = [v for v in manifest.videos if not _partial(work, v).exists()]
     done = len(manifest.videos) - len(left)
     reporter.send(_started(device, len(manifest.videos), done))
-    run = _motion if config.extractor == "motion" else _network
-    extracted, describe = run(config, manifest, left, device, reporter, weights_dir)
     try:
-        for video, features in extracted:
+        for video, features in run(left):
             _write(_partial(work, video), features)
             done += 1
             reporter.progress(done, len(manifest.videos), "videos", note=video.key)
@@ -85,8 +86,8 @@ def extract(
     except _StopAsked:
         reporter.send(results.Stopped(step=done))
         return
-    _assemble(manifest, work, folder, describe)
-    _finish(folder, work, reporter)
+    _assemble(manifest, work, folder, description)
+    _finish(folder, reporter)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,11 +103,10 @@ class _Description:
 def _motion(
     config: ExtractConfig,
     manifest: Manifest,
-    videos: list[Video],
     device: torch.device,
     reporter: Reporter,
     weights_dir: Path | None,
-) -> tuple[Extracted, _Description]:
+) -> tuple[Callable[[list[Video]], Extracted], _Description]:
     descriptor = MotionDescriptor(config.segment_length, config.resize, device)
     settings = {
         "version": descriptor.version,
@@ -116,7 +116,7 @@ def _motion(
     }
     rule = SnippetRule("hold", config.segment_length)
 
-    def run() -> Extracted:
+    def run(videos: list[Video]) -> Extracted:
         for video in videos:
             with open_video(manifest.media_path(video.path)) as reader:
                 frames = video.num_frames or _count(manifest, video)
@@ -124,37 +124,46 @@ def _motion(
                 with closing(blocks):
                     yield video, descriptor(blocks).numpy()[None]
 
-    return run(), _Description(descriptor.name, settings, descriptor.dim, rule)
+    return run, _Description(descriptor.name, settings, descriptor.dim, rule)
 
 
 def _network(
     config: ExtractConfig,
     manifest: Manifest,
-    videos: list[Video],
     device: torch.device,
     reporter: Reporter,
     weights_dir: Path | None,
-) -> tuple[Extracted, _Description]:
+) -> tuple[Callable[[list[Video]], Extracted], _Description]:
     named = os.environ.get("VADLAB_WEIGHTS_DIR")
     weights_dir = weights_dir or (Path(named) if named else None)
     network = networks.open_network(config, weights_dir=weights_dir, device=device)
-    entries = (
-        (
-            video,
-            video.num_frames or _count(manifest, video),
-            partial(open_video, manifest.media_path(video.path)),
+    reporter.log(f"weights: {network.weights}")
+
+    def run(videos: list[Video]) -> Extracted:
+        entries = (
+            (
+                video,
+                video.num_frames or _count(manifest, video),
+                partial(open_video, manifest.media_path(video.path)),
+            )
+            for video in videos
         )
-        for video in videos
-    )
-    extracted = networks.extract_videos(
-        network,
-        entries,
-        batch_size=config.batch_size,
-        read_ahead=device.type == "cuda",
-        on_batch=lambda _: _stop_if_asked(reporter),
-    )
+        return networks.extract_videos(
+            network,
+            entries,
+            batch_size=config.batch_size,
+            read_ahead=device.type == "cuda",
+            on_batch=lambda _: _stop_if_asked(reporter),
+        )
+
     rule = SnippetRule("hold", network.snippet_len)
-    return extracted, _Description(network.name, network.settings, network.dim, rule)
+    return run, _Description(network.name, network.settings, network.dim, rule)
+
+
+def _digest(config: ExtractConfig, description: _Description) -> str:
+    """Of all that the features depend on: the weights' hash too, which the configuration lacks."""
+    text = json.dumps([config.digest(), description.settings], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _check(manifest: Manifest) -> None:
@@ -162,8 +171,8 @@ def _check(manifest: Manifest) -> None:
     if pathless or not manifest.videos:
         raise VadError(
             "run-inputs-missing",
-            f"{len(pathless)} of the {len(manifest.videos)} videos of {manifest.name} have no video "
-            "file, so features cannot be extracted.",
+            f"{len(pathless)} of the {len(manifest.videos)} videos of {manifest.name} have no "
+            "video file, so features cannot be extracted.",
             "Pack the published features of this data set instead, or register it with its videos.",
             problems=[f"{key}: no video file" for key in pathless[:1000]],
         )
@@ -233,8 +242,9 @@ def _started(device: torch.device, total: int, done: int) -> results.Started:
     )
 
 
-def _finish(folder: Path, work: Path, reporter: Reporter) -> None:
+def _finish(folder: Path, reporter: Reporter) -> None:
     summary = FeatureStore.open(folder).summary()
-    shutil.rmtree(work, ignore_errors=True)
+    for work in folder.parent.glob("partial-*"):
+        shutil.rmtree(work, ignore_errors=True)
     reporter.progress(summary["videos"], summary["videos"], "videos")
     reporter.send(results.Result(kind="extract", data=summary))
