@@ -142,16 +142,9 @@ def _dataset_show(args: argparse.Namespace) -> int:
 def _dataset_check(args: argparse.Namespace) -> int:
     from vad.data import versions
 
-    found = versions.check(args.folder, args.features)
-    if found.problems:
-        noun = "1 problem" if len(found.problems) == 1 else f"{len(found.problems)} problems"
-        raise VadError(
-            "dataset-invalid",
-            f"{args.folder} has {noun}. First: {found.problems[0]}",
-            "Correct what is listed and register the data set or its features again.",
-            problems=found.problems,
-        )
-    return _say(args, {"checked": found.checked}, f"{found.checked} videos, nothing wrong")
+    report = versions.check(args.folder, args.features)
+    _say(args, report.to_dict(), report.text())
+    return results.EXIT_ERROR if report.severity == "problem" else results.EXIT_OK
 
 
 def _dataset_pack(args: argparse.Namespace) -> int:
@@ -163,7 +156,7 @@ def _dataset_pack(args: argparse.Namespace) -> int:
         args.source,
         load_manifest(args.manifest),
         args.output,
-        rule=SnippetRule(args.rule, args.snippet_len),
+        rule=SnippetRule(args.rule, args.snippet_len, args.slack),
         crop_axis=args.crop_axis,
         allow_missing=args.allow_missing,
         on_progress=_bar(args, "files"),
@@ -275,6 +268,13 @@ def _fill_dataset(parser: argparse.ArgumentParser) -> None:
         help="hold: a snippet is --snippet_len frames; stretch: snippets spread over the video",
     )
     command.add_argument("--snippet_len", "--snippet-len", type=int, default=16, metavar="FRAMES")
+    command.add_argument(
+        "--slack",
+        type=int,
+        default=0,
+        metavar="SNIPPETS",
+        help="by how many snippets features may be longer or shorter than their video [0]",
+    )
     command.add_argument(
         "--crop_axis",
         "--crop-axis",

@@ -193,6 +193,26 @@ class RegisterConfig(RunConfig):
         group="Data set",
         advanced=True,
     )
+    split: str = option(
+        "auto",
+        help="UCSD Ped: the weakly supervised split of the literature, the official one-class "
+        "split, or weak where there is a split file.",
+        group="Data set",
+        choices=("auto", "weak", "official"),
+        advanced=True,
+    )
+    split_file: str = option(
+        "",
+        help="UCSD Ped: the split file (JSON), when it is not split_weak.json in the folder.",
+        group="Data set",
+        advanced=True,
+    )
+    all_events: bool = option(
+        False,
+        help="MSAD: keep the events of three videos that the official truth leaves out.",
+        group="Data set",
+        advanced=True,
+    )
     interval_end: str = option(
         "published",
         help="UCF-Crime, XD-Violence, own footage: whether the last frame of an interval belongs "

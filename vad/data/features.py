@@ -30,7 +30,7 @@ from vad.data import npy
 from vad.data.manifest import Manifest
 from vad.data.tensorfile import DTYPES, TensorWriter, read_tensor, sync_folder, write_text
 from vad.errors import ShapeError, VadError
-from vad.timeline import SnippetRule
+from vad.timeline import SnippetRule, suggest_rule
 
 STORE_VERSION = 1
 _LISTED_PROBLEMS = 1000
@@ -405,6 +405,8 @@ def pack_npy(
     missing = [v.key for v in manifest.videos if v.key not in files]
     if missing and not allow_missing:
         problems += [f"{key}.npy: missing" for key in missing]
+    lengths: list[tuple[int, int]] = []  # (frames, snippets) of every file
+    hint = False
     plan: dict[str, list[npy.NpyHeader]] = {}
     shapes: dict[str, list[tuple[int, int, int]]] = {}
     for video in manifest.videos:
@@ -412,8 +414,11 @@ def pack_npy(
             try:
                 header = npy.read_header(path)
                 shape = npy.check_shape(header, crop_axis)
-                rule.bounds(shape[1], video.num_frames) if video.num_frames else None
+                if video.num_frames:
+                    lengths.append((video.num_frames, shape[1]))
+                    rule.bounds(shape[1], video.num_frames)
             except ShapeError:
+                hint = True
                 problems.append(
                     f"{path.relative_to(source)}: has {shape[1]} snippets, which does not fit the "
                     f"video's {video.num_frames} frames at {rule.snippet_len} frames each"
@@ -424,7 +429,12 @@ def pack_npy(
                 plan.setdefault(video.key, []).append(header)
                 shapes.setdefault(video.key, []).append(shape)
     if not plan:
-        raise _refused(source, problems or ["there is no .npy file of any video"], bool(missing))
+        raise _refused(
+            source,
+            problems or ["there is no .npy file of any video"],
+            bool(missing),
+            _fitting(lengths, rule) if hint else "",
+        )
     widths = [d for found in shapes.values() for _, _, d in found]
     width = dim or max(sorted(set(widths)), key=widths.count)
     for key, found in shapes.items():
@@ -455,17 +465,32 @@ def pack_npy(
             if on_progress:
                 on_progress(done + 1, len(plan))
         if problems:
-            raise _refused(source, problems, bool(missing) and not allow_missing)
+            other = _fitting(lengths, rule) if hint else ""
+            raise _refused(source, problems, bool(missing) and not allow_missing, other)
         return writer.close()
 
 
-def _refused(source: Path, problems: list[str], missing: bool) -> VadError:
+def _fitting(lengths: list[tuple[int, int]], rule: SnippetRule) -> str:
+    """What to choose so that features of these (frames, snippets) can be packed."""
+    frames, snippets = np.array(lengths, dtype=np.int64).T
+    other = suggest_rule(frames, snippets)
+    if other is not None and other.rule == "stretch":
+        return "All have the same number of snippets: choose the snippet rule 'stretch'. "
+    if other is not None:
+        return f"All lengths would fit {other.snippet_len} frames a snippet: choose that. "
+    low = np.maximum(1, frames // rule.snippet_len) - snippets
+    high = snippets - -(-frames // rule.snippet_len)
+    slack = int(max(low.max(), high.max()))
+    return f"With a slack of {slack} snippets all would be repeated or trimmed to fit. "
+
+
+def _refused(source: Path, problems: list[str], missing: bool, hint: str = "") -> VadError:
     only_missing = missing and all(p.endswith(": missing") for p in problems)
     noun = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
     return VadError(
         "features-missing" if only_missing else "features-invalid",
         f"The features in {source} have {noun}; nothing was packed. First: {problems[0]}.",
-        "Correct or remove the files that are listed, then pack the folder again.",
+        f"{hint}Correct or remove the files that are listed, then pack the folder again.",
         problems=problems[:_LISTED_PROBLEMS],
     )
 

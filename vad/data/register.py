@@ -34,6 +34,7 @@ def register(config: RegisterConfig, *, output: Path, reporter: Reporter) -> Non
     store = None
     if config.features:
         store = _pack(config, manifest, output / "features", reporter)
+    report = versions.check(output / "version", output / "features" if store else None)
     counts = versions.summary(manifest)["splits"]
     reporter.send(
         results.Result(
@@ -41,7 +42,8 @@ def register(config: RegisterConfig, *, output: Path, reporter: Reporter) -> Non
             data={
                 "fingerprint": found,
                 "rules": dict(manifest.rules),
-                "notes": [],
+                "notes": report.notes("problem", "note"),
+                "alignment": {"severity": report.severity, "rules": report.rules},
                 "counts": {"videos": len(manifest.videos), **counts},
                 "features": store.summary() if store else None,
             },

@@ -7,29 +7,20 @@ import secrets
 import shutil
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vad.data.doctor import Report, examine
 from vad.data.features import FeatureStore
 from vad.data.manifest import (
     SPLITS,
     Manifest,
     Truth,
-    duplicate_keys,
     load_manifest,
     load_truth,
     save_version,
 )
-from vad.errors import ShapeError, VadError
-
-
-@dataclass(frozen=True)
-class Checked:
-    """How many videos were checked, and everything that is wrong with them."""
-
-    checked: int
-    problems: tuple[str, ...]
+from vad.errors import VadError
 
 
 def store(folder: Path, manifest: Manifest, truth: Mapping[str, Truth]) -> str:
@@ -84,44 +75,16 @@ def text(found: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def check(folder: Path, features: Path | None = None) -> Checked:
-    """Look for videos, truth and features that do not fit each other.
+def check(folder: Path, features: Path | None = None) -> Report:
+    """Look for what does not line up in a version: the alignment doctor on its files.
 
     Args:
-        folder: a version's folder.
-        features: a feature store of its videos; its snippets must fit the frames.
+        folder: a version's folder. The truth of both splits is looked at.
+        features: a feature store of its videos.
+
+    Raises:
+        VadError: `file-missing`, `manifest-invalid`, `features-invalid`.
     """
-    manifest = load_manifest(folder)
-    problems = [f"{key}: occurs more than once" for key in duplicate_keys(manifest.videos)]
-    truth = load_truth(folder, "test")
-    for video in manifest.split("test"):
-        intervals = truth[video.key].intervals if video.key in truth else ()
-        if video.label == 1 and video.key not in truth:
-            problems.append(f"{video.key}: is abnormal but has no temporal truth")
-        if video.label == 0 and intervals:
-            problems.append(f"{video.key}: is normal but has {len(intervals)} abnormal intervals")
-        problems += [
-            f"{video.key}: the interval {start} to {end} does not fit {video.num_frames} frames"
-            for start, end in intervals
-            if video.num_frames and not 0 <= start < end <= video.num_frames
-        ]
-    if features is not None:
-        problems += _check_features(manifest, FeatureStore.open(features))
-    return Checked(len(manifest.videos), tuple(problems))
-
-
-def _check_features(manifest: Manifest, held: FeatureStore) -> list[str]:
-    problems = []
-    for video in manifest.videos:
-        if video.key not in held:
-            problems.append(f"{video.key}: has no features")
-        elif video.num_frames:
-            snippets = held.shape(video.key)[1]
-            try:
-                held.rule.bounds(snippets, video.num_frames)
-            except ShapeError:
-                problems.append(
-                    f"{video.key}: has {snippets} snippets, which does not fit its "
-                    f"{video.num_frames} frames at {held.rule.snippet_len} frames each"
-                )
-    return problems
+    truth = {split: load_truth(folder, split) for split in SPLITS}
+    store = FeatureStore.open(features) if features else None
+    return examine(load_manifest(folder), truth, store)

@@ -11,14 +11,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vad.data import formats
+from vad import cli
+from vad.configs import RegisterConfig
+from vad.data import formats, versions
 from vad.data.doctor import Report, examine
 from vad.data.features import FeatureStore, StoreWriter, pack_npy
 from vad.data.manifest import SPLITS, Manifest, Track, Truth, Video
+from vad.data.register import register
 from vad.errors import VadError
+from vad.reporting import Reporter
 from vad.timeline import SnippetRule, suggest_rule
 
 HOLD = SnippetRule()
+
+
+class Collecting(Reporter):
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list = []
+
+    def send(self, record) -> None:
+        self.records.append(record)
 
 
 def video(key: str, frames: int = 160, split: str = "test", label: int = 0, **more) -> Video:
@@ -366,6 +379,65 @@ def test_features_of_two_extractors_are_not_mixed(tmp_path):
         pack_npy(source, dataset(video("a")), tmp_path / "s", rule=HOLD)
 
     assert caught.value.code == "features-missing"
+
+
+@pytest.mark.parametrize(
+    ("lengths", "hint"),
+    [
+        ({"a": (160, 20), "b": (900, 20)}, "choose the snippet rule 'stretch'"),
+        ({"a": (640, 20), "b": (330, 10)}, "fit 32 frames a snippet"),
+        ({"a": (160, 10), "b": (160, 13), "c": (320, 18)}, "With a slack of 3 snippets"),
+    ],
+)
+def test_features_that_do_not_fit_are_refused_with_the_rule_that_would_do(tmp_path, lengths, hint):
+    source = tmp_path / "f"
+    source.mkdir()
+    for key, (_, snippets) in lengths.items():
+        np.save(source / f"{key}.npy", np.ones((snippets, 4), np.float32))
+    manifest = dataset(*(video(key, frames) for key, (frames, _) in lengths.items()))
+
+    with pytest.raises(VadError) as caught:
+        pack_npy(source, manifest, tmp_path / "s", rule=HOLD)
+
+    assert hint in caught.value.hint
+
+
+# --- as a command, and in the register run ---------------------------------------------------
+
+
+def test_dataset_check_prints_the_report_and_fails_on_a_problem(tmp_path, capsys):
+    manifest = dataset(video("a", 160, "train"), video("b", 165))
+    versions.store(tmp_path / "v", manifest, {"b": Truth()})
+    held = store(tmp_path, a=10)
+
+    assert cli.main(["dataset", "check", str(tmp_path / "v")]) == 0
+    assert "2 videos looked at" in capsys.readouterr().out
+    code = cli.main(
+        ["dataset", "check", str(tmp_path / "v"), "--features", str(held.folder), "--json"]
+    )
+    found = json.loads(capsys.readouterr().out)
+    assert code == 1
+    assert [f["video"] for f in found["findings"] if f["check"] == "no-features"] == ["b"]
+
+
+def test_registering_notes_what_does_not_line_up(tmp_path):
+    root = tmp_path / "f"
+    root.mkdir()
+    entries = []
+    for key, split in (("a", "train"), ("b", "test"), ("A", "test")):
+        entries.append({"key": key, "split": split, "label": 0, "num_frames": 165})
+        np.save(root / f"{key}.npy", np.ones((8, 4), np.float32))
+    (root / "dataset.json").write_text(json.dumps({"videos": entries}))
+    config = RegisterConfig(name="n", root=str(root), features=str(root), snippet_slack=2)
+    reporter = Collecting()
+
+    register(config, output=tmp_path / "out", reporter=reporter)
+
+    notes = reporter.records[-1].data["notes"]
+    assert any(
+        "8 snippets of 16 frames (128) for 165 frames: 2 snippets missing" in n for n in notes
+    )
+    assert any("upper and lower case" in n for n in notes)
 
 
 # --- real data -----------------------------------------------------------------------------------
