@@ -20,6 +20,11 @@ EXIT_CRASHED = 70  # a fault of the program, its trace on standard error; no rec
 EXIT_STOPPED = 75  # asked to stop; a checkpoint was written; the run can be resumed
 
 
+# A resumed run sends the metrics of its last steps once more, since whoever listened before may
+# have died without storing them.
+RESEND_STEPS = 200
+
+
 @dataclass(frozen=True, kw_only=True)
 class Started:
     """The run begins, or goes on after `resumed_step` steps that an earlier process did."""

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from django.conf import settings
+from django.db.models import Max
 
+from vad import results
 from vad.errors import VadError
 from webapp.runs import recording
 from webapp.runs.models import Run
@@ -20,6 +24,10 @@ SUBCOMMANDS: dict[str, tuple[str, ...]] = {
     "train-urdmu": ("train", "urdmu"),
     "evaluate": ("evaluate",),
 }
+
+CHECKPOINT_NAME = re.compile(r"step-(\d+)\.safetensors")  # as vad/training/checkpoints.py writes
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -47,6 +55,7 @@ def prepare(run: Run) -> Command:
     try:
         run.folder.mkdir(parents=True, exist_ok=True)
         _write(run.folder / "config.json", json.dumps(config, indent=2) + "\n")
+        _drop_checkpoints_beyond_a_hole(run)
     except OSError as exc:
         code = "disk-full" if exc.errno == errno.ENOSPC else "file-missing"
         raise VadError(
@@ -106,6 +115,25 @@ def _missing(run: Run, what: str) -> VadError:
         f"{run.name} has {what}.",
         "Choose its inputs again in a new run.",
     )
+
+
+def _drop_checkpoints_beyond_a_hole(run: Run) -> None:
+    """Remove checkpoints from which the run could not make its metrics whole again.
+
+    The child goes on from the newest file and sends its last metrics once more. When its last
+    supervisor was killed long after it could last store something, that is not enough: some steps
+    would be missing for good. An earlier checkpoint brings them back; the earliest always stays.
+    """
+    stored = run.metric_summaries.aggregate(last=Max("last_step"))["last"] or 0
+    found = {
+        int(match[1]): path
+        for path in (run.folder / "checkpoints").glob("*.safetensors")
+        if (match := CHECKPOINT_NAME.fullmatch(path.name))
+    }
+    for step in sorted(found)[1:]:
+        if step - results.RESEND_STEPS > stored:
+            log.warning("run.checkpoint_dropped run_id=%s step=%d stored=%d", run.pk, step, stored)
+            found[step].unlink()
 
 
 def _write(path: Path, text: str) -> None:

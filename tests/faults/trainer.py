@@ -18,8 +18,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from vad import results
 from vad.reporting import JsonReporter, exit_when_parent_dies
 
-RESEND_STEPS = 200  # as the engine does: the last ones may not have been stored
-
 
 def main() -> int:
     parser = argparse.ArgumentParser()
@@ -35,9 +33,16 @@ def main() -> int:
     folder.mkdir(exist_ok=True)
     done = max((int(p.stem.split("-")[1]) for p in folder.glob("step-*.safetensors")), default=0)
     total = config["num_epochs"]
+    known = max(0, done - results.RESEND_STEPS)
     reporter.send(
-        results.Started(pid=os.getpid(), device="cpu", total=total, unit="steps", resumed_step=done)
+        results.Started(
+            pid=os.getpid(), device="cpu", total=total, unit="steps", resumed_step=known
+        )
     )
+    if done:  # whoever listened before may have died without storing all of it
+        reporter.send(describe(folder, done))
+    for step in range(known + 1, done + 1):
+        reporter.send(results.Metrics(step=step, values={"loss/total": 1 / step}))
     for step in range(done + 1, total + 1):
         time.sleep(args.step_s)
         reporter.send(results.Metrics(step=step, values={"loss/total": 1 / step}))

@@ -8,6 +8,7 @@ import json
 import pytest
 
 from vad.errors import VadError
+from webapp.runs import metrics
 from webapp.runs.models import Checkpoint
 from workers import commands
 
@@ -88,6 +89,34 @@ def test_a_checkpoint_whose_file_is_gone_is_named(make_run, trained):
         commands.prepare(make_run("evaluate", of_run=trained))
 
     assert caught.value.code == "file-missing"
+
+
+@pytest.mark.parametrize(
+    ("stored", "left"),
+    [(500, [100, 200, 700]), (499, [100, 200]), (0, [100, 200]), (1, [100, 200])],
+)
+def test_no_resume_leaves_a_hole_in_the_metrics(trained, stored, left):
+    (trained.folder / "checkpoints/step-000700.safetensors").write_bytes(b"-")
+    (trained.folder / "checkpoints/notes.txt").write_text("not a checkpoint")
+    if stored:
+        metrics.append(trained, metrics.columns([(stored, {"loss/total": 1.0})]))
+
+    commands.prepare(trained)
+
+    files = (trained.folder / "checkpoints").glob("step-*")
+    assert sorted(int(p.stem.split("-")[1]) for p in files) == left
+
+
+def test_the_only_checkpoint_is_kept_whatever_is_missing(trained):
+    for step in (100, 200):
+        path = trained.folder / f"checkpoints/step-{step:06}.safetensors"
+        path.rename(path.with_name(f"step-{step + 1000:06}.safetensors"))
+
+    commands.prepare(trained)
+
+    assert [p.name for p in (trained.folder / "checkpoints").iterdir()] == [
+        "step-001100.safetensors"
+    ]
 
 
 def test_features_that_are_not_ready_are_not_used(make_run):

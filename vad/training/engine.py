@@ -1,7 +1,8 @@
 """The training loop: steps, evaluations, checkpoints, stop and resume. It knows no model.
 
-A checkpoint also keeps the metrics of the last `RESEND_STEPS` steps. A resumed run sends them once
-more: whoever listened may have died before they were stored, and a chart must not have a hole.
+A checkpoint also keeps the metrics of the last `results.RESEND_STEPS` steps. A resumed run sends
+them once more: whoever listened may have died before they were stored, and a chart must not have a
+hole. For the same reason it names the checkpoints again that it has.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ from vad.reporting import Reporter
 from vad.training import checkpoints
 from vad.training.determinism import seeded
 
-RESEND_STEPS = 200
 FREE_TO_DIFFER = ("device", "num_epochs")  # between a checkpoint's configuration and the run's
 
 
@@ -82,7 +82,7 @@ class Trainer:
         self.step = 0
         self.best = _Best()
         self.last_metrics: dict[str, float] = {}
-        self._recent: deque[tuple[int, dict[str, float]]] = deque(maxlen=RESEND_STEPS)
+        self._recent: deque[tuple[int, dict[str, float]]] = deque(maxlen=results.RESEND_STEPS)
         self._kept: list[checkpoints.Written] = []  # of this run, newest last
         self._bests_kept: dict[int, int] = {}  # checkpoint step to the best step it names
 
@@ -230,10 +230,10 @@ class Trainer:
                 environment=devices.environment(task.device),
             )
         )
-        for step, values in self._recent:
-            self.reporter.send(results.Metrics(step=step, values=values))
         for written in self._kept:  # whoever listened forgot those after `resumed_step`
             self._send_written(written)
+        for step, values in self._recent:
+            self.reporter.send(results.Metrics(step=step, values=values))
         if found is not None:
             self.reporter.log(f"goes on after step {self.step}, from {found.path.name}")
 

@@ -83,7 +83,9 @@ def test_a_finished_run_only_repeats_its_result(
     again = run(world, tmp_path)
 
     assert again.of(results.Result) == whole[1].of(results.Result)
-    assert not again.of(results.CheckpointWritten)
+    # those that are there, for a listener that forgot all after the resumed step; no new ones
+    written = {c.sha256 for c in whole[1].of(results.CheckpointWritten)}
+    assert {c.sha256 for c in again.of(results.CheckpointWritten)} <= written
 
 
 def test_a_damaged_checkpoint_is_passed_over(
