@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from django.http import HttpResponse
-from django.shortcuts import render
 from django.urls import reverse
 from django.utils.http import urlencode
 from django.views.decorators.http import require_GET, require_safe
@@ -14,7 +13,7 @@ from vad.errors import VadError
 from webapp.charts import Figure
 from webapp.compare import comparison
 from webapp.compare.comparison import Column
-from webapp.core.http import Request, figure
+from webapp.core.http import Request, figure, respond
 from webapp.core.query import uuids, whole
 from webapp.evaluations import figures as evaluation_figures
 from webapp.runs import figures as run_figures
@@ -32,7 +31,9 @@ def compare(request: Request) -> HttpResponse:
     keys = comparison.metric_keys(runs)
     key = request.GET.get("key", "")
     key = key if key in keys else next(iter(_preferred(keys)), "")
-    rows, problems = comparison.metric_rows(columns)
+    # Paired differences take a moment, so htmx asks for them once the page stands.
+    with_differences = bool(request.htmx) or "differences" in request.GET
+    rows, problems = comparison.metric_rows(columns, with_differences=with_differences)
     query = _query(runs)
     context = {
         "columns": columns,
@@ -49,9 +50,11 @@ def compare(request: Request) -> HttpResponse:
         "pr_src": f"{reverse('compare:figure', args=['pr'])}?{query}",
         "curves_src": f"{reverse('compare:figure', args=['curves'])}?{query}&"
         + urlencode({"key": key}),
+        "with_differences": with_differences,
+        "differences_src": f"{reverse('compare:index')}?{query}&differences=yes",
         "samples": comparison.PAIRED_SAMPLES,
     }
-    return render(request, "compare/compare.html", context)
+    return respond(request, "compare/compare.html", "metrics", context)
 
 
 @require_GET

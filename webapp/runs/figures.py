@@ -22,7 +22,6 @@ class Group:
     y_title: str
     y_unit: str = ""
     value: charts.metrics.Value = "last"
-    y_range: tuple[float, float] | None = None
 
     def keys(self, known: Iterable[str]) -> list[str]:
         return [key for key in known if key.partition("/")[0] in self.prefixes]
@@ -36,7 +35,6 @@ GROUPS = (
         y_title="AUC, AP",
         y_unit="0 to 1",
         value="max",
-        y_range=(0.0, 1.005),
     ),
     Group(name="loss", title="Losses", prefixes=("loss",), y_title="Loss"),
     Group(name="time", title="Time per step", prefixes=("time",), y_title="Time", y_unit="s"),
@@ -89,7 +87,6 @@ def of_run(
         y_title=wanted.y_title,
         y_unit=wanted.y_unit,
         value=wanted.value,
-        y_range=wanted.y_range,
         live=run.is_active,
     )
 

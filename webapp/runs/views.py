@@ -32,7 +32,7 @@ DONE = {"stop": "stopped", "hold": "held", "release": "released", "retry": "queu
 @require_safe
 def run_list(request: Request) -> HttpResponse:
     filters = table.Filters.of(request.GET)
-    found = table.runs(request.project, filters)
+    found = table.found_ids(request.project, filters)
     part = Paginator(found, table.PAGE_SIZE).get_page(request.GET.get("page"))
     rows = table.rows(list(part.object_list))
     context = {
@@ -53,8 +53,8 @@ def run_list(request: Request) -> HttpResponse:
 def run_live(request: Request) -> HttpResponse:
     """The changing cells of the rows that are named, and the next question while any is active."""
     ids = uuids(request.GET.getlist("run"))[:LIVE_ROWS]
-    runs = Run.objects.visible_to(request.user).filter(pk__in=ids).distinct()
-    rows = table.rows(list(runs.select_related("owner", "version__dataset")))
+    visible = Run.objects.visible_to(request.user).filter(pk__in=ids)
+    rows = table.rows(list(visible.values_list("pk", flat=True).distinct()))
     context = {"rows": rows, "live_query": _live_query(rows), "oob": True}
     return render(request, "runs/run_list.html#live", context)
 

@@ -48,10 +48,15 @@ def test_differences_are_paired_over_the_same_videos(
     client: Client, seeded: seeding.Seeded
 ) -> None:
     a, b = (store.load(e) for e in seeded.evaluations)
-    expected = paired(a, b, samples=comparison.PAIRED_SAMPLES, names=("auc",))["auc"]
+    expected = paired(a, b, samples=comparison.PAIRED_SAMPLES, names=comparison.PAIRED)["auc"]
 
-    rows = client.get(address(seeded.runs["first"], seeded.runs["second"])).context["metric_rows"]
+    asked = address(seeded.runs["first"], seeded.runs["second"])
+    plain = client.get(asked)
+    part = client.get(asked, headers={"HX-Request": "true"})
 
+    assert "differences=yes" in plain.content.decode()  # asked for once the page stands
+    assert part.content.decode().lstrip().startswith('<section class="panel" id="metrics"')
+    rows = client.get(f"{asked}&differences=yes").context["metric_rows"]
     auc = next(row for row in rows if row.title == "AUC")
     assert expected is not None
     assert auc.cells[0].difference is None
@@ -68,7 +73,7 @@ def test_other_protocols_are_not_comparable_and_the_page_says_what_differs(
     evaluation.protocol, evaluation.fingerprint = other.to_dict(), other.fingerprint
     evaluation.save()
 
-    answer = client.get(address(seeded.runs["first"], seeded.runs["second"]))
+    answer = client.get(address(seeded.runs["first"], seeded.runs["second"]) + "&differences=yes")
 
     text = answer.content.decode()
     assert "Not comparable" in text
