@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vad.configs import RegisterConfig
+from vad.configs import FORMATS, RegisterConfig
 from vad.data import formats
 from vad.data.formats.common import Problems
 from vad.data.formats.lists import read_list, video_name
@@ -502,3 +502,11 @@ def test_the_published_ucf_boxes_are_all_read(published, tmp_path):
     assert with_boxes == {"test": 140, "train": 769}
     assert sum(v.num_frames for v in manifest.split("test")) == 1_111_808
     assert (len(manifest.split("train", 0)), len(manifest.split("train", 1))) == (800, 810)
+
+
+def test_every_reader_and_each_of_its_options_can_be_named_in_a_register_run():
+    fields = {f.name for f in dataclasses.fields(RegisterConfig)} | {"end_inclusive"}
+
+    assert set(formats.FORMATS) == set(FORMATS)
+    for reader in formats.FORMATS.values():
+        assert {o.name for o in reader.options} <= fields
