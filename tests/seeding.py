@@ -29,7 +29,7 @@ from webapp.fleet.models import Worker
 from webapp.runs import metrics
 from webapp.runs.models import CLAIMED, Checkpoint, Run, RunEvent, State
 
-CLASSES = ("Fighting", "Running", "Vehicle", "Fire", "Abandoned")
+CLASSES = ("Fighting", "Running", "Running", "Fire", "Running")  # one of them often
 PASSWORD = "a-long-one-42"
 
 
@@ -266,6 +266,9 @@ def _evaluate(
     )  # fmt: skip
     sha = scores.save(run.folder / "scores.safetensors")
     found = frame.evaluate(scores)
+    by_class = bootstrap.class_intervals(scores, samples=200)
+    for row in found["per_class"]:
+        row["intervals"] = by_class[row["class"]]
     protocol = Protocol.of(
         dataset=version.fingerprint, videos=test, truth=truth, rule=rule, tail=tail
     )

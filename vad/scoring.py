@@ -179,6 +179,11 @@ def evaluate_run(
         "features": store.fingerprint,
     }
     sha256 = _save(found, output, head)
+    drawn = {"samples": config.bootstrap_samples, "seed": config.seed}
+    measured = frame.evaluate(found)
+    by_class = bootstrap.class_intervals(found, **drawn)
+    for row in measured["per_class"]:
+        row["intervals"] = by_class[row["class"]]
     reporter.send(
         results.Result(
             kind=config.kind,
@@ -186,10 +191,8 @@ def evaluate_run(
                 "scores": SCORES,
                 "sha256": sha256,
                 **head,
-                **frame.evaluate(found),
-                "intervals": bootstrap.intervals(
-                    found, samples=config.bootstrap_samples, seed=config.seed
-                ),
+                **measured,
+                "intervals": bootstrap.intervals(found, **drawn),
             },
         )
     )

@@ -15,6 +15,7 @@ SELECTION: dict[str, str] = {
     "validation": "highest video-level AUC on the validation videos, which are training videos "
     "that were kept out",
     "last": "the last step; nothing was chosen",
+    "imported": "by whoever published it",
     "test": "highest frame AUC on this very test split, so the numbers are optimistic",
 }
 

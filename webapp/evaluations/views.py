@@ -43,12 +43,14 @@ def evaluation_list(request: Request) -> HttpResponse:
 @require_safe
 def evaluation_detail(request: Request, run_id: UUID) -> HttpResponse:
     evaluation = _evaluation(request, run_id)
+    classes = listing.class_rows(evaluation)
     context: dict[str, Any] = {
         "evaluation": evaluation,
         "selection_rule": SELECTION.get(evaluation.selection, evaluation.selection),
         "protocol_rows": listing.protocol_rows(evaluation),
         "count_rows": listing.count_rows(evaluation),
-        "per_class": listing.class_rows(evaluation),
+        "per_class": classes,
+        "class_intervals": any(row["interval"] for row in classes),
         "roc_src": _figure(evaluation, "roc"),
         "pr_src": _figure(evaluation, "pr"),
         "class_src": _figure(evaluation, "classes") if evaluation.per_class else "",

@@ -31,7 +31,7 @@ def test_the_list_counts_videos_by_split_and_label(client: Client, seeded: seedi
     row = client.get("/datasets/").context["rows"][0]
 
     assert (row.train, row.train_abnormal, row.test, row.test_abnormal) == (40, 20, 24, 12)
-    assert (row.classes, row.num_features) == (5, 1)
+    assert (row.classes, row.num_features) == (3, 1)
 
 
 def test_the_list_costs_the_same_queries_however_many_versions_there_are(

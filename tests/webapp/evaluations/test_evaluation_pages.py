@@ -160,3 +160,16 @@ def test_a_lost_score_file_takes_the_curves_but_not_the_page(
     assert "does not exist" in text
     assert f"{evaluation.frame_auc:.4f}" in text
     assert figure.json()["code"] == "file-missing"
+
+
+def test_classes_have_their_interval_where_there_are_enough_videos(
+    client: Client, evaluation: Evaluation
+) -> None:
+    answer = client.get(f"/evaluations/{evaluation.pk}/")
+    rows = {row["class"]: row for row in answer.context["per_class"]}
+
+    low, high = rows["Running"]["interval"]
+    assert low < rows["Running"]["auc"] < high
+    assert rows["Fire"]["interval"] is None  # two videos show no variation worth a number
+    figure = client.get(f"/evaluations/{evaluation.pk}/figures/classes/").json()
+    assert figure["data"][0]["error_x"]["array"].count(0.0) == 2
