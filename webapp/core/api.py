@@ -129,7 +129,19 @@ def json_object(request: Request, *allowed: str) -> dict[str, Any]:
     unknown = {name: text for name, text in unknown.items() if name not in allowed}
     if unknown:
         raise invalid(unknown)
+    nul = {name: "holds a NUL character" for name, value in data.items() if _has_nul(value)}
+    if nul:
+        raise invalid(nul)
     return data
+
+
+def _has_nul(value: Any) -> bool:
+    """Whether any text in it has a character that PostgreSQL cannot store."""
+    if isinstance(value, str):
+        return "\0" in value
+    if isinstance(value, dict):
+        return any(_has_nul(part) for pair in value.items() for part in pair)
+    return isinstance(value, list) and any(_has_nul(part) for part in value)
 
 
 def member(data: dict[str, Any], name: str, kind: type[T], default: T) -> T:

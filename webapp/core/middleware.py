@@ -50,12 +50,17 @@ def _project(user: User, chosen: int | None) -> tuple[Project | None, bool]:
 
 
 class VadErrorMiddleware:
-    """A `VadError` raised by a view becomes its page, or its message for htmx, or its JSON."""
+    """A `VadError` raised by a view becomes its page, or its message for htmx, or its JSON.
+
+    Text with a NUL character is refused before any view sees it: PostgreSQL cannot store it.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
+        if _has_nul(request):
+            return errors.bad_request(request)
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, exc: Exception) -> HttpResponse | None:
@@ -63,3 +68,11 @@ class VadErrorMiddleware:
             return None
         log.info("request.refused path=%s code=%s", request.path, exc.code)
         return errors.response(request, exc)
+
+
+def _has_nul(request: HttpRequest) -> bool:
+    if "%00" in request.META.get("QUERY_STRING", "") or "\0" in request.path_info:
+        return True
+    if request.content_type not in ("application/x-www-form-urlencoded", "multipart/form-data"):
+        return False
+    return any("\0" in text for values in request.POST.lists() for text in values[1])

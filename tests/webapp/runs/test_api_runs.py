@@ -411,3 +411,26 @@ def test_a_fault_of_ours_is_json_without_a_trace(user, monkeypatch):
 
     assert (answer.status_code, answer.json()["code"]) == (500, "unexpected")
     assert "ZeroDivision" not in answer.content.decode()
+
+
+@pytest.mark.parametrize("given", ["q", "tag", "state", "kind", "project"])
+def test_a_nul_in_a_query_is_refused_on_every_database(client, given):
+    for address in (RUNS, "/runs/"):
+        assert client.get(f"{address}?{given}=a%00b").status_code == 400
+
+
+@pytest.mark.parametrize("member", ["name", "notes", "tags", "config", "kind"])
+def test_a_nul_in_a_body_is_refused_on_every_database(post, feature_set, member):
+    value = {"tags": ["a\0"], "config": {"device": "\0"}}.get(member, "a\0b")
+    good = {"kind": "train-urdmu", "feature_set": str(feature_set.pk)}
+
+    answer = post(RUNS, good | {member: value})
+
+    assert answer.status_code == 400
+    assert member in answer.json()["fields"]
+
+
+def test_a_nul_in_a_form_is_refused_on_every_database(client, make_run):
+    answer = client.post("/runs/bulk/", {"run": make_run().pk, "action": "tag", "tag": "a\0"})
+
+    assert answer.status_code == 400
