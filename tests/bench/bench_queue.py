@@ -42,6 +42,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--broker", default="")
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # take the servers along
     with tempfile.TemporaryDirectory(prefix="vadlab-bench-") as name:
         folder = Path(name)
         with _broker(folder, args.broker) as url:
