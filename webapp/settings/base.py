@@ -152,7 +152,7 @@ REST_FRAMEWORK = {
 }
 
 # The broker only carries doorbells; stack and settings of the worker are in workers/celery.py.
-CELERY_BROKER_URL = env_str("CELERY_BROKER_URL", "filesystem://")
+CELERY_BROKER_URL = env_str("CELERY_BROKER_URL", "filesystem://localhost")
 CELERY_BROKER_DIR = DATA_DIR / "broker"  # of the filesystem transport
 
 RUN_BEAT_S = env_float("VADLAB_BEAT_S", 3)  # executor's heartbeat

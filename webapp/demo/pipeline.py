@@ -1,0 +1,130 @@
+"""What `make demo` queues: one data set, its features, and models worth comparing.
+
+Everything goes through the services that the pages use, and is found again by its name, so that a
+second start queues only what the first one did not.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from django.conf import settings
+
+from vad.configs import EvaluateConfig, ExtractConfig, RegisterConfig, UrdmuConfig
+from vad.errors import VadError
+from vad.results import Failed, Progress, parse_line
+from webapp.accounts.models import Project, User
+from webapp.datasets import services as dataset_services
+from webapp.datasets.models import DatasetVersion
+from webapp.runs import services as run_services
+from webapp.runs.models import Run, State
+
+DATASET = "Synthetic street"
+TAG = "demo"
+
+# Small enough for two cores in a few minutes; what it reaches is in docs/demo.md.
+_COMMON = {
+    "num_epochs": 150,
+    "batch_size": 8,
+    "num_segments": 32,
+    "lr": 3e-4,
+    "eval_every": 15,
+    "checkpoint_every": 30,
+}
+MODELS: dict[str, UrdmuConfig] = {
+    "UR-DMU, seed 1": UrdmuConfig(**_COMMON, seed=1),
+    "UR-DMU, seed 2": UrdmuConfig(**_COMMON, seed=2),
+    "without memory losses": UrdmuConfig(
+        **_COMMON, seed=1, memory_weight=0, triplet_weight=0, kl_weight=0, distance_weight=0
+    ),
+}
+
+
+def footage() -> Path:
+    """Where the demo's clips lie: below the data folder, which is always a data root."""
+    return settings.DATA_DIR / "footage" / "synthetic"
+
+
+def make_footage(on_progress: Callable[[int, int], None]) -> None:
+    """Render the clips in a child process, so that no video library is loaded here.
+
+    Raises:
+        VadError: what the child says is wrong.
+    """
+    folder = footage()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "vad", "dataset", "synthesize", str(folder)]
+    with subprocess.Popen(
+        [*command, "--json"], stdout=subprocess.PIPE, text=True, cwd=settings.BASE_DIR
+    ) as child:
+        assert child.stdout is not None
+        for line in child.stdout:
+            record = parse_line(line)
+            if isinstance(record, Progress):
+                on_progress(record.done, record.total)
+            if isinstance(record, Failed):
+                raise VadError.from_dict(record.error)
+    if child.returncode:
+        raise VadError(
+            "unexpected",
+            f"Making the demo's clips ended with exit code {child.returncode}.",
+            f"Run it by hand to see why: {' '.join(command)}",
+        )
+
+
+def registration(*, project: Project, by: User) -> Run:
+    """The run that registers the clips, queued now unless it was before."""
+    runs = Run.objects.filter(project=project, kind=RegisterConfig.kind, tags__0=TAG)
+    existing = runs.exclude(state__in=(State.FAILED, State.CANCELLED)).first()
+    if existing is not None:
+        return existing
+    config = RegisterConfig(name=DATASET, format="synthetic", root=str(footage()))
+    return dataset_services.dataset_register(project=project, config=config, by=by, tags=[TAG])
+
+
+def models(*, project: Project, version: DatasetVersion, by: User) -> list[Run]:
+    """Features, and for each of `MODELS` a training and its evaluation, in the order they run.
+
+    What an earlier start queued is taken as it is; what failed or was cancelled is queued anew.
+    """
+    runs: list[Run] = []
+
+    def once(name: str, make: Callable[[], Run]) -> Run:
+        found = Run.objects.filter(project=project, version=version, name=name, tags__0=TAG)
+        run = found.exclude(state__in=(State.FAILED, State.CANCELLED)).first() or make()
+        runs.append(run)
+        return run
+
+    common = {"project": project, "by": by, "version": version, "tags": [TAG]}
+    extract = once(
+        "motion features",
+        lambda: run_services.run_create(config=ExtractConfig(), name="motion features", **common),
+    )
+    features = extract.features_made
+    trained = [
+        once(
+            name,
+            lambda name=name, config=config: run_services.run_create(
+                config=config, name=name, feature_set=features, **common
+            ),
+        )
+        for name, config in MODELS.items()
+    ]
+    for training in trained:
+        name = f"{training.name}: test split"
+        once(
+            name,
+            lambda name=name, training=training: run_services.run_create(
+                config=EvaluateConfig(), name=name, feature_set=features, of_run=training, **common
+            ),
+        )
+    return runs
+
+
+def summary_json(runs: list[Run]) -> str:
+    """Names, states and ids, for whoever wants to look further."""
+    return json.dumps([{"id": str(r.pk), "name": r.name, "state": r.state} for r in runs])
