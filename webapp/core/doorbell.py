@@ -12,6 +12,8 @@ from functools import cache
 from celery import Celery
 from django.conf import settings
 
+from webapp.core import broker
+
 SERVE_TASK = "workers.serve"
 QUEUES = ("gpu", "cpu")
 
@@ -24,6 +26,7 @@ def broker_options(url: str) -> dict[str, object]:
     The visibility timeout is that of the shortest client on the same Redis, so all must agree.
     """
     if url.startswith("filesystem://"):
+        broker.install()
         folder = settings.CELERY_BROKER_DIR
         for name in ("messages", "control"):
             (folder / name).mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -169,3 +169,17 @@ def registered_by(version: DatasetVersion) -> Run | None:
 def has_media(version: DatasetVersion) -> bool:
     """Whether there are videos to extract features from."""
     return version.videos.exclude(path="").exists()
+
+
+def rules(version: DatasetVersion) -> list[tuple[str, Any]]:
+    """How the reader read what is open: names and values, nested ones by their path."""
+    return list(_flat("", version.rules))
+
+
+def _flat(prefix: str, given: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in given.items():
+        path = f"{prefix} {name}".strip().replace("_", " ")
+        if isinstance(value, Mapping):
+            yield from _flat(path, value)
+        else:
+            yield path, value

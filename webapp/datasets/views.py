@@ -52,7 +52,7 @@ def dataset_detail(request: Request, version_id: UUID) -> HttpResponse:
         "splits": splits,
         "split_names": [row["split"] for row in splits],
         "class_names": listing.class_names(version),
-        "rules": list(version.rules.items()),
+        "rules": listing.rules(version),
         "registered_by": listing.registered_by(version),
         "num_runs": version.runs.count(),
         "class_src": reverse("datasets:classes", args=[version.pk]) if splits else "",
