@@ -18,13 +18,13 @@ from kombu.utils.json import dumps
 
 
 class Channel(filesystem.Channel):
-    def _put(self, queue: str, message: Any, **kwargs: Any) -> None:
+    def _put(self, queue: str, payload: Any, **kwargs: Any) -> None:  # type: ignore[override]
         """Write beside the name that readers look for, then rename."""
         name = f"{round(monotonic() * 1000)}_{uuid.uuid4()}.{queue}.msg"
         path = Path(self.data_folder_out) / name
         beside = path.with_name(f"{name}.part")
         try:
-            beside.write_bytes(dumps(message).encode())
+            beside.write_bytes(dumps(payload).encode())
             os.replace(beside, path)  # noqa: PTH105, so that a test can look in between
         except OSError as exc:
             beside.unlink(missing_ok=True)
