@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import pytest
 import seeding
@@ -91,3 +92,34 @@ def test_nobody_sees_a_page_without_signing_in(seeded: seeding.Seeded) -> None:
 
         assert answer.status_code == 302, address
         assert answer["Location"].startswith("/login/"), address
+
+
+def test_a_stranger_finds_nothing_of_the_project(
+    seeded: seeding.Seeded, stranger: User, sign_in: Callable[[User], Client]
+) -> None:
+    client = sign_in(stranger)
+    ids = {str(run.pk) for run in seeded.runs.values()} | {str(seeded.version.pk)}
+
+    for address in [*pages(seeded), *figures(seeded)]:
+        answer = client.get(address)
+
+        path = address.partition("?")[0]
+        if any(part in ids | {str(e.pk) for e in seeded.evaluations} for part in path.split("/")):
+            assert answer.status_code == 404, address
+        elif answer.status_code == 200:
+            text = answer.content.decode().replace(address, "")
+            assert "campus" not in text, address
+
+
+def test_the_address_without_a_path_leads_to_the_runs(client: Client) -> None:
+    assert client.get("/", follow=True).redirect_chain[-1][0] == "/runs/"
+
+
+def test_nobody_without_a_project_breaks_a_page(
+    make_user: Callable[..., User], sign_in: Callable[[User], Client]
+) -> None:
+    client = sign_in(make_user())
+
+    for address in ("/runs/", "/queue/", "/datasets/", "/evaluations/", "/compare/"):
+        assert client.get(address).status_code == 200, address
+    assert client.get("/runs/new/").status_code == 403

@@ -54,13 +54,15 @@ class Results:
 
 def tabs(run: Run) -> list[tuple[str, str, int]]:
     """Name, word and count of each part of the page."""
-    return [
+    found = [
         ("overview", "Overview", 0),
         ("log", "Log", 0),
         ("checkpoints", "Checkpoints", run.checkpoints.count()),
         ("config", "Configuration", 0),
         ("events", "Events", run.events.count()),
     ]
+    trains = run.kind.startswith("train")
+    return [tab for tab in found if trains or tab[0] != "checkpoints"]
 
 
 def results(run: Run) -> Results:

@@ -312,6 +312,19 @@ def test_names_and_logs_are_text_not_code(client: Client, make_run: Callable[...
         assert "<img" not in text
 
 
+def test_each_kind_of_run_leads_on_to_what_it_made(client: Client, seeded: seeding.Seeded) -> None:
+    runs, evaluate = seeded.runs, seeded.evaluations[0].run
+    for run, word in (
+        (runs["register"], "Open data set"),
+        (runs["extract"], "Train on it"),
+        (runs["first"], "Evaluate"),
+        (evaluate, "Open evaluation"),
+    ):
+        text = client.get(f"/runs/{run.pk}/").content.decode()
+        assert f"</svg>{word}</a>" in text
+        assert ("?tab=checkpoints" in text) == (run.kind == "train-urdmu")
+
+
 # --- a new run ------------------------------------------------------------------------------
 
 
