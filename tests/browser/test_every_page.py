@@ -51,7 +51,7 @@ def addresses(seeded: seeding.Seeded) -> dict[str, str]:
     }
 
 
-CHARTS = {"run": 4, "run-running": 2, "dataset": 1, "evaluation": 4, "compare": 3}
+CHARTS = {"run": 5, "run-running": 3, "dataset": 1, "evaluation": 4, "compare": 3}
 
 
 class Watch:

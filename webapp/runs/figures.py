@@ -14,17 +14,26 @@ POINTS = 1200  # of a curve: as many as a wide screen can show; zooming in asks 
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """Metrics that are drawn in one figure: those whose key begins with one of `prefixes`."""
+    """Metrics that are drawn in one figure: those whose key begins with one of `prefixes`.
+
+    Args:
+        only: the whole keys that belong to it, when not all of its prefixes do.
+        but: keys that have a figure of their own.
+    """
 
     name: str
     title: str
     prefixes: tuple[str, ...]
+    only: tuple[str, ...] = ()
+    but: tuple[str, ...] = ()
     y_title: str
     y_unit: str = ""
+    log_y: bool = False
     value: charts.metrics.Value = "last"
 
     def keys(self, known: Iterable[str]) -> list[str]:
-        return [key for key in known if key.partition("/")[0] in self.prefixes]
+        own = [key for key in known if key.partition("/")[0] in self.prefixes]
+        return [key for key in own if key not in self.but and (not self.only or key in self.only)]
 
 
 GROUPS = (
@@ -36,7 +45,21 @@ GROUPS = (
         y_unit="0 to 1",
         value="max",
     ),
-    Group(name="loss", title="Losses", prefixes=("loss",), y_title="Loss"),
+    Group(
+        name="loss",
+        title="Training loss",
+        prefixes=("loss",),
+        only=("loss/total",),
+        y_title="Loss",
+    ),
+    Group(
+        name="terms",
+        title="Terms of the loss before weighting, log scale",
+        prefixes=("loss",),
+        but=("loss/total",),
+        y_title="Loss",
+        log_y=True,  # they differ by powers of ten
+    ),
     Group(name="time", title="Time per step", prefixes=("time",), y_title="Time", y_unit="s"),
 )
 BY_NAME = {group.name: group for group in GROUPS}
@@ -87,6 +110,7 @@ def of_run(
         y_title=wanted.y_title,
         y_unit=wanted.y_unit,
         value=wanted.value,
+        log_y=wanted.log_y,
         live=run.is_active,
     )
 
