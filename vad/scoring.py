@@ -179,9 +179,9 @@ def evaluate_run(
         "features": store.fingerprint,
     }
     sha256 = _save(found, output, head)
-    drawn = {"samples": config.bootstrap_samples, "seed": config.seed}
+    samples, seed = config.bootstrap_samples, config.seed
     measured = frame.evaluate(found)
-    by_class = bootstrap.class_intervals(found, **drawn)
+    by_class = bootstrap.class_intervals(found, samples=samples, seed=seed)
     for row in measured["per_class"]:
         row["intervals"] = by_class[row["class"]]
     reporter.send(
@@ -192,7 +192,7 @@ def evaluate_run(
                 "sha256": sha256,
                 **head,
                 **measured,
-                "intervals": bootstrap.intervals(found, **drawn),
+                "intervals": bootstrap.intervals(found, samples=samples, seed=seed),
             },
         )
     )

@@ -6,15 +6,17 @@ second start queues only what the first one did not.
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 
-from vad.configs import EvaluateConfig, ExtractConfig, RegisterConfig, UrdmuConfig
+from vad.configs import EvaluateConfig, ExtractConfig, RegisterConfig, RunConfig, UrdmuConfig
 from vad.errors import VadError
 from vad.results import Failed, Progress, parse_line
 from webapp.accounts.models import Project, User
@@ -26,20 +28,21 @@ from webapp.runs.models import Run, State
 DATASET = "Synthetic street"
 TAG = "demo"
 
-# Small enough for two cores in a few minutes; what it reaches is in docs/demo.md.
-_COMMON = {
-    "num_epochs": 150,
-    "batch_size": 8,
-    "num_segments": 32,
-    "lr": 3e-4,
-    "eval_every": 15,
-    "checkpoint_every": 30,
-}
+# Small enough for two cores in a few minutes.
+_SMALL = UrdmuConfig(
+    num_epochs=150,
+    batch_size=8,
+    num_segments=32,
+    lr=3e-4,
+    eval_every=15,
+    checkpoint_every=30,
+    seed=1,
+)
 MODELS: dict[str, UrdmuConfig] = {
-    "UR-DMU, seed 1": UrdmuConfig(**_COMMON, seed=1),
-    "UR-DMU, seed 2": UrdmuConfig(**_COMMON, seed=2),
-    "without memory losses": UrdmuConfig(
-        **_COMMON, seed=1, memory_weight=0, triplet_weight=0, kl_weight=0, distance_weight=0
+    "UR-DMU, seed 1": _SMALL,
+    "UR-DMU, seed 2": replace(_SMALL, seed=2),
+    "without memory losses": replace(
+        _SMALL, memory_weight=0, triplet_weight=0, kl_weight=0, distance_weight=0
     ),
 }
 
@@ -91,40 +94,18 @@ def models(*, project: Project, version: DatasetVersion, by: User) -> list[Run]:
 
     What an earlier start queued is taken as it is; what failed or was cancelled is queued anew.
     """
-    runs: list[Run] = []
+    queued = Run.objects.filter(project=project, version=version, tags__0=TAG)
+    alive = queued.exclude(state__in=(State.FAILED, State.CANCELLED))
+    create = partial(run_services.run_create, project=project, by=by, tags=[TAG])
 
-    def once(name: str, make: Callable[[], Run]) -> Run:
-        found = Run.objects.filter(project=project, version=version, name=name, tags__0=TAG)
-        run = found.exclude(state__in=(State.FAILED, State.CANCELLED)).first() or make()
-        runs.append(run)
-        return run
+    def once(config: RunConfig, name: str, **inputs: Any) -> Run:
+        return alive.filter(name=name).first() or create(config=config, name=name, **inputs)
 
-    common = {"project": project, "by": by, "version": version, "tags": [TAG]}
-    extract = once(
-        "motion features",
-        lambda: run_services.run_create(config=ExtractConfig(), name="motion features", **common),
-    )
+    extract = once(ExtractConfig(), "motion features", version=version)
     features = extract.features_made
-    trained = [
-        once(
-            name,
-            lambda name=name, config=config: run_services.run_create(
-                config=config, name=name, feature_set=features, **common
-            ),
-        )
-        for name, config in MODELS.items()
+    trained = [once(config, name, feature_set=features) for name, config in MODELS.items()]
+    evaluated = [
+        once(EvaluateConfig(), f"{run.name}: test split", feature_set=features, of_run=run)
+        for run in trained
     ]
-    for training in trained:
-        name = f"{training.name}: test split"
-        once(
-            name,
-            lambda name=name, training=training: run_services.run_create(
-                config=EvaluateConfig(), name=name, feature_set=features, of_run=training, **common
-            ),
-        )
-    return runs
-
-
-def summary_json(runs: list[Run]) -> str:
-    """Names, states and ids, for whoever wants to look further."""
-    return json.dumps([{"id": str(r.pk), "name": r.name, "state": r.state} for r in runs])
+    return [extract, *trained, *evaluated]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from typing import Any
 
@@ -29,7 +30,7 @@ class Command(BaseCommand):
         parser.add_argument("--port", type=int, default=8000, help="the next free one is taken")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        self.display = Display(self.stdout._out)  # the stream itself: no style, no line ends
+        self.display = Display(sys.stdout)
         try:
             self._demo(**options)
         except VadError as exc:
