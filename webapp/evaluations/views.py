@@ -71,6 +71,7 @@ def evaluation_detail(request: Request, run_id: UUID) -> HttpResponse:
     context["video"] = video
     if video:
         query = urlencode({"key": video})
+        context["timeline_title"] = f"Score of {video}"
         context["timeline_src"] = f"{reverse('evaluations:timeline', args=[run_id])}?{query}"
     return respond(request, "evaluations/evaluation_detail.html", "timeline", context)
 

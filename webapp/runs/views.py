@@ -157,7 +157,7 @@ def _metric_figures(run: Run) -> list[dict[str, Any]]:
             "id": f"chart-{group.name}",
             "src": reverse("runs:figure", args=[run.pk, group.name]),
             "title": group.title,
-            "height": 240 if group.name == "time" else 360,
+            "height": 360,
         }
         for group in groups
     ]
