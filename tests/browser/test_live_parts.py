@@ -112,3 +112,12 @@ def test_every_control_of_the_table_is_reached_by_keyboard(page: Page) -> None:
                                   " || document.activeElement.textContent.trim()"))  # fmt: skip
 
     assert {"q", "state", "kind", "tag", "run", "New run"} <= reached
+
+
+def test_the_whole_table_is_seen_on_a_usual_screen(page: Page) -> None:
+    cut = page.evaluate(
+        "(() => { const w = document.querySelector('.table-wrap');"
+        " return w.scrollWidth - w.clientWidth; })()"
+    )
+
+    assert cut == 0
