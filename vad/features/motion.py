@@ -3,30 +3,23 @@
 What it looks at, in a fixed camera's picture of people:
 
 1. *Stabilise.* Every frame is brought to the brightness of the video's background (a median over
-   time) and shifted so that a shaking camera stands still.
+   the beginning) and shifted so that a shaking camera stands still.
 2. *Per pixel and frame*, at half the working size: foreground (differs from the background), moving
    (differs from the frame before), optical flow (`flow.py`), and the height and width of the
    foreground around the pixel. Flow divided by that height is a speed in body heights per frame:
    it means the same near and far from the camera.
 3. *Per cell* (4x4 of those pixels) *and snippet*: the maps of `CELL_MAPS`.
-4. *Pooled over the grid* by maximum, mean of the strongest 2 %, and mean, so that it does not
-   matter where something happens; plus histograms of flow (4 directions x 4 relative speeds) and of
-   relative speed (6 bins), each as a share of the moving area.
-5. *Against the video itself*: every number again, minus its median over the video. A camera that is
-   always busy, or dark, or noisy, so says little about the first block and nothing in the second.
+4. *Pooled over the grid* by maximum and mean of the strongest 2 %, so that it does not matter where
+   something happens; plus a histogram of relative speed (6 soft bins) over the whole picture.
+Numbers are compressed by logarithms to a range of about 0 to 3.
 
-Numbers are compressed by logarithms to a range of about 0 to 3 (-3 to 3 in the second block).
-
-Sources: Lucas and Kanade 1981 (flow); Chaudhry et al. 2009 (histograms of flow); the idea of a long
-and a short background for objects left behind is that of Porikli et al. 2008. The flicker bands are
-a temporal Fourier transform of a snippet.
+Sources: Lucas and Kanade 1981 (flow); Porikli et al. 2008 (objects left behind, by two backgrounds).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -47,26 +40,24 @@ CELL_MAPS = (
     "pace_peak",
     "jerk",  # change of flow from frame to frame, in body heights
     "turmoil",  # pace that goes in no direction on average
-    "foreground",  # share of pixels that differ from the background
-    "still",  # of them, those that do not move
-    "size",  # width times height of the moving foreground around the pixel
-    "wide",  # its width divided by its height
-    "wide_pace",  # width in body heights times pace: a vehicle is both long and fast
-    "flicker_1",  # temporal Fourier power, 1 to 2 turns a snippet
-    "flicker_2",  # 3 to 4
-    "flicker_3",  # 5 to 6
-    "flicker_4",  # 7 to 8
+    "still",  # share of pixels that differ from the background and do not move
+    "wide",  # width of the moving foreground divided by its height
+    "wide_pace",  # that times pace: a vehicle is both wide and fast
+    "agitation",  # jerk of all pixels of a body's surroundings
+    "mass",  # pace of the surroundings as a whole, times how full of foreground they are
+    "bulk",  # foreground in the surroundings that moves
+    "flicker_slow",  # temporal Fourier power, lower half of the spectrum without the mean
+    "flicker_quick",  # and upper half
     "warm",  # redder than the background
     "bright",  # lighter than the background
     "burning",  # warm, bright and flickering at the same place
     "colour",  # any change of colour against the background
+    "sustained",  # agitation that goes on at its place from one snippet to the next
     "left",  # stands still and differs from how the video began
-    "left_long",  # the same, weighted by how long it has
-    "appeared",  # stands still and differs from the median of all that was before
+    "left_long",  # the same, where it does so for long: before or after this snippet
 )
-POOLINGS = 3
-BASE_DIM = POOLINGS * len(CELL_MAPS) + 4 * 4 + len(SPEED_BINS)
-DIM = 2 * BASE_DIM
+POOLINGS = 2
+DIM = POOLINGS * len(CELL_MAPS) + len(SPEED_BINS)
 
 
 @dataclass
@@ -199,7 +190,8 @@ class MotionDescriptor:
 
         share = mean(moving)
         some = share.clamp(min=0.04)  # a mean over moving pixels means little where few move
-        direction = _norm(mean(relative))
+        flux = mean(relative)
+        body = mean(foreground * (speed > 0.15))
         maps = [
             share,
             mean(change) / noise,
@@ -208,15 +200,16 @@ class MotionDescriptor:
             mean(pace) / some,
             peak(pace),
             mean(jerk) / some,
-            (mean(pace) - direction) / some,
-            mean(foreground),
+            (mean(pace) - _norm(flux)) / some,
             mean(foreground * (1 - moving)),
-            mean(moving * wide * tall).sqrt() / 10,
             mean(moving * (wide / height).clamp(max=6)) / some,
             mean(pace * (wide / height).clamp(max=6)) / some,
+            box(mean(jerk), 5),
+            _norm(box(flux, 5)) * box(mean(foreground), 5),
+            box(body, 5),
         ]
         last = torch.cat((relative[-1:], moving[-1:]), dim=1)
-        return torch.cat(maps, dim=1), self._histograms(relative, pace, moving), last
+        return torch.cat(maps, dim=1), self._histogram(pace, moving), last
 
     def _light(self, colour: Tensor, background: Tensor, noise: float) -> list[Tensor]:
         """Flicker, warmth and brightness maps, on the grid of cells."""
@@ -228,13 +221,11 @@ class MotionDescriptor:
         light = rearrange(colour.mean(dim=1), "(t l) h w -> t l h w", l=length)
         light = light - light.mean(dim=1, keepdim=True)
         power = torch.fft.rfft(light, dim=1).abs().square() / length**2
-        top = power.shape[1] - 1
-        edges = [1, *(max(i + 1, round(top * i / 4) + 1) for i in (1, 2, 3)), top + 1]
+        middle = 1 + power.shape[1] // 2
+        weight = 0.02 * noise**2 + 0.1
         bands = [
-            grid(power[:, a:b].sum(dim=1, keepdim=True)) / (0.02 * noise**2 + 0.1)
-            if a < b
-            else torch.zeros_like(grid(power[:, :1]))
-            for a, b in pairwise(edges)
+            grid(p.sum(dim=1, keepdim=True)) / weight
+            for p in (power[:, 1:middle], power[:, middle:])
         ]
         difference = colour - background
         red = (difference[:, :1] - difference[:, 2:]).clamp(min=0)
@@ -245,58 +236,48 @@ class MotionDescriptor:
             return grid(reduce(x, "(t l) c h w -> t c h w", "mean", l=length)) / 20
 
         warm, light_up = snippets(red), snippets(bright)
-        quick = (bands[1] + bands[2] + bands[3]).sqrt() / 3
+        quick = bands[1].sqrt() / 3
         burning = (warm * light_up).sqrt() * quick
         return [*bands, warm, light_up, burning, snippets(_norm(chroma))]
 
-    def _histograms(self, relative: Tensor, pace: Tensor, moving: Tensor) -> Tensor:
-        """Flow by direction and pace, and pace alone, as log shares of the picture: [T, 22]."""
-        length = self.snippet_len
-        unit = relative / pace.clamp(min=1e-6)
-        directions = (
-            torch.cat((unit[:, :1], -unit[:, :1], unit[:, 1:], -unit[:, 1:]), dim=1)
-            .clamp(min=0)
-            .square()
-        )  # soft: the four weights of a pixel add up to 1
-
-        def soft(centres: tuple[float, ...]) -> Tensor:
-            """Weights of linear interpolation between the centres, [F, bins, H, W]."""
-            edges = torch.tensor(centres, device=pace.device)
-            place = torch.bucketize(pace.clamp(max=centres[-1]), edges[1:-1].contiguous())
-            low, high = edges[place], edges[place + 1]
-            up = ((pace - low) / (high - low)).clamp(0, 1) * moving
-            bins = torch.zeros(len(pace), len(centres), *pace.shape[2:], device=pace.device)
-            bins.scatter_(1, place, moving - up)
-            return bins.scatter_add_(1, place + 1, up)
-
-        def share(x: Tensor) -> Tensor:
-            return reduce(x, "(t l) c h w -> t c", "mean", l=length)
-
-        four = soft((0.03, 0.09, 0.17, 0.28))
-        both = torch.cat([share(directions * four[:, i : i + 1]) for i in range(4)], dim=1)
-        return torch.log1p(300 * torch.cat((both, share(soft(SPEED_BINS))), dim=1)) / 2
+    def _histogram(self, pace: Tensor, moving: Tensor) -> Tensor:
+        """How much of the picture moves at which pace: [T, 6], soft bins, compressed."""
+        centres = torch.tensor(SPEED_BINS, device=pace.device)
+        place = torch.bucketize(pace.clamp(max=SPEED_BINS[-1]), centres[1:-1].contiguous())
+        low, high = centres[place], centres[place + 1]
+        up = ((pace - low) / (high - low)).clamp(0, 1) * moving
+        bins = torch.zeros(len(pace), len(centres), *pace.shape[2:], device=pace.device)
+        bins.scatter_(1, place, moving - up)
+        bins.scatter_add_(1, place + 1, up)
+        share = reduce(bins, "(t l) c h w -> t c", "mean", l=self.snippet_len)
+        return torch.log1p(300 * share) / 2
 
     def _finish(self, chunks: list[_Chunk]) -> Tensor:
         cells = torch.cat([c.cells for c in chunks])
         histograms = torch.cat([c.histograms for c in chunks])
         states = torch.cat([c.states for c in chunks])
         noise = sum(c.noise for c in chunks) / len(chunks)
-        cells = torch.cat((cells, _left_behind(states, noise)), dim=1)
+        agitation = cells[:, CELL_MAPS.index("agitation")][:, None]
+        maps = (cells, _sustained(agitation), _left_behind(states, noise))
+        cells = torch.cat(maps, dim=1)
         flat = cells.flatten(2)
         strongest = max(2, flat.shape[2] // 50)
         top = flat.topk(strongest, dim=2).values
-        pooled = torch.stack((top[..., 0], top.mean(dim=2), flat.mean(dim=2)), dim=2)
+        pooled = torch.stack((top[..., 0], top.mean(dim=2)), dim=2)
         scale = _scales(cells.device)
-        base = torch.cat((torch.log1p(pooled * scale).flatten(1), histograms), dim=1)
-        return torch.cat((base, base - base.median(dim=0).values), dim=1).float()
+        return torch.cat((torch.log1p(pooled * scale).flatten(1), histograms), dim=1).float()
 
 
 def _stabilise(grey: Tensor, colour: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Frames at the background's brightness and place, and the background in grey and colour."""
-    every = max(1, len(grey) // 60)
+    # Only the beginning: in a median over everything, what stands there for most of the video
+    # becomes background, and its absence before would be what looks strange.
+    start = slice(0, max(48, len(grey) // 3))
+    every = max(1, len(grey[start]) // 60)
     level = grey.mean(dim=(2, 3), keepdim=True).clamp(min=1.0)
     mean_level = level.mean()
-    background = (grey[::every] / level[::every] * mean_level).median(dim=0, keepdim=True).values
+    background = (grey[start] / level[start] * mean_level)[::every]
+    background = background.median(dim=0, keepdim=True).values
     ratio = (grey / background.clamp(min=4.0)).flatten(1)[:, ::5]
     gain = ratio.median(dim=1).values.clamp(0.2, 5.0)[:, None, None, None]
     grey, colour = grey / gain, colour / gain
@@ -307,8 +288,9 @@ def _stabilise(grey: Tensor, colour: Tensor) -> tuple[Tensor, Tensor, Tensor, Te
         field = shift[shaken][:, :, None, None]
         grey[shaken] = warp(grey[shaken], field.expand(-1, -1, *grey.shape[2:]))
         colour[shaken] = warp(colour[shaken], field.expand(-1, -1, *colour.shape[2:]) / 2)
-    background = grey[::every].median(dim=0, keepdim=True).values
-    return grey, colour, background, colour[::every].median(dim=0, keepdim=True).values
+    background = grey[start][::every].median(dim=0, keepdim=True).values
+    colours = colour[start][::every].median(dim=0, keepdim=True).values
+    return grey, colour, background, colours
 
 
 def _norm(x: Tensor) -> Tensor:
@@ -337,8 +319,21 @@ def _runs(mask: Tensor, dim: int) -> Tensor:
     return (following - last - 1) * mask
 
 
+def _sustained(agitation: Tensor) -> Tensor:
+    """What a snippet shares with the snippet before or after it at the same place, [T, 1, h, w].
+
+    People who pass are elsewhere a snippet later; people who fight are not.
+    """
+    if len(agitation) == 1:
+        return agitation
+    wide = F.max_pool2d(agitation, 3, stride=1, padding=1)
+    both = torch.minimum(wide[1:], wide[:-1])
+    first = torch.minimum(agitation, torch.cat((both, both[-1:])))
+    return torch.maximum(first, torch.minimum(agitation, torch.cat((both[:1], both))))
+
+
 def _left_behind(states: Tensor, noise: float) -> Tensor:
-    """Maps of what stands still now and was not there before, [T, 3, rows, columns].
+    """Maps of what stands still now and was not there in the beginning, [T, 2, rows, columns].
 
     Args:
         states: [T, 3, h, w], the median picture of each snippet.
@@ -352,33 +347,34 @@ def _left_behind(states: Tensor, noise: float) -> Tensor:
         return (a - b).abs().mean(dim=1, keepdim=True)
 
     new = differs(states, beginning[None])
-    after = torch.cat((states[1:], states[-1:]))
-    earlier = torch.cat((states[:1], states[:-1]))
-    steady = (torch.minimum(differs(states, after), differs(states, earlier)) < tolerance).float()
-    left = (new - tolerance).clamp(min=0) * steady / 10
-    lasting = torch.zeros_like(left)
-    history = torch.zeros_like(left)
-    count = torch.zeros_like(left[:1])
+    same = torch.zeros_like(new)  # as it was a snippet before
+    same[1:] = (differs(states[1:], states[:-1]) < 1.5 * tolerance).float()
+    there = (new > tolerance).float()
+    # how many snippets it has been there, and will be: a run that somebody who walks by in front
+    # interrupts goes on with half of its count
+    since, until = torch.zeros_like(new), torch.zeros_like(new)
+    count = torch.zeros_like(new[:1])
     for t in range(total):
-        here = (left[t : t + 1] > 0) & (new[t : t + 1] > tolerance)
-        same = differs(states[t : t + 1], earlier[t : t + 1]) < 2 * tolerance
-        # somebody who walks by in front halves the count, and does not end it
-        count = torch.where(here & same, count + 1, torch.where(here, count * 0.5, count * 0.6))
-        lasting[t] = count[0]
-        if t > 2:
-            past = states[max(0, t - 80) : t - 1].median(dim=0).values
-            history[t] = (differs(states[t : t + 1], past[None]) - tolerance).clamp(min=0)[0]
-    maps = torch.cat((left, left.clamp(max=1) * lasting / 3, history * steady / 10), dim=1)
-    return F.avg_pool2d(maps, CELL // 2)
+        count = torch.where((there[t] * same[t])[None] > 0, count + 1, count * 0.5)
+        since[t] = count[0]
+    count = torch.zeros_like(count)
+    for t in reversed(range(total)):
+        again = there[t] * (same[t + 1] if t + 1 < total else same[t])
+        count = torch.where(again[None] > 0, count + 1, count * 0.5)
+        until[t] = count[0]
+    steady = there * torch.maximum(since, until).clamp(max=1)
+    left = (new - tolerance).clamp(0, 30) * steady / 10
+    lasting = ((since + until - 3) / 4).clamp(0, 1)
+    return F.avg_pool2d(torch.cat((left, left * lasting), dim=1), CELL // 2)
 
 
 def _scales(device: torch.device) -> Tensor:
     """Factors before the logarithm that bring each map's usual values near 1: [maps, 1]."""
     scales = {
         "moving": 4.0, "change": 0.5, "speed": 1.0, "speed_peak": 1.0, "pace": 12.0,
-        "pace_peak": 12.0, "jerk": 12.0, "turmoil": 12.0, "foreground": 4.0, "still": 4.0,
-        "size": 2.0, "wide": 1.0, "wide_pace": 8.0, "flicker_1": 0.05, "flicker_2": 0.1,
-        "flicker_3": 0.2, "flicker_4": 0.2, "warm": 2.0, "bright": 2.0, "burning": 2.0,
-        "colour": 2.0, "left": 3.0, "left_long": 3.0, "appeared": 3.0,
+        "pace_peak": 12.0, "jerk": 12.0, "turmoil": 12.0, "still": 4.0, "wide": 1.0,
+        "wide_pace": 8.0, "agitation": 60.0, "mass": 60.0, "bulk": 4.0, "flicker_slow": 0.05,
+        "flicker_quick": 0.1, "warm": 2.0, "bright": 2.0, "burning": 2.0, "colour": 2.0,
+        "sustained": 60.0, "left": 3.0, "left_long": 6.0,
     }  # fmt: skip
     return torch.tensor([scales[name] for name in CELL_MAPS], device=device)[:, None]

@@ -12,7 +12,6 @@ from PIL import Image, ImageDraw, ImageFont
 from vad.data.manifest import Track
 from vad.data.synthetic import motion
 from vad.data.synthetic.actors import (
-    SHIRTS,
     Box,
     Colour,
     Fire,
@@ -25,6 +24,7 @@ from vad.data.synthetic.scenes import MARGIN, Scene, make_scene
 
 CLASSES = ("Runner", "Fight", "Vehicle", "Fire", "Abandoned")
 KEYFRAME_EVERY = 4
+_BAGS: tuple[Colour, ...] = ((34, 34, 38), (130, 40, 40), (36, 62, 104), (200, 150, 40))
 _FLEET: tuple[Colour, ...] = ((176, 176, 168), (58, 104, 78), (150, 54, 44), (64, 84, 128))
 
 
@@ -165,7 +165,7 @@ class Clip:
 
     def _runner(self) -> None:
         start = self._start(0.1, 0.5)
-        for i in range(1 if self.rng.random() < 0.65 else 2):
+        for i in range(1 if self.rng.random() < 0.5 else 2):
             person = motion.runner(self.scene, start + 7 * i, self.rng)
             seen = [
                 t
@@ -177,7 +177,7 @@ class Clip:
             self._add_person(person, event)
 
     def _fight(self) -> None:
-        lasts = int(self.rng.uniform(42, 100))
+        lasts = int(self.rng.uniform(55, 110))
         start = self._start(0.2, 0.55)
         people, first = motion.fighters(self.scene, start, lasts, self.rng)
         event = Event(first, min(first + lasts, self.plan.num_frames))
@@ -271,10 +271,10 @@ class Clip:
         event = Event(start, length)
         self.events.append(event)
         self._add_person(person)
-        colour = SHIRTS[rng.integers(len(SHIRTS))]
+        colour = _BAGS[rng.integers(len(_BAGS))]
 
         def draw(picture: np.ndarray, t: int, light: float) -> None:
-            height = scene.person_height(y) * 1.25
+            height = scene.person_height(y) * 1.45
             event.note(t, _moved(draw_bag(picture, x + MARGIN, y + MARGIN, height, colour, light)))
 
         self._things.append((lambda t: y - 0.5, start, length, draw))
@@ -306,13 +306,13 @@ class _Camera:
         for _ in range(int(rng.integers(0, 3))):  # a cloud, the automatic exposure
             at, lasts = rng.uniform(0, n), rng.uniform(2, 12)
             gain += rng.uniform(-0.14, 0.14) / (1 + np.exp(-(t - at) / lasts * 4))
-        if rng.random() < 0.2:  # a lamp about to fail
+        if rng.random() < 0.12:  # a lamp about to fail
             at, lasts = int(rng.integers(0, n)), int(rng.integers(30, 90))
             gain[at : at + lasts] += rng.normal(size=len(gain[at : at + lasts])) * 0.025
         self._gain = gain.astype(np.float32)
         self._cast = rng.uniform(0.94, 1.06, 3).astype(np.float32)
         self._shift = np.zeros((n, 2), dtype=np.int64)
-        if rng.random() < 0.3:  # wind on the mast, a lorry passing
+        if rng.random() < 0.2:  # wind on the mast, a lorry passing
             for _ in range(int(rng.integers(1, 4))):
                 at, lasts = int(rng.integers(0, n)), int(rng.integers(12, 60))
                 part = self._shift[at : at + lasts]

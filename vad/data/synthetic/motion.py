@@ -145,14 +145,14 @@ def standing_group(scene: Scene, length: int, rng: np.random.Generator) -> list[
 def crowd(scene: Scene, length: int, rng: np.random.Generator) -> list[Person]:
     """Ordinary life: passers-by at a changing rate, and sometimes people who stand and talk."""
     people: list[Person] = []
-    base = float(rng.choice([0.008, 0.02, 0.035, 0.055], p=[0.2, 0.3, 0.3, 0.2]))
+    base = float(rng.choice([0.006, 0.014, 0.022, 0.032], p=[0.2, 0.3, 0.3, 0.2]))
     rate = np.full(length + 90, base)
-    for _ in range(int(rng.integers(0, 3))):  # a tram arrives, a lesson ends
+    for _ in range(int(rng.integers(0, 2))):  # a tram arrives, a lesson ends
         at, lasts = int(rng.integers(0, length + 60)), int(rng.integers(20, 60))
-        rate[at : at + lasts] += rng.uniform(0.05, 0.13)
+        rate[at : at + lasts] += rng.uniform(0.04, 0.10)
     for i in np.flatnonzero(rng.random(len(rate)) < rate):
         people.append(passer_by(scene, int(i) - 90, rng))
-    if rng.random() < 0.35:
+    if rng.random() < 0.3:
         people += standing_group(scene, length, rng)
     return people
 
