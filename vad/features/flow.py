@@ -87,7 +87,7 @@ def _step(
     return (flow + step.clamp(-1.5, 1.5)).clamp(-limit, limit)
 
 
-def global_shift(frames: Tensor, reference: Tensor, iterations: int = 2) -> Tensor:
+def global_shift(frames: Tensor, reference: Tensor, iterations: int = 3) -> Tensor:
     """How far each frame is shifted against a reference as a whole (a shaking camera).
 
     Args:
@@ -99,11 +99,14 @@ def global_shift(frames: Tensor, reference: Tensor, iterations: int = 2) -> Tens
     """
     shift = torch.zeros(len(frames), 2, dtype=frames.dtype, device=frames.device)
     dx, dy = gradients(reference)
+    # a shift of a pixel changes an edge by its slope: only what exceeds that is somebody
+    slope = (dx * dx + dy * dy).sqrt()
     for _ in range(iterations):
         field = shift[:, :, None, None].expand(-1, -1, *frames.shape[-2:])
         dt = warp(frames, field) - reference
         spread = dt.abs().flatten(1)[:, ::7].median(dim=1).values.clamp(min=1.0)
-        weight = 1 / (1 + (dt / (3 * spread[:, None, None, None])) ** 2) ** 2
+        limit = 3 * spread[:, None, None, None] + 1.2 * slope
+        weight = 1 / (1 + (dt / limit) ** 2) ** 2
         # all five sums as two matrix products
         squares = torch.cat((dx * dx, dx * dy, dy * dy), dim=1).flatten(2)[0].T
         slopes = torch.cat((dx, dy), dim=1).flatten(2)[0].T

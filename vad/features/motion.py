@@ -11,9 +11,9 @@ What it looks at, in a fixed camera's picture of people:
 3. *Per cell* (4x4 of those pixels) *and snippet*: the maps of `CELL_MAPS`.
 4. *Pooled over the grid* by maximum and mean of the strongest 2 %, so that it does not matter where
    something happens; plus a histogram of relative speed (6 soft bins) over the whole picture.
-Numbers are compressed by logarithms to a range of about 0 to 3.
+Most numbers are compressed by logarithms; all come to a range of about 0 to 3.
 
-Sources: Lucas and Kanade 1981 (flow); Porikli et al. 2008 (objects left behind, by two backgrounds).
+Sources: Lucas and Kanade 1981 (flow); Porikli et al. 2008 (objects left behind).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from einops import rearrange, reduce
 from torch import Tensor
 
-from vad.features.flow import box, global_shift, lucas_kanade, warp
+from vad.features.flow import box, global_shift, gradients, lucas_kanade, warp
 
 CELL = 4  # pixels of the half-size picture
 CHUNK_SNIPPETS = 128  # a longer video gets a background of its own for each so many snippets
@@ -56,6 +56,8 @@ CELL_MAPS = (
     "left",  # stands still and differs from how the video began
     "left_long",  # the same, where it does so for long: before or after this snippet
 )
+# Speeds keep their proportions: running is three times walking, and should look so.
+LINEAR_MAPS = ("speed", "speed_peak", "pace", "pace_peak", "jerk", "turmoil")
 POOLINGS = 2
 DIM = POOLINGS * len(CELL_MAPS) + len(SPEED_BINS)
 
@@ -138,7 +140,7 @@ class MotionDescriptor:
         if missing:
             grey = torch.cat((grey, grey[-1:].expand(missing, -1, -1, -1)))
             colour = torch.cat((colour, colour[-1:].expand(missing, -1, -1, -1)))
-        grey, colour, background, colours = _stabilise(grey, colour)
+        grey, colour, background, colours, shaken = _stabilise(grey, colour)
         before = torch.cat((grey[:1], grey[:-1]))
         noise = float(1.05 * (grey - before)[1:].abs().flatten()[::13].median())
         noise = max(noise, 0.5)
@@ -146,8 +148,12 @@ class MotionDescriptor:
         group = 2 * length
         maps, bins = [], []
         last = torch.zeros(1, 3, *grey.shape[-2:], device=grey.device)
-        for a, b in zip(before.split(group), grey.split(group), strict=True):
-            found, shares, last = self._moving(a, b, background, noise, last)
+        # edges of a picture that was shifted back are not quite what they were
+        slope = box(_norm(torch.cat(gradients(background), dim=1)), 3)
+        shaken = torch.maximum(shaken, torch.cat((shaken[:1], shaken[:-1])))
+        parts = (x.split(group) for x in (before, grey, shaken))
+        for a, b, c in zip(*parts, strict=True):
+            found, shares, last = self._moving(a, b, background, 0.5 * slope * c, noise, last)
             maps.append(found)
             bins.append(shares)
         light = torch.cat(self._light(colour, colours, noise), dim=1)
@@ -156,26 +162,35 @@ class MotionDescriptor:
         return _Chunk(cells, torch.cat(bins), states, noise)
 
     def _moving(
-        self, before: Tensor, grey: Tensor, background: Tensor, noise: float, last: Tensor
+        self,
+        before: Tensor,
+        grey: Tensor,
+        background: Tensor,
+        doubt: Tensor,
+        noise: float,
+        last: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The first 13 maps and the histograms of some whole snippets.
 
         Args:
             before, grey: [F, 1, H, W], each frame's predecessor and the frame itself.
             background: [1, 1, H, W].
+            doubt: [F, 1, H, W], how much more than usual a pixel may differ without meaning.
             last: [1, 3, H, W], relative flow and moving mask of the frame before the first; what
                 is handed back is the same for the next call.
         """
         length = self.snippet_len
         step = grey - before
         change = box(step.abs(), 3)
-        moving = (change > 2.2 * noise + 1.0).float()
-        foreground = (box((grey - background).abs(), 3) > 3.0 * noise + 4.0).float()
+        moving = (change > 2.2 * noise + 1.0 + doubt).float()
+        foreground = (box((grey - background).abs(), 3) > 3.0 * noise + 4.0 + doubt).float()
         foreground = torch.maximum(foreground, moving)
         tall, wide = _extent(foreground)
         flow = box(lucas_kanade(before, grey, noise=noise), 3) * moving
         speed = _norm(flow)
-        height = tall.clamp(min=5.0)
+        # the tallest run near by: an arm's own run is short, its body's is not
+        height = F.max_pool2d(tall, (11, 1), stride=1, padding=(5, 0))
+        height = F.max_pool2d(height, (1, 7), stride=1, padding=(0, 3)).clamp(min=5.0)
         relative = flow / height
         pace = speed / height
         earlier = torch.cat((last[:, :2], relative[:-1]))
@@ -186,7 +201,9 @@ class MotionDescriptor:
 
         def peak(x: Tensor) -> Tensor:
             cells = reduce(x, "f c (h a) (w b) -> f c h w", "mean", a=CELL, b=CELL)
-            return reduce(cells, "(t l) c h w -> t c h w", "max", l=length)
+            frames = rearrange(cells, "(t l) c h w -> t l c h w", l=length)
+            # a quarter of the frames: one alone may be an error of the flow
+            return frames.topk(max(1, length // 4), dim=1).values.mean(dim=1)
 
         share = mean(moving)
         some = share.clamp(min=0.04)  # a mean over moving pixels means little where few move
@@ -265,11 +282,19 @@ class MotionDescriptor:
         top = flat.topk(strongest, dim=2).values
         pooled = torch.stack((top[..., 0], top.mean(dim=2)), dim=2)
         scale = _scales(cells.device)
-        return torch.cat((torch.log1p(pooled * scale).flatten(1), histograms), dim=1).float()
+        pooled = pooled * scale
+        linear = torch.tensor([name in LINEAR_MAPS for name in CELL_MAPS], device=cells.device)
+        pooled = torch.where(linear[:, None], pooled.clamp(max=5.0), torch.log1p(pooled))
+        return torch.cat((pooled.flatten(1), histograms), dim=1).float()
 
 
-def _stabilise(grey: Tensor, colour: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Frames at the background's brightness and place, and the background in grey and colour."""
+def _stabilise(grey: Tensor, colour: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Bring frames to the background's brightness and place.
+
+    Returns:
+        frames in grey and colour, the background in grey and colour, and which frames were
+        shifted, [F, 1, 1, 1].
+    """
     # Only the beginning: in a median over everything, what stands there for most of the video
     # becomes background, and its absence before would be what looks strange.
     start = slice(0, max(48, len(grey) // 3))
@@ -282,7 +307,7 @@ def _stabilise(grey: Tensor, colour: Tensor) -> tuple[Tensor, Tensor, Tensor, Te
     gain = ratio.median(dim=1).values.clamp(0.2, 5.0)[:, None, None, None]
     grey, colour = grey / gain, colour / gain
     shift = global_shift(grey, background)
-    shift = torch.where(_norm(shift) > 0.25, shift, torch.zeros_like(shift))
+    shift = torch.where(_norm(shift) > 0.12, shift, torch.zeros_like(shift))
     shaken = shift.abs().sum(dim=1) > 0
     if shaken.any():
         field = shift[shaken][:, :, None, None]
@@ -290,7 +315,7 @@ def _stabilise(grey: Tensor, colour: Tensor) -> tuple[Tensor, Tensor, Tensor, Te
         colour[shaken] = warp(colour[shaken], field.expand(-1, -1, *colour.shape[2:]) / 2)
     background = grey[start][::every].median(dim=0, keepdim=True).values
     colours = colour[start][::every].median(dim=0, keepdim=True).values
-    return grey, colour, background, colours
+    return grey, colour, background, colours, shaken.float()[:, None, None, None]
 
 
 def _norm(x: Tensor) -> Tensor:
@@ -369,12 +394,12 @@ def _left_behind(states: Tensor, noise: float) -> Tensor:
 
 
 def _scales(device: torch.device) -> Tensor:
-    """Factors before the logarithm that bring each map's usual values near 1: [maps, 1]."""
+    """Factors that bring each map's usual values near 1: [maps, 1]."""
     scales = {
-        "moving": 4.0, "change": 0.5, "speed": 1.0, "speed_peak": 1.0, "pace": 12.0,
-        "pace_peak": 12.0, "jerk": 12.0, "turmoil": 12.0, "still": 4.0, "wide": 1.0,
-        "wide_pace": 8.0, "agitation": 60.0, "mass": 60.0, "bulk": 4.0, "flicker_slow": 0.05,
+        "moving": 4.0, "change": 0.5, "speed": 0.5, "speed_peak": 0.5, "pace": 9.0,
+        "pace_peak": 9.0, "jerk": 12.0, "turmoil": 12.0, "still": 4.0, "wide": 1.0,
+        "wide_pace": 8.0, "agitation": 120.0, "mass": 100.0, "bulk": 4.0, "flicker_slow": 0.05,
         "flicker_quick": 0.1, "warm": 2.0, "bright": 2.0, "burning": 2.0, "colour": 2.0,
-        "sustained": 60.0, "left": 3.0, "left_long": 6.0,
+        "sustained": 120.0, "left": 3.0, "left_long": 6.0,
     }  # fmt: skip
     return torch.tensor([scales[name] for name in CELL_MAPS], device=device)[:, None]
