@@ -253,7 +253,6 @@ def environment(ours: Mapping[str, str], *, cuda_devices: str) -> dict[str, str]
     return kept | {
         "CUDA_VISIBLE_DEVICES": cuda_devices,
         "PYTHONUNBUFFERED": "1",
-        "VADLAB_DATA_ROOTS": os.pathsep.join(map(str, settings.DATA_ROOTS)),
         "VADLAB_WEIGHTS_DIR": str(settings.WEIGHTS_DIR),
     }
 

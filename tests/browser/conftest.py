@@ -31,7 +31,7 @@ def browser(chromium: str) -> Iterator[Browser]:
 @pytest.fixture
 def seeded(transactional_db: None, settings: Any, tmp_path: Path) -> seeding.Seeded:
     settings.DATA_DIR = tmp_path / "data"
-    settings.DATA_ROOTS = [settings.DATA_DIR]
+    settings.DATA_ROOTS = []
     settings.DATA_DIR.mkdir()
     user, project = seeding.people()
     return seeding.seed(user, project)

@@ -23,11 +23,19 @@ _numbers = itertools.count(1)
 
 @pytest.fixture(autouse=True)
 def data_dir(settings: Any, tmp_path: Path) -> Path:
-    """A data folder of the test's own, which is also the only data root."""
+    """A data folder of the test's own."""
     settings.DATA_DIR = tmp_path / "data"
-    settings.DATA_ROOTS = [settings.DATA_DIR]
+    settings.DATA_ROOTS = []
     settings.DATA_DIR.mkdir()
     return settings.DATA_DIR
+
+
+@pytest.fixture
+def footage(data_dir: Path) -> Path:
+    """The only data root."""
+    folder = data_dir / "footage"
+    folder.mkdir()
+    return folder
 
 
 @pytest.fixture(autouse=True)

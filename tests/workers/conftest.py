@@ -37,7 +37,7 @@ _numbers = itertools.count(1)
 def quick(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A data folder of the test's own, no broker, and beats many times a second."""
     settings.DATA_DIR = tmp_path
-    settings.DATA_ROOTS = [tmp_path]
+    settings.DATA_ROOTS = []
     settings.RUN_BEAT_S = 0.05
     settings.RUN_GRACE_S = 10.0
     monkeypatch.setattr("workers.child.TICK_S", 0.02)

@@ -8,6 +8,19 @@ from django.conf import settings
 
 from vad.errors import VadError
 
+FOOTAGE = "footage"  # of the data folder: what people put there to be registered
+
+
+def data_roots() -> list[Path]:
+    """Where data sets may lie: `footage` in the data folder, and the folders of the settings.
+
+    The rest of the data folder is the server's own: its secret key, its database, the runs of all
+    projects. A reader quotes lines that it does not understand, so none of it may be read as one.
+    """
+    own = settings.DATA_DIR.resolve()
+    named = [root.resolve() for root in settings.DATA_ROOTS]
+    return list(dict.fromkeys([(own / FOOTAGE).resolve(), *(r for r in named if r != own)]))
+
 
 def inside_roots(text: str, what: str) -> Path:
     """The path with every link followed, once it is known to lie in a data root.
@@ -21,11 +34,11 @@ def inside_roots(text: str, what: str) -> Path:
     Raises:
         VadError: `path-outside-roots`, `file-missing`.
     """
-    roots = [root.resolve() for root in settings.DATA_ROOTS]
+    roots = data_roots()
     if "\0" in text:
         raise _missing(text.replace("\0", "?"), what)
     candidates = [(root / text).resolve() for root in roots]  # an absolute path stays as it is
-    allowed = [p for p in candidates if any(p.is_relative_to(root) for root in roots)]
+    allowed = [p for p in candidates if _is_open(p, roots)]
     if not allowed:
         raise VadError(
             "path-outside-roots",
@@ -41,6 +54,14 @@ def inside_roots(text: str, what: str) -> Path:
         except OSError:  # too long a name, no right to look
             continue
     raise _missing(text, what)
+
+
+def _is_open(path: Path, roots: list[Path]) -> bool:
+    """Below a root; a root above the data folder does not open the data folder."""
+    own = settings.DATA_DIR.resolve()
+    if path.is_relative_to(own):
+        roots = [root for root in roots if root.is_relative_to(own)]
+    return any(path.is_relative_to(root) for root in roots)
 
 
 def _missing(text: str, what: str) -> VadError:

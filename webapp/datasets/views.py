@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.http import HttpResponse
@@ -21,6 +20,7 @@ from webapp.core.http import Request, figure, go
 from webapp.core.query import uuids
 from webapp.datasets import listing
 from webapp.datasets.models import DatasetVersion
+from webapp.datasets.paths import data_roots
 from webapp.runs import services
 from webapp.runs.models import Run
 
@@ -76,7 +76,7 @@ def dataset_new(request: Request) -> HttpResponse:
         raise PermissionDenied
     context: dict[str, Any] = {
         "schema": RegisterConfig.json_schema(),
-        "roots": [str(root) for root in settings.DATA_ROOTS],
+        "roots": [str(root) for root in data_roots()],
         "formats": [(name, known.help) for name, known in FORMATS.items()],
         "values": _values_of(request),
         "errors": {},

@@ -22,6 +22,7 @@ from vad.results import Failed, Progress, parse_line
 from webapp.accounts.models import Project, User
 from webapp.datasets import services as dataset_services
 from webapp.datasets.models import DatasetVersion
+from webapp.datasets.paths import FOOTAGE
 from webapp.runs import services as run_services
 from webapp.runs.models import Run, State
 
@@ -48,8 +49,8 @@ MODELS: dict[str, UrdmuConfig] = {
 
 
 def footage() -> Path:
-    """Where the demo's clips lie: below the data folder, which is always a data root."""
-    return settings.DATA_DIR / "footage" / "synthetic"
+    """Where the demo's clips lie: below a folder that data sets may always be read from."""
+    return settings.DATA_DIR / FOOTAGE / "synthetic"
 
 
 def make_footage(on_progress: Callable[[int, int], None]) -> None:

@@ -26,10 +26,9 @@ try:
 except OSError as exc:
     raise ImproperlyConfigured(f"VADLAB_DATA_DIR={DATA_DIR} cannot be made: {exc}.") from exc
 
-# Folders that data sets may be read from; nothing outside them is ever opened for a client.
-DATA_ROOTS = [
-    Path(p).resolve() for p in env_list("VADLAB_DATA_ROOTS", str(DATA_DIR), separator=os.pathsep)
-]
+# Folders that data sets may be read from, beside `footage` in the data folder (datasets/paths.py);
+# nothing outside them is ever opened for a client.
+DATA_ROOTS = [Path(p).resolve() for p in env_list("VADLAB_DATA_ROOTS", separator=os.pathsep)]
 WEIGHTS_DIR = Path(env_str("VADLAB_WEIGHTS_DIR", str(DATA_DIR / "weights"))).resolve()
 
 DEBUG = env_bool("VADLAB_DEBUG")

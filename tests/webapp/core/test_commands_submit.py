@@ -32,10 +32,10 @@ def call(*args: str) -> str:
     return out.getvalue()
 
 
-def test_a_data_set_is_registered(admin, data_dir):
-    (data_dir / "one").mkdir()
+def test_a_data_set_is_registered(admin, footage):
+    (footage / "one").mkdir()
 
-    text = call("dataset_register", "Ped 2", "ucsd_ped", str(data_dir / "one"),
+    text = call("dataset_register", "Ped 2", "ucsd_ped", str(footage / "one"),
                 "--set", "snippet_rule=stretch")  # fmt: skip
 
     run = Run.objects.get()
@@ -45,13 +45,13 @@ def test_a_data_set_is_registered(admin, data_dir):
     )  # fmt: skip
 
 
-def test_a_relative_path_means_from_here(admin, data_dir, monkeypatch):
-    (data_dir / "one").mkdir()
-    monkeypatch.chdir(data_dir)
+def test_a_relative_path_means_from_here(admin, footage, monkeypatch):
+    (footage / "one").mkdir()
+    monkeypatch.chdir(footage)
 
     call("dataset_register", "x", "generic", "one")
 
-    assert Run.objects.get().config["root"] == str(data_dir / "one")
+    assert Run.objects.get().config["root"] == str(footage / "one")
 
 
 @pytest.mark.parametrize(
@@ -66,17 +66,17 @@ def test_a_relative_path_means_from_here(admin, data_dir, monkeypatch):
         (["x", "generic", ".", "--project", "none"], "no project"),
     ],
 )
-def test_what_is_wrong_is_said_in_words(admin, args, says, data_dir, monkeypatch):
-    monkeypatch.chdir(data_dir)
+def test_what_is_wrong_is_said_in_words(admin, args, says, footage, monkeypatch):
+    monkeypatch.chdir(footage)
 
     with pytest.raises(CommandError, match=says):
         call("dataset_register", *args)
     assert not Run.objects.exists()
 
 
-def test_a_person_may_only_do_what_they_may_do(admin, viewer, data_dir):
+def test_a_person_may_only_do_what_they_may_do(admin, viewer, footage):
     with pytest.raises(CommandError, match="not change"):
-        call("dataset_register", "x", "generic", str(data_dir), "--user", viewer.username)
+        call("dataset_register", "x", "generic", str(footage), "--user", viewer.username)
 
 
 def test_a_training_names_its_data_set_by_name(admin, feature_set, version, tmp_path):

@@ -79,28 +79,28 @@ def test_strangers_find_nothing(
     assert client.get("/datasets/").context["rows"] == []
 
 
-def test_registering_is_a_run(client: Client, data_dir: Path) -> None:
-    (data_dir / "clips").mkdir()
+def test_registering_is_a_run(client: Client, footage: Path) -> None:
+    (footage / "clips").mkdir()
 
     answer = client.post(
         "/datasets/new/",
-        {"name": "clips", "root": str(data_dir / "clips"), "format": "synthetic"},
+        {"name": "clips", "root": str(footage / "clips"), "format": "synthetic"},
     )
 
     run = Run.objects.get(kind="register")
     assert answer["Location"] == f"/runs/{run.pk}/"
-    assert run.config["root"] == str(data_dir / "clips")
+    assert run.config["root"] == str(footage / "clips")
 
 
 def test_a_folder_outside_the_roots_is_refused_and_the_roots_are_named(
-    client: Client, data_dir: Path
+    client: Client, footage: Path
 ) -> None:
     answer = client.post("/datasets/new/", {"name": "x", "root": "/etc", "format": "synthetic"})
 
     assert answer.status_code == 422
     text = answer.content.decode()
     assert "path-outside-roots" in text
-    assert str(data_dir) in text
+    assert str(footage) in text
     assert 'value="/etc"' in text
     assert not Run.objects.exists()
 
@@ -112,9 +112,9 @@ def test_what_is_missing_stands_beside_its_field(client: Client) -> None:
 
 
 def test_a_viewer_cannot_register(
-    viewer: User, sign_in: Callable[[User], Client], data_dir: Path
+    viewer: User, sign_in: Callable[[User], Client], footage: Path
 ) -> None:
-    answer = sign_in(viewer).post("/datasets/new/", {"name": "x", "root": str(data_dir)})
+    answer = sign_in(viewer).post("/datasets/new/", {"name": "x", "root": str(footage)})
 
     assert answer.status_code == 403
     assert not Run.objects.exists()

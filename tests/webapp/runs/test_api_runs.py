@@ -347,10 +347,10 @@ def test_the_schema_of_each_kind_is_there(client):
     assert client.get("/api/v1/configs/dance/").status_code == 404
 
 
-def test_registering_answers_at_once_with_the_run(post, data_dir):
-    (data_dir / "one").mkdir()
+def test_registering_answers_at_once_with_the_run(post, footage):
+    (footage / "one").mkdir()
 
-    answer = post("/api/v1/datasets/", {"config": {"name": "one", "root": str(data_dir / "one")}})
+    answer = post("/api/v1/datasets/", {"config": {"name": "one", "root": str(footage / "one")}})
 
     assert answer.status_code == 202
     assert answer.json()["run"]["kind"] == "register"

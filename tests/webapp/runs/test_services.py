@@ -141,8 +141,8 @@ def test_too_long_a_word_is_refused_by_its_field(make, feature_set, fields):
 
 
 @pytest.fixture
-def root(data_dir):
-    folder = data_dir / "sets" / "one"
+def root(footage):
+    folder = footage / "sets" / "one"
     folder.mkdir(parents=True)
     return folder
 
@@ -151,8 +151,8 @@ def register(root, **fields):
     return RegisterConfig(name="one", root=str(root), **fields)
 
 
-def test_a_registration_keeps_the_resolved_paths(make, root, data_dir):
-    (data_dir / "link").symlink_to(root)
+def test_a_registration_keeps_the_resolved_paths(make, root, footage):
+    (footage / "link").symlink_to(root)
     (root / "list.txt").touch()
 
     run = make(register("link", annotations="sets/one/list.txt"))
@@ -163,14 +163,14 @@ def test_a_registration_keeps_the_resolved_paths(make, root, data_dir):
 
 
 def test_what_lies_outside_the_roots_is_refused_without_saying_if_it_exists(
-    make, root, data_dir, tmp_path
+    make, root, footage, tmp_path
 ):
     secret = tmp_path / "secret"
     secret.mkdir()
     (root / "out").symlink_to(secret)
     for path in (
-        "/etc", str(secret), str(tmp_path / "nothing"), f"{root}/../../../secret",
-        "../secret", str(root / "out"), str(data_dir) + "-twin",
+        "/etc", str(secret), str(tmp_path / "nothing"), f"{root}/../../../../secret",
+        "../../secret", str(root / "out"), str(footage) + "-twin",
     ):  # fmt: skip
         with pytest.raises(VadError) as refused:
             make(register(path))
@@ -179,6 +179,19 @@ def test_what_lies_outside_the_roots_is_refused_without_saying_if_it_exists(
             make(register(root, features=path))
         assert "features" in refused.value.fields
     assert not Run.objects.exists()
+
+
+def test_the_servers_own_files_are_no_data_set(make, root, data_dir, settings, tmp_path):
+    (data_dir / "secret_key").write_text("a secret that a reader would quote")
+    (data_dir / "runs").mkdir()
+    for roots in ([], [data_dir], [tmp_path]):
+        settings.DATA_ROOTS = roots
+        with pytest.raises(VadError) as refused:
+            make(register(root, annotations=str(data_dir / "secret_key")))
+        assert refused.value.code == "path-outside-roots", roots
+        with pytest.raises(VadError) as refused:
+            make(register(data_dir / "runs"))
+        assert refused.value.code == "path-outside-roots", roots
 
 
 @pytest.mark.parametrize("path", ["sets/none", "sets/one/file", "a\0b", "x" * 5000])
