@@ -1,9 +1,12 @@
 """What the content security policy and the static storage demand of every template and file."""
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
+
+from webapp.core.storage import StaticStorage
 
 ROOT = Path(__file__).parents[3]
 TEMPLATES = sorted((ROOT / "templates").rglob("*.html"))
@@ -59,3 +62,18 @@ def test_no_static_file_names_a_source_map_or_another_host():
 def test_a_vendored_library_has_its_version_and_licence(folder):
     assert re.search(r"-\d+\.\d+\.\d+$", folder.name)
     assert "ermission" in (folder / "LICENSE").read_text()
+
+
+def test_modules_import_each_other_under_their_hashed_names(tmp_path):
+    shutil.copytree(STATIC / "js", tmp_path / "js")
+    storage = StaticStorage(location=str(tmp_path), base_url="/static/")
+    names = [f"js/{path.name}" for path in (STATIC / "js").iterdir()]
+
+    done = list(storage.post_process({name: (storage, name) for name in names}))
+
+    assert [result for _, _, result in done if isinstance(result, Exception)] == []
+    hashed = {Path(storage.stored_name(name)).name for name in names}
+    for name in names:
+        text = (tmp_path / storage.stored_name(name)).read_text()
+        assert set(re.findall(r"[\"']\./(.+?)[\"']", text)) <= hashed, name
+    assert "chart-theme." in (tmp_path / storage.stored_name("js/charts.js")).read_text()
