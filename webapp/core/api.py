@@ -49,8 +49,8 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
     elif isinstance(exc, Http404 | exceptions.NotFound):
         error, status = VadError(*errors.NOT_FOUND), 404
     elif isinstance(exc, exceptions.NotAuthenticated | exceptions.AuthenticationFailed):
-        error = VadError("not-signed-in", "You are not signed in.", "Sign in and ask again.")
-        status, headers = 401, {"WWW-Authenticate": "Session"}
+        error, status = VadError(*errors.NOT_SIGNED_IN), 401
+        headers = {"WWW-Authenticate": "Session"}
     elif isinstance(exc, PermissionDenied | exceptions.PermissionDenied):
         detail = str(getattr(exc, "detail", "")) or "Your role does not allow this."
         error = VadError("not-allowed", detail, "Ask an admin of the project for another role.")

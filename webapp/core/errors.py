@@ -31,6 +31,7 @@ NOT_FOUND = (
     "There is nothing here, or nothing that you may see.",
     "Check the address, or ask for access to the project.",
 )
+NOT_SIGNED_IN = ("not-signed-in", "You are not signed in.", "Sign in and ask again.")
 
 
 def status_of(error: VadError) -> int:
@@ -38,8 +39,14 @@ def status_of(error: VadError) -> int:
     return STATUS.get(error.code, 422)
 
 
-def is_api(request: HttpRequest) -> bool:
-    return request.path.startswith("/api/")
+def wants_json(request: HttpRequest) -> bool:
+    """The API's clients, and the charts of a page."""
+    return request.path.startswith("/api/") or not request.accepts("text/html")
+
+
+def is_part(request: HttpRequest) -> bool:
+    """Asked by htmx for a part of a page that is open."""
+    return bool(getattr(request, "htmx", False)) and not request.htmx.boosted  # type: ignore[attr-defined]
 
 
 def response(
@@ -47,10 +54,10 @@ def response(
 ) -> HttpResponse:
     """The error as whoever asked can read it."""
     status = status or status_of(error)
-    if is_api(request):
+    if wants_json(request):
         return JsonResponse(error.to_dict(), status=status)
     context = {"error": error, "status": status}
-    if getattr(request, "htmx", False) and not request.htmx.boosted:  # type: ignore[attr-defined]
+    if is_part(request):
         answer = render(request, "partials/error.html", context, status=status)
         answer["HX-Retarget"] = "#toasts"
         answer["HX-Reswap"] = "beforeend"

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 
 from vad.errors import VadError
 from webapp.accounts.access import EDITORS
@@ -15,6 +17,21 @@ from webapp.core import errors
 log = logging.getLogger(__name__)
 
 SESSION_KEY = "project"
+
+
+class SignInMiddleware(LoginRequiredMiddleware):
+    """To the sign-in page, but not in the middle of an open page whose session has ended.
+
+    There a poll would put the whole sign-in page into a table's cell, and a chart would read it as
+    its figure; they are told 401 instead.
+    """
+
+    def handle_no_permission(  # type: ignore[override]  # the stub knows redirects only
+        self, request: HttpRequest, view_func: Callable[..., HttpResponseBase]
+    ) -> HttpResponse:
+        if errors.is_part(request) or errors.wants_json(request):
+            return errors.response(request, VadError(*errors.NOT_SIGNED_IN))
+        return super().handle_no_permission(request, view_func)
 
 
 class ProjectMiddleware:

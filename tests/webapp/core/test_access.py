@@ -99,6 +99,18 @@ def test_nobody_sees_anything_without_signing_in(route, world):
 
 
 @pytest.mark.django_db
+def test_an_open_page_whose_session_ended_is_not_filled_with_the_sign_in_page(world):
+    run, browser = f"/runs/{world['run_id']}/", Client()
+
+    part = browser.get(f"{run}status/", headers={"HX-Request": "true"})
+    figure = browser.get(f"{run}figures/loss/", headers={"Accept": "application/json"})
+
+    assert (part.status_code, figure.status_code) == (401, 401)
+    assert b"<html" not in part.content
+    assert figure.json()["code"] == "not-signed-in"
+
+
+@pytest.mark.django_db
 @pytest.mark.parametrize("route", ROUTES)
 def test_a_stranger_finds_nothing_of_another_project(route, world, stranger, sign_in):
     address, browser = fill(route, world), sign_in(stranger)
