@@ -94,7 +94,8 @@ def open_video(path: Path, limits: Limits | None = None) -> VideoReader:
         return FrameFolder(path, limits or Limits())
     if not path.is_file():
         raise VadError("file-missing", f"{path} does not exist.", "Check the path.")
-    return FileReader(path, limits or Limits())
+    reader = FileReader(path, limits or Limits())
+    return reader if reader.batches_fit else PaddedReader(reader)
 
 
 def probe(path: Path, limits: Limits | None = None) -> VideoInfo:
@@ -145,6 +146,21 @@ class FileReader(VideoReader):
                 _HINT,
             ) from exc
         _check_size(path, self.width, self.height, self.listed_frames, limits)
+        self.batches_fit = self._batches_fit()
+
+    def _batches_fit(self) -> bool:
+        """Whether the decoder's rows are free of padding.
+
+        At some small widths (32, 48 and 96 pixels were seen, decord2 3.4.0) single frames come
+        sheared, and batches not at all.
+        """
+        import decord
+
+        try:
+            self._reader.get_batch([0])
+        except decord.DECORDError as exc:
+            return "size must exactly match" not in str(exc)
+        return True
 
     def frames(self, start: int, stop: int) -> np.ndarray:
         import decord
@@ -155,12 +171,7 @@ class FileReader(VideoReader):
             return self._reader.get_batch(range(start, stop)).asnumpy()
         except (RuntimeError, IndexError, decord.DECORDError) as exc:
             good = self._good_frames(start, stop)
-            raise VadError(
-                "video-unreadable",
-                f"{self.path.name} is damaged: {good} of its {self.listed_frames} frames can be "
-                f"decoded, then an error comes ({self.path}).",
-                "Export it again from the source, or take it out of the data set.",
-            ) from exc
+            raise _damaged(self.path, good, self.listed_frames) from exc
 
     def _good_frames(self, start: int, stop: int) -> int:
         """Frames before the first bad one, looked for in [start, stop) with a fresh decoder."""
@@ -177,6 +188,48 @@ class FileReader(VideoReader):
 
     def close(self) -> None:
         self._reader = None
+
+
+class PaddedReader(VideoReader):
+    """A file whose width decord cannot hand out; PyAV decodes it, forwards where it can."""
+
+    def __init__(self, file: FileReader) -> None:
+        self.path, self.fps = file.path, file.fps
+        self.width, self.height = file.width, file.height
+        self.listed_frames = file.listed_frames
+        file.close()
+        self._restart()
+
+    def _restart(self) -> None:
+        import av
+
+        self.close()
+        self._container = av.open(str(self.path))
+        self._decoder = self._container.decode(video=0)
+        self._next = 0
+
+    def frames(self, start: int, stop: int) -> np.ndarray:
+        import av
+
+        if stop > self.listed_frames:
+            raise _truncated(self.path, stop, self.listed_frames)
+        if start < self._next:
+            self._restart()
+        found = []
+        try:
+            while self._next < stop:
+                frame = next(self._decoder)
+                if self._next >= start:
+                    found.append(frame.to_ndarray(format="rgb24"))
+                self._next += 1
+        except (StopIteration, av.FFmpegError) as exc:
+            raise _damaged(self.path, self._next, self.listed_frames) from exc
+        return np.stack(found)
+
+    def close(self) -> None:
+        container = getattr(self, "_container", None)
+        if container is not None:
+            container.close()
 
 
 class FrameFolder(VideoReader):
@@ -285,6 +338,15 @@ def _reason(exc: Exception) -> str:
     """The decoder's own words, without its source lines."""
     text = re.sub(r"\[[\d:]+\]|/\S+\.(cc|h):\d+:", " ", str(exc)).strip()
     return " ".join(text.split())[:160] or "unknown reason"
+
+
+def _damaged(path: Path, good: int, listed: int) -> VadError:
+    return VadError(
+        "video-unreadable",
+        f"{path.name} is damaged: {good} of its {listed} frames can be decoded, then an error "
+        f"comes ({path}).",
+        "Export it again from the source, or take it out of the data set.",
+    )
 
 
 def _bad_image(file: Path) -> VadError:
