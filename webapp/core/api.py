@@ -7,7 +7,7 @@ import math
 import uuid
 from typing import Any, TypeVar
 
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest
 from django.shortcuts import get_object_or_404
@@ -88,10 +88,25 @@ def _fields(detail: Any) -> dict[str, str]:
 class Cursor(CursorPagination):
     """Newest first, stable while rows arrive."""
 
-    ordering = ("-created_at", "-id")
+    ordering: tuple[str, ...] = ("-created_at", "-id")
     page_size = 50
     page_size_query_param = "limit"
     max_page_size = 200
+
+    def paginate_queryset(
+        self, queryset: Any, request: AnyRequest, view: Any = None
+    ) -> list[Any] | None:
+        """One page. A cursor that holds no position of this list is 404, as a damaged one is."""
+        try:
+            return super().paginate_queryset(queryset, request, view)
+        except ValidationError:  # no time
+            raise exceptions.NotFound(self.invalid_cursor_message) from None
+
+    def decode_cursor(self, request: AnyRequest) -> Any:
+        found = super().decode_cursor(request)
+        if found is not None and not storable(found.position):
+            raise exceptions.NotFound(self.invalid_cursor_message)
+        return found
 
 
 def int_param(
@@ -129,19 +144,23 @@ def json_object(request: Request, *allowed: str) -> dict[str, Any]:
     unknown = {name: text for name, text in unknown.items() if name not in allowed}
     if unknown:
         raise invalid(unknown)
-    nul = {name: "holds a NUL character" for name, value in data.items() if _has_nul(value)}
-    if nul:
-        raise invalid(nul)
+    odd = "holds a character that cannot be stored (NUL, or half of a surrogate pair)"
+    wrong = {name: odd for name, value in data.items() if not storable(value)}
+    if wrong:
+        raise invalid(wrong)
     return data
 
 
-def _has_nul(value: Any) -> bool:
-    """Whether any text in it has a character that PostgreSQL cannot store."""
+def storable(value: Any) -> bool:
+    """Whether both databases can store all text in it, and a page can show it again.
+
+    A lone surrogate, which JSON can spell, is no text in UTF-8; PostgreSQL has no NUL.
+    """
     if isinstance(value, str):
-        return "\0" in value
+        return "\0" not in value and not any("\ud800" <= c <= "\udfff" for c in value)
     if isinstance(value, dict):
-        return any(_has_nul(part) for pair in value.items() for part in pair)
-    return isinstance(value, list) and any(_has_nul(part) for part in value)
+        return all(storable(part) for pair in value.items() for part in pair)
+    return not isinstance(value, list) or all(storable(part) for part in value)
 
 
 def member(data: dict[str, Any], name: str, kind: type[T], default: T) -> T:

@@ -6,10 +6,12 @@ Apart from `api.py`, since REST framework imports these while its own views are 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import IO, Any
 
 from django.http import HttpRequest
 from rest_framework.authentication import SessionAuthentication
+from rest_framework.exceptions import ParseError
+from rest_framework.parsers import JSONParser
 from rest_framework.renderers import JSONRenderer
 
 
@@ -18,6 +20,18 @@ class SessionAuth(SessionAuthentication):
 
     def authenticate_header(self, request: HttpRequest) -> str:
         return "Session"
+
+
+class StrictParser(JSONParser):
+    """JSON; what is nested beyond sense is malformed, not a fault of ours."""
+
+    def parse(
+        self, stream: IO[Any], media_type: Any = None, parser_context: Any = None
+    ) -> dict[str, Any]:
+        try:
+            return super().parse(stream, media_type, parser_context)
+        except RecursionError:
+            raise ParseError("JSON parse error - nested too deeply") from None
 
 
 def finite(value: Any) -> Any:

@@ -7,7 +7,6 @@ from uuid import UUID
 
 from django.db.models import Count
 from django.shortcuts import get_object_or_404
-from rest_framework.pagination import CursorPagination
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
@@ -19,12 +18,11 @@ from webapp.datasets.models import Dataset, DatasetVersion, FeatureSet, Video
 from webapp.runs.represent import run_json
 
 
-class ByKey(CursorPagination):
+class ByKey(Cursor):
     """Videos in the order of their names."""
 
-    ordering = "key"
+    ordering = ("key",)
     page_size = 100
-    page_size_query_param = "limit"
     max_page_size = 1000
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -428,6 +430,36 @@ def test_a_nul_in_a_body_is_refused_on_every_database(post, feature_set, member)
 
     assert answer.status_code == 400
     assert member in answer.json()["fields"]
+
+
+@pytest.mark.parametrize("member", ["name", "tags", "config"])
+def test_half_a_surrogate_pair_is_refused_on_every_database(post, feature_set, member):
+    value = {"tags": ["\ud800"], "config": {"device": "\udfff"}}.get(member, "\ud800")
+
+    answer = post(RUNS, {"kind": "train-urdmu", "feature_set": str(feature_set.pk), member: value})
+
+    assert answer.status_code == 400
+    assert member in answer.json()["fields"]
+    assert not Run.objects.exists()
+
+
+def test_a_body_is_bounded_in_length_and_depth(client, settings):
+    for body in ("[" * 100_000, '{"kind": "dance"}' + " " * settings.DATA_UPLOAD_MAX_MEMORY_SIZE):
+        answer = client.post(RUNS, body, content_type=JSON)
+
+        assert (answer.status_code, answer.json()["code"]) == (400, "request-invalid")
+
+
+@pytest.mark.parametrize("position", ["no time", "2020-99-99T00:00", "a\0b"])
+def test_a_cursor_that_somebody_made_up_leads_nowhere(client, make_run, version, position):
+    make_run()
+    cursor = base64.b64encode(f"p={quote(position)}".encode()).decode()
+    lists = [RUNS, "/api/v1/datasets/"]
+    if "\0" in position:
+        lists.append(f"/api/v1/versions/{version.pk}/videos/")
+
+    for address in lists:
+        assert client.get(address, {"cursor": cursor}).status_code == 404, address
 
 
 def test_a_nul_in_a_form_is_refused_on_every_database(client, make_run):
