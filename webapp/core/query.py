@@ -13,6 +13,7 @@ from django.db.models import Model, QuerySet, TextField
 from django.db.models.functions import Cast
 
 M = TypeVar("M", bound=Model)
+MOST_WORDS = 20
 
 
 def uuids(texts: Iterable[str]) -> list[UUID]:
@@ -25,6 +26,11 @@ def uuids(texts: Iterable[str]) -> list[UUID]:
             except ValueError:
                 continue
     return list(found)
+
+
+def words(text: str) -> list[str]:
+    """The words of a search, as many as a person types: each one makes the query deeper."""
+    return text.split()[:MOST_WORDS]
 
 
 def whole(text: str | None) -> int | None:

@@ -12,7 +12,7 @@ from django.db.models import F, QuerySet
 from vad.evaluation.frame import video_metrics
 from vad.evaluation.protocol import Protocol
 from webapp.accounts.models import Project
-from webapp.core.query import uuids
+from webapp.core.query import uuids, words
 from webapp.datasets.models import DatasetVersion
 from webapp.evaluations import scores as store
 from webapp.evaluations.models import Evaluation
@@ -94,7 +94,7 @@ def evaluations(project: Project | None, filters: Filters) -> QuerySet[Evaluatio
     found = Evaluation.objects.filter(run__project=project).select_related(
         "of_run", "checkpoint", "version__dataset"
     )
-    for word in filters.q.split():
+    for word in words(filters.q):
         found = found.filter(of_run__name__icontains=word)
     if filters.version:
         found = found.filter(version__in=uuids([filters.version]))

@@ -65,7 +65,7 @@ def found_ids(project: Project | None, filters: Filters) -> QuerySet[Run, UUID]:
     """
     found: QuerySet[Run] = Run.objects.filter(project=project)
     if filters.q:
-        for word in filters.q.split():
+        for word in query.words(filters.q):
             found = found.filter(
                 Q(name__icontains=word)
                 | Q(version__dataset__name__icontains=word)

@@ -65,6 +65,15 @@ def test_the_table_shows_the_best_result_and_the_last_loss(
     assert rows[seeded.runs["held"].pk].auc is None
 
 
+def test_a_search_of_thousands_of_words_is_answered(
+    client: Client, make_run: Callable[..., Run]
+) -> None:
+    make_run()
+
+    for address in ("/runs/", "/evaluations/"):
+        assert client.get(address, {"q": "a " * 2000}).status_code == 200
+
+
 def test_the_table_is_filtered_by_words_state_kind_and_tag(
     client: Client, seeded: seeding.Seeded
 ) -> None:
