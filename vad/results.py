@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -112,6 +113,9 @@ _BY_EVENT: dict[str, type] = {
 }
 
 
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")  # in no UTF-8 text, or in no PostgreSQL text
+
+
 def to_line(record: Record) -> str:
     """One line of JSON. Values that are not finite are written as text, which JSON can hold."""
     data = {"event": record.event, **dataclasses.asdict(record)}
@@ -119,11 +123,16 @@ def to_line(record: Record) -> str:
 
 
 def parse_line(line: str) -> Record | None:
-    """The record on a line, or None when the line is not one (then it is log text)."""
+    """The record on a line, or None when the line is not one (then it is log text).
+
+    Text that no database takes, as a file name that is not UTF-8 brings it, is replaced by marks.
+    """
     if not line.startswith('{"event":'):
         return None
     try:
         data = json.loads(line)
+        if "\\u" in line:
+            data = _storable(data)
         cls = _BY_EVENT[data.pop("event")]
         record = cls(**data)
         if isinstance(record, Metrics):
@@ -132,6 +141,14 @@ def parse_line(line: str) -> Record | None:
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
     return record
+
+
+def _storable(value: Any) -> Any:
+    if isinstance(value, str):
+        return _UNSTORABLE.sub("\ufffd", value)
+    if isinstance(value, dict):
+        return {_storable(k): _storable(v) for k, v in value.items()}
+    return [_storable(v) for v in value] if isinstance(value, list) else value
 
 
 def _encode(value: Any) -> Any:

@@ -128,6 +128,9 @@ def find_by_name(
             continue
         crop = re.fullmatch(r"(.+)__\d{1,2}", path.stem) if crop_suffix else None
         name = crop[1] if crop else path.stem
+        if not name.isprintable():
+            problems.add(path, "the name is no UTF-8 text, or has control characters; rename it")
+            continue
         if name not in found:
             found[name] = path
         elif not crop or found[name].parent != path.parent:
