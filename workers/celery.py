@@ -6,6 +6,9 @@ is made good by the sweep, a doubled one finds nothing to claim.
     celery -A workers worker --pool threads -Q gpu,cpu        a worker
     celery -A workers worker --pool threads -Q gpu,cpu -B     the only worker, with the clock
     celery -A workers beat                                    the clock of several workers
+
+Beside others, a worker listens only to the queues of slots that it has: a bell that it answers
+without one is spent.
 """
 
 from __future__ import annotations

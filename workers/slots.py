@@ -15,7 +15,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from webapp.runs.lifecycle import Slot
 
-# What a bell of a queue may start: 'auto' runs ring for gpu and take a CPU when no GPU is alive.
+# What a bell of a queue may start; a free CPU slot helps when the GPU died after the bell.
 KINDS = {"gpu": ("gpu", "cpu"), "cpu": ("cpu",)}
 
 log = logging.getLogger(__name__)

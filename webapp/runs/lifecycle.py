@@ -125,9 +125,11 @@ def _fits(slot: Slot) -> Q:
     """Runs that may use the slot. A CPU slot takes 'auto' runs only while no GPU is alive."""
     if slot.kind == "gpu":
         return Q(device__in=("auto", "cuda"))
-    if Worker.objects.alive().filter(gpu_slots__gt=0).exists():
-        return Q(device="cpu")
-    return Q(device__in=("cpu", "auto"))
+    return Q(device="cpu") if _gpu_is_alive() else Q(device__in=("cpu", "auto"))
+
+
+def _gpu_is_alive() -> bool:
+    return Worker.objects.alive().filter(gpu_slots__gt=0).exists()
 
 
 @contextmanager
@@ -345,7 +347,7 @@ def _ask_to_stop(run: Run, stop: Stop, *, by: User) -> None:
 
 def _ring_if_queued(run: Run, state: State) -> None:
     if state == State.QUEUED:
-        transaction.on_commit(partial(doorbell.ring, queue_of(run)))
+        transaction.on_commit(partial(doorbell.ring, _queue_of(run.device)))
 
 
 def not_movable(run: Run, step: str) -> VadError:
@@ -384,7 +386,8 @@ def sweep() -> list[uuid.UUID]:
     for run in ready_to_queue():
         with transaction.atomic():
             _queue_waiting(run)
-    for queue in {queue_of(run) for run in Run.objects.filter(state=State.QUEUED).only("device")}:
+    devices = Run.objects.filter(state=State.QUEUED).order_by().values_list("device", flat=True)
+    for queue in {_queue_of(device) for device in devices.distinct()}:
         doorbell.ring(queue)
     return taken
 
@@ -411,9 +414,14 @@ def _queue_waiting(run: Run) -> None:
 # --- the one update -------------------------------------------------------------------------
 
 
-def queue_of(run: Run) -> str:
-    """The Celery queue whose bell to ring."""
-    return "cpu" if run.device == "cpu" else "gpu"
+def _queue_of(device: str) -> str:
+    """The Celery queue whose bell to ring: that of the slots which `_fits` lets take the run.
+
+    A bell that a worker without such a slot answers is spent, and the run waits for the sweep.
+    """
+    if device == "auto":
+        return "gpu" if _gpu_is_alive() else "cpu"
+    return "gpu" if device == "cuda" else "cpu"
 
 
 def _move(

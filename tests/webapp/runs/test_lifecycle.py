@@ -12,6 +12,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from vad.errors import VadError
+from webapp.fleet.models import Worker
 from webapp.runs import lifecycle, outcomes
 from webapp.runs.lifecycle import Claim, ClaimLost, Outcome, Slot
 from webapp.runs.models import CLAIMED, ENDED, Run, RunEvent, State, Stop
@@ -206,7 +207,7 @@ def test_two_parents_that_end_at_once_release_their_child(make_run, worker, bell
     child.refresh_from_db()
     assert child.state == State.QUEUED
     assert events(child) == ["queued"]
-    assert bells == ["gpu"]
+    assert bells == ["cpu"]
 
 
 # --- the fencing token -----------------------------------------------------------------------
@@ -426,7 +427,7 @@ def test_the_sweep_queues_a_child_that_was_forgotten(make_run, bells):
 
     child.refresh_from_db()
     assert child.state == State.QUEUED
-    assert bells == ["gpu"]
+    assert bells == ["cpu"]
 
 
 # --- what people do --------------------------------------------------------------------------
@@ -580,12 +581,24 @@ def test_a_silent_run_fails_when_its_attempts_are_spent(make_run, worker):
 
 def test_the_sweep_rings_for_what_is_queued(make_run, bells):
     make_run(device="cpu")
-    make_run(device="auto")
+    make_run(device="cuda")
     make_run(device="cuda", state=State.HELD)
 
     lifecycle.sweep()
 
     assert sorted(bells) == ["cpu", "gpu"]
+
+
+def test_a_run_for_any_device_rings_where_a_slot_may_take_it(make_run, bells, gpu_worker):
+    run = make_run(device="auto")
+
+    lifecycle.sweep()
+    assert bells == ["gpu"]
+
+    Worker.objects.update(stopped_at=timezone.now())
+    lifecycle.sweep()
+    assert bells == ["gpu", "cpu"]
+    assert lifecycle.claim_best(worker=gpu_worker, slot=CPU).run_id == run.pk
 
 
 # --- the table of steps ----------------------------------------------------------------------

@@ -35,7 +35,7 @@ def test_a_training_is_queued_with_its_inputs_and_rung_for(
     assert run.name == f"UR-DMU on {feature_set.version}, seed 2022"
     assert run.tags == ["a"]
     assert run.max_attempts == settings.RUN_MAX_ATTEMPTS
-    assert bells == ["gpu"]
+    assert bells == ["cpu"]
     assert RunEvent.objects.get(run=run).kind == "created"
 
 
