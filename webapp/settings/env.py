@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -67,11 +68,18 @@ def secret_key(data_dir: Path) -> str:
     if given:
         return given
     path = data_dir / "secret_key"
-    try:
-        with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
+    if not path.exists():
+        # Whole under its name, and the first one stays: web and worker may start together.
+        beside = data_dir / f".secret_key.{os.getpid()}-{secrets.token_hex(4)}"
+        with os.fdopen(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
             file.write(get_random_secret_key())
-    except FileExistsError:
-        pass
+        try:
+            os.link(beside, path)
+        except FileExistsError:
+            pass
+        except OSError:  # a file system without links
+            beside.replace(path)
+        beside.unlink(missing_ok=True)
     return path.read_text(encoding="utf-8")
 
 

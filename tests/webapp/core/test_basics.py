@@ -19,12 +19,36 @@ from webapp.accounts.models import Membership, Project, Role, User
 from webapp.core import errors
 from webapp.core.middleware import SESSION_KEY
 from webapp.core.rest import StrictRenderer
+from webapp.settings import env
 
 
 def test_health_needs_no_sign_in(db):
     answer = Client().get("/healthz")
 
     assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_processes_that_start_together_have_one_secret_key(tmp_path, monkeypatch, links):
+    found = []
+
+    def slow():
+        monkeypatch.setattr(env, "get_random_secret_key", lambda: "of the second")
+        found.append(env.secret_key(tmp_path))
+        return "of the first"
+
+    def no_link(*_):
+        raise PermissionError
+
+    monkeypatch.setattr(env, "get_random_secret_key", slow)
+    if not links:
+        monkeypatch.setattr(env.os, "link", no_link)
+    found.append(env.secret_key(tmp_path))
+
+    assert all(found)
+    assert not links or found == ["of the second"] * 2
+    assert [path.name for path in tmp_path.iterdir()] == ["secret_key"]
+    assert (tmp_path / "secret_key").stat().st_mode & 0o077 == 0
 
 
 def test_migrations_are_complete(db):
