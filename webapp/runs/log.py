@@ -72,13 +72,15 @@ def level(text: str) -> str:
 def chunk(folder: Path, offset: int, limit: int) -> tuple[str, int, int]:
     """Text from a position on: whole lines where it can be, `limit` bytes at most.
 
+    A file that became shorter than `offset` has been begun anew, and is read from its start.
+
     Returns:
         The text, the position to go on from, and the size of the log so far, both in bytes.
     """
     try:
         with (folder / "log.txt").open("rb") as file:
             size = file.seek(0, 2)
-            start = min(offset, size)
+            start = 0 if offset > size else offset
             file.seek(start)
             data = file.read(limit)
     except OSError:
