@@ -32,7 +32,6 @@ from webapp.core import doorbell  # noqa: E402
 from workers import fleet, leaving, slots  # noqa: E402
 
 SWEEP_TASK = "workers.sweep"
-VISIBILITY_S = 43_200  # the shortest of all clients of a Redis counts, so it is said everywhere
 SPARE_THREADS = 2  # a bell and the sweep never wait behind runs
 
 # No fix-ups: Celery's one for Django would import every page to run the system checks. What it
@@ -42,8 +41,8 @@ app.conf.update(
     broker_transport_options=doorbell.broker_options(settings.CELERY_BROKER_URL),
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,
-    visibility_timeout=VISIBILITY_S,
-    result_backend_transport_options={"visibility_timeout": VISIBILITY_S},
+    visibility_timeout=doorbell.VISIBILITY_S,
+    result_backend_transport_options={"visibility_timeout": doorbell.VISIBILITY_S},
     worker_pool="threads",
     worker_prefetch_multiplier=1,
     worker_disable_prefetch=settings.CELERY_BROKER_URL.startswith("redis"),

@@ -23,11 +23,6 @@ def asked_at_once() -> bool:
     return _at_once.is_set()
 
 
-def wait(timeout_s: float) -> bool:
-    """Sleep, but no longer than until somebody asks to leave; True when somebody did."""
-    return _leaving.wait(timeout_s)
-
-
 def reset() -> None:
     """For tests: as if the process had just begun."""
     _leaving.clear()

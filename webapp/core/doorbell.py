@@ -15,16 +15,13 @@ from django.conf import settings
 from webapp.core import broker
 
 SERVE_TASK = "workers.serve"
-QUEUES = ("gpu", "cpu")
+VISIBILITY_S = 43_200  # the shortest of all clients of a Redis counts, so all say the same
 
 log = logging.getLogger(__name__)
 
 
 def broker_options(url: str) -> dict[str, object]:
-    """Transport options, the same for everybody who uses the broker.
-
-    The visibility timeout is that of the shortest client on the same Redis, so all must agree.
-    """
+    """Transport options, the same for everybody who uses the broker."""
     if url.startswith("filesystem://"):
         broker.install()
         folder = settings.CELERY_BROKER_DIR
@@ -36,7 +33,7 @@ def broker_options(url: str) -> dict[str, object]:
             "control_folder": str(folder / "control"),
         }
     return {
-        "visibility_timeout": 43_200,
+        "visibility_timeout": VISIBILITY_S,
         "socket_connect_timeout": 2,
         "socket_timeout": 5,
     }
