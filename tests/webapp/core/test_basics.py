@@ -29,12 +29,12 @@ def test_health_needs_no_sign_in(db):
 
 
 @pytest.mark.parametrize("links", [True, False])
-def test_processes_that_start_together_have_one_secret_key(tmp_path, monkeypatch, links):
+def test_processes_that_start_together_have_one_secret_key(data_dir, monkeypatch, links):
     found = []
 
     def slow():
         monkeypatch.setattr(env, "get_random_secret_key", lambda: "of the second")
-        found.append(env.secret_key(tmp_path))
+        found.append(env.secret_key(data_dir))
         return "of the first"
 
     def no_link(*_):
@@ -43,12 +43,12 @@ def test_processes_that_start_together_have_one_secret_key(tmp_path, monkeypatch
     monkeypatch.setattr(env, "get_random_secret_key", slow)
     if not links:
         monkeypatch.setattr(env.os, "link", no_link)
-    found.append(env.secret_key(tmp_path))
+    found.append(env.secret_key(data_dir))
 
     assert all(found)
     assert not links or found == ["of the second"] * 2
-    assert [path.name for path in tmp_path.iterdir()] == ["secret_key"]
-    assert (tmp_path / "secret_key").stat().st_mode & 0o077 == 0
+    assert [path.name for path in data_dir.iterdir()] == ["secret_key"]
+    assert (data_dir / "secret_key").stat().st_mode & 0o077 == 0
 
 
 def test_migrations_are_complete(db):
