@@ -108,7 +108,7 @@ def global_shift(frames: Tensor, reference: Tensor, iterations: int = 3) -> Tens
     )  # [1, tiles²] each
     # a tile without edges in both directions says nothing about the shift
     smaller = (xx + yy) / 2 - (((xx - yy) / 2) ** 2 + xy**2).sqrt()
-    useful = (smaller > smaller.median() * 0.5)[0]
+    useful = (smaller >= smaller.median() * 0.5)[0]
     det = (xx * yy - xy * xy).clamp(min=1e-3)
     for _ in range(iterations):
         steps = []

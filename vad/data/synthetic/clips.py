@@ -194,7 +194,7 @@ class Clip:
         y1 = float(np.clip(y0 + rng.normal() * 4, scene.top + 4, scene.bottom))
         edge = 0.95 * scene.person_height(scene.bottom)
         x, x1 = (-edge, scene.width + edge) if sign > 0 else (scene.width + edge, -edge)
-        speed = rng.uniform(0.06, 0.13)
+        speed = rng.uniform(0.09, 0.16)
         pause_at = scene.width * rng.uniform(0.3, 0.7) if rng.random() < 0.4 else None
         pause, way, places, pace = int(rng.integers(10, 30)), abs(x1 - x), [], 1.0
         x0, gone = x, 0.0

@@ -135,11 +135,19 @@ def render(plan: ClipPlan, seed: int, path: Path) -> dict[str, Any]:
 
     rng = np.random.default_rng([seed, 2, zlib.crc32(plan.key.encode())])
     clip = Clip(plan, [seed, 3, SCENE_NAMES.index(plan.scene)], rng)
-    options = {"preset": "veryfast", "crf": "19", "threads": "1", "g": str(4 * SNIPPET_FRAMES)}
+    # One thread, and nothing that looks ahead: with either, the encoder's choices depend on timing
+    # or on what lies in its memory (x264's macroblock tree does, for small frames).
+    options = {
+        "preset": "veryfast",
+        "crf": "20",
+        "threads": "1",
+        "g": str(4 * SNIPPET_FRAMES),
+        "x264-params": "bframes=0:mbtree=0:rc-lookahead=0:weightp=0",
+    }
     with av.open(str(path), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=plan.fps, options=options)
         stream.width, stream.height, stream.pix_fmt = plan.width, plan.height, "yuv420p"
-        stream.thread_count = 1  # with several threads the encoder's bytes depend on timing
+        stream.thread_count = 1
         for frame in clip.frames():
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode(None))
