@@ -2,7 +2,8 @@
 
 Two threads a run. The one that serves reads the child and never waits for the database. The
 heartbeat stores what was read, says that the run lives, and hears that somebody wants it stopped;
-when the database is away it keeps what it has and tries again.
+when the database is away it keeps what it has and tries again. Away for so long that others may soon
+take the run, the child checkpoints and leaves: two children must never write to one folder.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import logging
 import math
 import threading
 import time
+from dataclasses import replace
 from typing import Self
 
 from django.conf import settings
@@ -32,6 +34,8 @@ STORE_AT_ONCE = 2000  # records in one transaction
 KEEP_AT_MOST = 200_000  # records; a child that has more to say waits for the database
 SMOOTHED_OVER_S = 30.0
 LEAST_SPAN_S = 0.05  # between two measurements of the rate
+# Of the time after which a silent run is given to somebody else: its files must be nobody's by then.
+STOP_AFTER, KILL_AFTER = 0.65, 0.9
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +45,8 @@ def see_through(claim: Claim, slot: Slot) -> State | None:
     try:
         with Heartbeat(claim) as beat:
             outcome = _outcome(claim, slot, beat)
+            if outcome.kind == "stopped" and beat.was_alone:
+                outcome = replace(outcome, reason="the database was out of reach for too long")
             return _finish(claim, outcome, beat)
     except ClaimLost:
         log.warning("run.claim_lost run_id=%s attempt=%d", claim.run_id, claim.attempt)
@@ -64,7 +70,7 @@ def _outcome(claim: Claim, slot: Slot, beat: Heartbeat) -> Outcome:
         return Outcome(kind="failed", error=exc)
     except OSError as exc:
         return Outcome(kind="lost", reason=f"its process could not be started: {exc}.")
-    except database.DOWN:
+    except (ClaimLost, *database.DOWN):
         raise
     except Exception as exc:
         log.exception("run.crashed run_id=%s", claim.run_id)
@@ -73,7 +79,10 @@ def _outcome(claim: Claim, slot: Slot, beat: Heartbeat) -> Outcome:
 
 def _command(claim: Claim) -> Command:
     runs = Run.objects.select_related("version", "feature_set", "of_run")
-    return commands.prepare(runs.get(pk=claim.run_id))
+    run = runs.filter(pk=claim.run_id, claim=claim.id).first()
+    if run is None:
+        raise ClaimLost(str(claim.run_id))
+    return commands.prepare(run)
 
 
 def _finish(claim: Claim, outcome: Outcome, beat: Heartbeat) -> State:
@@ -116,6 +125,8 @@ class Heartbeat:
         self._stop_asked = False
         self._lost = False
         self._alone_since_s: float | None = None  # the database has been away since
+        self._heard_s = time.monotonic()  # when the last sign of life was taken
+        self.was_alone = False  # for too long, so that the child was told to leave
         self.crash: Exception | None = None
         self._thread = threading.Thread(
             target=self._run, name=f"beat-{str(claim.run_id)[:8]}", daemon=True
@@ -152,9 +163,13 @@ class Heartbeat:
 
     def wish(self) -> Wish:
         """What is to become of the child."""
-        if self._lost or self.crash is not None or leaving.asked_at_once():
+        silent = (time.monotonic() - self._heard_s) / settings.RUN_LOST_AFTER_S
+        if silent > STOP_AFTER and not self.was_alone:
+            self.was_alone = True
+            log.warning("run.out_of_reach run_id=%s", self._claim.run_id)
+        if self._lost or self.crash is not None or leaving.asked_at_once() or silent > KILL_AFTER:
             return Wish.KILL
-        if self._stop_asked or leaving.asked():
+        if self._stop_asked or leaving.asked() or self.was_alone:
             return Wish.STOP
         return Wish.GO_ON
 
@@ -235,6 +250,7 @@ class Heartbeat:
                 self._empty.notify_all()
 
     def _hear(self, stop: str) -> None:
+        self._heard_s = time.monotonic()
         self._stop_asked = self._stop_asked or bool(stop)
 
     def _on_down(self, exc: Exception) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import uuid
 
@@ -125,6 +126,43 @@ def test_a_database_that_goes_away_for_a_while_costs_nothing(
     assert metric_steps(run_of(claim), "loss/total") == [1, 2, 3, 4, 5]
 
 
+def test_no_child_writes_on_when_others_may_take_its_run(
+    claim, child, through, until, monkeypatch, settings
+):
+    child("stubborn")  # SIGTERM does not end it
+    running = through(claim)
+    until(lambda: run_of(claim).state == State.RUNNING, "the run")
+    pid = run_of(claim).environment["pid"]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recording, "record_batch", away)
+        patch.setattr(lifecycle, "beat", away)
+        settings.RUN_LOST_AFTER_S = 0.5
+        until(lambda: not alive(pid), "the end of the child")
+        assert run_of(claim).state == State.RUNNING  # nobody could be told
+
+    assert running.result() == State.QUEUED
+    events = run_of(claim).events.order_by("id").values_list("kind", "message")
+    assert events.last() == ("given-back", "the database was out of reach for too long")
+    assert run_of(claim).attempt == 1
+
+
+def alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_a_claim_that_was_lost_at_once_starts_no_child(claim, child, through):
+    child("succeed")
+    Run.objects.filter(pk=claim.run_id).update(claim=uuid.uuid4())
+
+    assert through(claim).result() is None
+    assert not (run_of(claim).folder / "config.json").exists()
+
+
 def test_records_that_cannot_be_stored_fail_the_run_instead_of_vanishing(
     claim, child, through, monkeypatch
 ):
@@ -232,5 +270,5 @@ def test_progress_is_kept_while_the_database_is_away(claim):
     assert (run_of(claim).done, run_of(claim).total) == (4, 9)
 
 
-def away(claim, records, **rest):
+def away(claim, *records, **rest):
     raise OperationalError("connection refused")

@@ -75,7 +75,7 @@ class Outcome:
     kind: str  # succeeded, failed, stopped, lost
     result: dict[str, Any] = field(default_factory=dict)
     error: VadError | None = None
-    reason: str = ""  # of a loss: signal, exit code, last words
+    reason: str = ""  # of a loss: signal, exit code, last words; of a stop that nobody asked for
 
 
 # --- claiming -------------------------------------------------------------------------------
@@ -204,7 +204,9 @@ def finish(claim: Claim, outcome: Outcome) -> State:
         if outcome.kind == "failed" and outcome.error is not None:
             return _fail(run, outcome.error)
         if outcome.kind == "stopped" and run.stop == Stop.NONE:
-            return _leave(run, State.QUEUED, "given-back", "the worker is leaving")
+            return _leave(
+                run, State.QUEUED, "given-back", outcome.reason or "the worker is leaving"
+            )
         return _lost(run, outcome.reason or "stopped on request")
 
 
