@@ -2,8 +2,8 @@
 
 Two threads a run. The one that serves reads the child and never waits for the database. The
 heartbeat stores what was read, says that the run lives, and hears that somebody wants it stopped;
-when the database is away it keeps what it has and tries again. Away for so long that others may soon
-take the run, the child checkpoints and leaves: two children must never write to one folder.
+when the database is away it keeps what it has and tries again. Once others may soon take the run,
+the child checkpoints and leaves: two children must never write to one folder.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ STORE_AT_ONCE = 2000  # records in one transaction
 KEEP_AT_MOST = 200_000  # records; a child that has more to say waits for the database
 SMOOTHED_OVER_S = 30.0
 LEAST_SPAN_S = 0.05  # between two measurements of the rate
-# Of the time after which a silent run is given to somebody else: its files must be nobody's by then.
+# Shares of the time after which a silent run is given to others: by then nobody may write there.
 STOP_AFTER, KILL_AFTER = 0.65, 0.9
 
 log = logging.getLogger(__name__)

@@ -139,7 +139,6 @@ def test_no_child_writes_on_when_others_may_take_its_run(
         patch.setattr(lifecycle, "beat", away)
         settings.RUN_LOST_AFTER_S = 0.5
         until(lambda: not alive(pid), "the end of the child")
-        assert run_of(claim).state == State.RUNNING  # nobody could be told
 
     assert running.result() == State.QUEUED
     events = run_of(claim).events.order_by("id").values_list("kind", "message")
