@@ -48,16 +48,14 @@ CELL_MAPS = (
     "bulk",  # foreground in the surroundings that moves
     "flicker_slow",  # temporal Fourier power, lower half of the spectrum without the mean
     "flicker_quick",  # and upper half
-    "warm",  # redder than the background
-    "bright",  # lighter than the background
-    "burning",  # warm, bright and flickering at the same place
+    "burning",  # redder and lighter than the background, and flickering, at the same place
     "colour",  # any change of colour against the background
     "sustained",  # agitation that goes on at its place from one snippet to the next
     "left",  # stands still and differs from how the video began
     "left_long",  # the same, where it does so for long: before or after this snippet
 )
 # Speeds keep their proportions: running is three times walking, and should look so.
-LINEAR_MAPS = ("speed", "speed_peak", "pace", "pace_peak", "jerk", "turmoil")
+LINEAR_MAPS = ("speed", "speed_peak", "pace", "pace_peak", "jerk", "turmoil", "mass")
 POOLINGS = 2
 DIM = POOLINGS * len(CELL_MAPS) + len(SPEED_BINS)
 
@@ -229,7 +227,7 @@ class MotionDescriptor:
         return torch.cat(maps, dim=1), self._histogram(pace, moving), last
 
     def _light(self, colour: Tensor, background: Tensor, noise: float) -> list[Tensor]:
-        """Flicker, warmth and brightness maps, on the grid of cells."""
+        """Flicker, fire and colour maps, on the grid of cells."""
         length = self.snippet_len
 
         def grid(x: Tensor) -> Tensor:  # the colour picture has half the resolution of the grey
@@ -255,7 +253,7 @@ class MotionDescriptor:
         warm, light_up = snippets(red), snippets(bright)
         quick = bands[1].sqrt() / 3
         burning = (warm * light_up).sqrt() * quick
-        return [*bands, warm, light_up, burning, snippets(_norm(chroma))]
+        return [*bands, burning, snippets(_norm(chroma))]
 
     def _histogram(self, pace: Tensor, moving: Tensor) -> Tensor:
         """How much of the picture moves at which pace: [T, 6], soft bins, compressed."""
@@ -398,8 +396,8 @@ def _scales(device: torch.device) -> Tensor:
     scales = {
         "moving": 4.0, "change": 0.5, "speed": 0.5, "speed_peak": 0.5, "pace": 9.0,
         "pace_peak": 9.0, "jerk": 12.0, "turmoil": 12.0, "still": 4.0, "wide": 1.0,
-        "wide_pace": 8.0, "agitation": 120.0, "mass": 100.0, "bulk": 4.0, "flicker_slow": 0.05,
-        "flicker_quick": 0.1, "warm": 2.0, "bright": 2.0, "burning": 2.0, "colour": 2.0,
+        "wide_pace": 8.0, "agitation": 120.0, "mass": 33.0, "bulk": 4.0, "flicker_slow": 0.05,
+        "flicker_quick": 0.1, "burning": 2.0, "colour": 2.0,
         "sustained": 120.0, "left": 3.0, "left_long": 6.0,
     }  # fmt: skip
     return torch.tensor([scales[name] for name in CELL_MAPS], device=device)[:, None]

@@ -112,7 +112,7 @@ def test_nothing_moves_in_an_empty_scene_and_when_the_light_changes():
     still = describe(film(48))
     dimmed = describe(film(48, lambda p, t: p.__imul__(1 - 0.3 * t / 48)))
 
-    for name in ("moving", "pace_peak", "agitation", "left", "warm"):
+    for name in ("moving", "pace_peak", "agitation", "left", "burning"):
         assert value(still, name).max() < 0.35, name
         assert value(dimmed, name).max() < 0.35, name
 
@@ -151,7 +151,7 @@ def test_somebody_who_waits_for_a_moment_is_not_left_behind():
     assert left.max() < 0.3
 
 
-def test_a_flame_is_warm_and_flickers_and_a_lamp_that_stays_is_not():
+def test_a_flame_burns_and_a_lamp_that_stays_does_not():
     rng = np.random.default_rng(3)
 
     def burn(picture: np.ndarray, t: int) -> None:
