@@ -1,7 +1,8 @@
 """How a run speaks to whoever started it, and how it hears that it should stop.
 
 A `Reporter` writes `vad.results` records: as JSON lines for programs, as text for people. It also
-holds the stop flag, which SIGTERM or SIGINT sets. Long loops look at `stop_requested` between steps.
+holds the stop flag, which SIGTERM or SIGINT sets. Long loops look at `stop_requested` between
+steps.
 """
 
 from __future__ import annotations

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import logging
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from django.conf import settings
 from django.db.models import Max
 
 from vad import results
+from vad.data.tensorfile import write_text
 from vad.errors import VadError
 from webapp.runs import recording
 from webapp.runs.models import Run
@@ -54,7 +54,7 @@ def prepare(run: Run) -> Command:
     config = run.typed_config.to_dict()
     try:
         run.folder.mkdir(parents=True, exist_ok=True)
-        _write(run.folder / "config.json", json.dumps(config, indent=2) + "\n")
+        write_text(run.folder / "config.json", json.dumps(config, indent=2) + "\n")
         _drop_checkpoints_beyond_a_hole(run)
     except OSError as exc:
         code = "disk-full" if exc.errno == errno.ENOSPC else "file-missing"
@@ -134,13 +134,3 @@ def _drop_checkpoints_beyond_a_hole(run: Run) -> None:
         if step - results.RESEND_STEPS > stored:
             log.warning("run.checkpoint_dropped run_id=%s step=%d stored=%d", run.pk, step, stored)
             found[step].unlink()
-
-
-def _write(path: Path, text: str) -> None:
-    """Beside its place, synced, renamed once."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    with beside.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)

@@ -6,11 +6,8 @@ one row a snippet: the score, how many frames carry it, and how many of those ar
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
-import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -22,6 +19,7 @@ import safetensors
 import safetensors.numpy
 
 from vad.data.manifest import NORMAL, Truth, Video
+from vad.data.tensorfile import write_bytes
 from vad.errors import ShapeError, VadError
 from vad.timeline import SnippetRule, interval_mask
 
@@ -239,7 +237,7 @@ class ScoreSet:
         text = json.dumps(header, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
         arrays = {name: np.ascontiguousarray(getattr(self, name)) for name in _ARRAYS}
         content = safetensors.numpy.save(arrays, metadata={_HEADER: text})
-        _write(path, content)
+        write_bytes(path, content)
         return hashlib.sha256(content).hexdigest()
 
     @classmethod
@@ -383,21 +381,3 @@ def _damaged(path: Path, exc: Exception) -> VadError:
         f"{path} is not a score file of this program: {exc}.",
         "Evaluate the checkpoint again.",
     )
-
-
-def _write(path: Path, content: bytes) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
-    try:
-        with beside.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # some file systems cannot sync a folder
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)

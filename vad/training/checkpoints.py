@@ -8,13 +8,10 @@ one. The header also holds a digest of all tensors, which every load checks.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import hashlib
 import json
-import os
 import re
-import secrets
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +22,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from vad.data.tensorfile import sync_folder
+from vad.data.tensorfile import write_bytes
 from vad.errors import VadError
 
 FORMAT_VERSION = 1
@@ -93,18 +90,10 @@ def write(
     header = {**metadata, "version": FORMAT_VERSION, "step": step, "digest": digest(held)}
     # One entry: the order of several would follow a hash map, and equal runs give equal files.
     content = safetensors.torch.save(held, {_HEADER: json.dumps(header, sort_keys=True)})
-    beside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with beside.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-        sync_folder(path.parent)
+        write_bytes(path, content)
     except OSError as exc:
-        with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)
         if is_full(exc):
             raise disk_full(path) from exc
         raise

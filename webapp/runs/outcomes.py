@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 import shutil
 import uuid
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 from django.db.models import Max
 
 from vad.data.manifest import Manifest, load_manifest
+from vad.data.tensorfile import sync_folder
 from vad.errors import VadError
 from webapp.datasets.models import Dataset, DatasetVersion, FeatureSet, Video
 from webapp.evaluations.models import Evaluation
@@ -233,8 +233,4 @@ def _take(source: Path, target: Path) -> None:
     if target.exists():
         shutil.rmtree(target)
     source.rename(target)
-    folder = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(target.parent)
