@@ -70,7 +70,10 @@ class RunList(APIView):
 
 
 class PipelineList(APIView):
-    """POST: features if they have to be made, trainings, evaluations; all queued or none."""
+    """POST: features if they have to be made, trainings, evaluations; all queued or none.
+
+    `"evaluate": null` leaves the evaluations out.
+    """
 
     def post(self, request: Request) -> Response:
         data = json_object(
@@ -85,7 +88,11 @@ class PipelineList(APIView):
             project=project_of(request, member(data, "project", str, "")),
             by=request.user,
             train=UrdmuConfig.from_dict(member(data, "train", dict, {})),
-            evaluate=EvaluateConfig.from_dict(member(data, "evaluate", dict, {})),
+            evaluate=(
+                None if data.get("evaluate", {}) is None else EvaluateConfig.from_dict(
+                    member(data, "evaluate", dict, {})
+                )
+            ),
             extract=(
                 None if extract is None else ExtractConfig.from_dict(
                     member(data, "extract", dict, {})

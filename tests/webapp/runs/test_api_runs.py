@@ -350,6 +350,15 @@ def test_the_schema_of_each_kind_is_there(client):
     assert client.get("/api/v1/configs/dance/").status_code == 404
 
 
+def test_a_pipeline_without_evaluations(post, feature_set):
+    answer = post(
+        "/api/v1/pipelines/",
+        {"feature_set": str(feature_set.pk), "evaluate": None, "seeds": [1, 2]},
+    )
+
+    assert [run["kind"] for run in answer.json()["runs"]] == ["train-urdmu"] * 2
+
+
 def test_registering_answers_at_once_with_the_run(post, footage):
     (footage / "one").mkdir()
 
