@@ -336,12 +336,22 @@ def run_set_tags(*, run: Run, tags: Iterable[str], by: User) -> Run:
 @transaction.atomic
 def runs_tag(*, runs: Sequence[Run], tag: str, by: User, remove: bool = False) -> None:
     """Give all these runs a tag more, or take it off."""
-    if not tag.strip():
+    given = _tags([tag])
+    if not given:
         raise ConfigError({"tag": "must not be empty"}, what="The tag")
+    _require_editor_of(runs, by)
     ids = [run.pk for run in runs]
-    for run in Run.objects.select_for_update(of=("self",)).filter(pk__in=ids).order_by("pk"):
-        others = [other for other in run.tags if other != tag]
-        run_set_tags(run=run, tags=others if remove else [*others, tag], by=by)
+    found = list(Run.objects.select_for_update(of=("self",)).filter(pk__in=ids).order_by("pk"))
+    for run in found:
+        others = [other for other in run.tags if other not in given]
+        run.tags = others if remove else _tags([*others, *given])
+    Run.objects.bulk_update(found, ["tags"])
+
+
+def _require_editor_of(runs: Sequence[Run], by: User) -> None:
+    """Refuse who may not change one of them; asks once a project, not once a run."""
+    for project in Project.objects.filter(pk__in={run.project_id for run in runs}):
+        require_editor(by, project)
 
 
 def _name(text: str) -> str:
@@ -375,8 +385,7 @@ def runs_delete(*, runs: Sequence[Run], by: User) -> None:
         VadError: `run-not-movable` while one of them runs, `run-in-use` while another run needs
             one; then nothing is deleted.
     """
-    for run in runs:
-        require_editor(by, run.project)
+    _require_editor_of(runs, by)
     ids = {run.pk for run in runs}
     ids |= set(Run.objects.filter(of_run__in=ids).values_list("pk", flat=True))
     gone = list(Run.objects.select_for_update(of=("self",)).filter(pk__in=ids).order_by("pk"))

@@ -389,3 +389,18 @@ def test_creating_costs_few_queries(make, feature_set):
         make(feature_set=feature_set)
 
     assert len(queries) <= 22
+
+
+def test_many_runs_are_tagged_and_deleted_in_a_fixed_number_of_queries(make_run, user):
+    def queries(count):
+        runs = Run.objects.filter(pk__in=[make_run().pk for _ in range(count)])
+        with CaptureQueriesContext(connection) as tagging:
+            services.runs_tag(runs=list(runs), tag="  a  b ", by=user)
+        assert {tuple(run.tags) for run in runs.all()} == {("a b",)}
+        services.runs_tag(runs=list(runs), tag="a  b", by=user, remove=True)
+        assert {tuple(run.tags) for run in runs.all()} == {()}
+        with CaptureQueriesContext(connection) as deleting:
+            services.runs_delete(runs=list(runs), by=user)
+        return len(tagging), len(deleting)
+
+    assert queries(2) == queries(12)
