@@ -133,8 +133,7 @@ def render(plan: ClipPlan, seed: int, path: Path) -> dict[str, Any]:
     """Write one clip and return its truth as plain JSON types."""
     import av  # here: planning and reading need no encoder
 
-    rng = np.random.default_rng([seed, 2, zlib.crc32(plan.key.encode())])
-    clip = Clip(plan, [seed, 3, SCENE_NAMES.index(plan.scene)], rng)
+    clip = plan_clip(plan, seed)
     # One thread, and nothing that looks ahead: with either, the encoder's choices depend on timing
     # or on what lies in its memory (x264's macroblock tree does, for small frames).
     options = {
@@ -155,6 +154,12 @@ def render(plan: ClipPlan, seed: int, path: Path) -> dict[str, Any]:
         "intervals": [list(pair) for pair in clip.intervals()],
         "tracks": [dataclasses.asdict(track) for track in clip.tracks()],
     }
+
+
+def plan_clip(plan: ClipPlan, seed: int) -> Clip:
+    """The clip of a plan, ready to draw; clips of one place share the seed of its picture."""
+    rng = np.random.default_rng([seed, 2, zlib.crc32(plan.key.encode())])
+    return Clip(plan, [seed, 3, SCENE_NAMES.index(plan.scene)], rng)
 
 
 def _render_task(task: tuple[ClipPlan, int, str]) -> tuple[str, dict[str, Any]]:
