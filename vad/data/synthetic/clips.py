@@ -165,7 +165,7 @@ class Clip:
 
     def _runner(self) -> None:
         start = self._start(0.1, 0.5)
-        for i in range(1 if self.rng.random() < 0.5 else 2):
+        for i in range(int(self.rng.integers(2, 4))):
             person = motion.runner(self.scene, start + 7 * i, self.rng)
             seen = [
                 t
@@ -195,7 +195,7 @@ class Clip:
         edge = 0.95 * scene.person_height(scene.bottom)
         x, x1 = (-edge, scene.width + edge) if sign > 0 else (scene.width + edge, -edge)
         speed = rng.uniform(0.09, 0.16)
-        pause_at = scene.width * rng.uniform(0.3, 0.7) if rng.random() < 0.4 else None
+        pause_at = scene.width * rng.uniform(0.3, 0.7) if rng.random() < 0.2 else None
         pause, way, places, pace = int(rng.integers(10, 30)), abs(x1 - x), [], 1.0
         x0, gone = x, 0.0
         while gone < way:
@@ -306,13 +306,13 @@ class _Camera:
         for _ in range(int(rng.integers(0, 3))):  # a cloud, the automatic exposure
             at, lasts = rng.uniform(0, n), rng.uniform(2, 12)
             gain += rng.uniform(-0.14, 0.14) / (1 + np.exp(-(t - at) / lasts * 4))
-        if rng.random() < 0.12:  # a lamp about to fail
+        if rng.random() < 0.06:  # a lamp about to fail
             at, lasts = int(rng.integers(0, n)), int(rng.integers(30, 90))
             gain[at : at + lasts] += rng.normal(size=len(gain[at : at + lasts])) * 0.025
         self._gain = gain.astype(np.float32)
         self._cast = rng.uniform(0.94, 1.06, 3).astype(np.float32)
         self._shift = np.zeros((n, 2), dtype=np.int64)
-        if rng.random() < 0.2:  # wind on the mast, a lorry passing
+        if rng.random() < 0.08:  # wind on the mast, a lorry passing
             for _ in range(int(rng.integers(1, 4))):
                 at, lasts = int(rng.integers(0, n)), int(rng.integers(12, 60))
                 part = self._shift[at : at + lasts]

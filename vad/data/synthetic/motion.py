@@ -16,7 +16,7 @@ from vad.data.synthetic.scenes import Scene
 
 DEPTH = 0.55  # a step away from the camera shows this much shorter than one across the picture
 WALK = (0.055, 0.088)
-RUN = (0.165, 0.235)
+RUN = (0.19, 0.26)
 
 
 @dataclass
