@@ -85,12 +85,13 @@ def _run_stands(site: Site, run: Run) -> None:
     if run.kind == "train-urdmu":
         steps = run.config["num_epochs"]
         data = site.data(f"/api/v1/runs/{run.pk}/metrics/?keys=loss/total&raw=1")
-        points = data["metrics"]["loss/total"]["steps"]
+        points = data["series"]["loss/total"]["steps"]
         assert points == list(range(1, steps + 1)), f"{run.name}: {len(points)} of {steps} steps"
     if run.kind == "evaluate":
         evaluation = site.data(f"/api/v1/evaluations/{run.pk}/")
         auc = evaluation["metrics"]["auc"]
         assert auc is not None and 0.5 < auc <= 1, f"{run.name}: frame AUC {auc}"
-        assert len(site.data(f"/api/v1/evaluations/{run.pk}/roc/")["data"]) >= 1
+        curve = site.data(f"/api/v1/evaluations/{run.pk}/roc/")
+        assert len(curve["fpr"]) == len(curve["tpr"]) > 2, f"{run.name}: no ROC curve"
         if run.of_run and run.of_run.name.startswith("UR-DMU"):
             assert auc >= LEAST_AUC, f"{run.name}: frame AUC {auc:.3f} is below {LEAST_AUC}"
