@@ -124,11 +124,17 @@ def pr(
                 "Precision", f"share of alarms that are right, {unit}", range=UNIT_RANGE, dtick=0.2
             ),
             hovermode="closest",
-            legend=legend_inside("top right"),
+            legend=legend_inside(_free_corner(curves)),
         ),
         alt=_alt(title, "AP", ranked) + baseline,
         live=False,
     )
+
+
+def _free_corner(curves: Sequence[Curve]) -> str:
+    """Where precision-recall curves leave room for a legend: below good ones, above poor ones."""
+    poorest = min((curve.value for curve in curves if curve.value is not None), default=0.0)
+    return "bottom left" if poorest > 0.5 else "top right"
 
 
 def _traces(

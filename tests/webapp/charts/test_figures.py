@@ -259,3 +259,12 @@ def test_every_value_that_is_not_finite_becomes_a_gap():
     one = Series(name="a", x=np.arange(3), y=np.array([1.0, math.inf, NAN]))
 
     assert metric_curves([one], title="t", y_title="y")["data"][0]["y"] == [1.0, None, None]
+
+
+@pytest.mark.parametrize(("ap", "corner"), [(0.83, ("bottom", "left")), (0.2, ("top", "right"))])
+def test_the_legend_of_precision_and_recall_stands_where_the_curves_are_not(ap, corner):
+    curve = Curve(name="one", x=[0.0, 1.0], y=[1.0, ap], value=ap, index=0)
+
+    legend = pr([curve], title="PR", prevalence=0.1)["layout"]["legend"]
+
+    assert (legend["yanchor"], legend["xanchor"]) == corner
