@@ -13,7 +13,7 @@ from time import monotonic
 from typing import Any
 
 from kombu.exceptions import ChannelError
-from kombu.transport import TRANSPORT_ALIASES, filesystem
+from kombu.transport import TRANSPORT_ALIASES, _transport_cache, filesystem
 from kombu.utils.json import dumps
 
 
@@ -36,5 +36,6 @@ class Transport(filesystem.Transport):
 
 
 def install() -> None:
-    """Let `filesystem://` mean this transport, in this process."""
+    """Let `filesystem://` mean this transport, in this process, whatever was opened before."""
     TRANSPORT_ALIASES["filesystem"] = f"{__name__}:Transport"
+    _transport_cache.pop("filesystem", None)

@@ -14,6 +14,7 @@ from webapp.core import broker
 
 @pytest.fixture
 def connection(tmp_path: Path) -> Connection:
+    Connection("filesystem://").transport_cls  # noqa: B018, kombu remembers what a name meant
     broker.install()
     for name in ("messages", "control"):
         (tmp_path / name).mkdir()
