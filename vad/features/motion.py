@@ -363,9 +363,7 @@ def _left_behind(states: Tensor, noise: float) -> Tensor:
         noise: of the sensor; what differs by less is the same.
     """
     total = len(states)
-    # Nearly half of the video: in less, somebody who pauses there would be the background, and the
-    # empty ground after him what is new.
-    beginning = states[: max(1, min(round(0.45 * total), 60))].median(dim=0).values
+    beginning = states[: max(1, min(total // 4, 40))].median(dim=0).values
     tolerance = 0.6 * noise + 5.0
 
     def differs(a: Tensor, b: Tensor) -> Tensor:

@@ -225,7 +225,7 @@ class Clip:
 
     def _fire(self) -> None:
         rng, scene, length = self.rng, self.scene, self.plan.num_frames
-        start = self._start(0.2, 0.6)
+        start = self._start(0.15, 0.6)
         end = length if rng.random() < 0.6 else min(length, start + int(rng.uniform(60, 140)))
         y = float(rng.uniform(scene.top + 2, scene.bottom - 4))
         x = float(rng.uniform(0.15, 0.85) * scene.width)
@@ -266,7 +266,7 @@ class Clip:
         arrived = len(person.x)
         away = far if rng.random() < 0.5 else scene.width - far
         motion.follow(person, scene, [motion.Stop(away, y + 4)], speed, rng)
-        start = max(self._start(0.28, 0.55), 20)
+        start = max(self._start(0.25, 0.55), 20)
         person.start = start - arrived
         event = Event(start, length)
         self.events.append(event)

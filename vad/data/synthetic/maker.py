@@ -44,7 +44,7 @@ class Preset:
 
 
 PRESETS = {
-    "demo": Preset(160, 120, 12, 30, 6, 10, 3, (12, 22)),
+    "demo": Preset(160, 120, 12, 30, 6, 10, 3, (10, 22)),
     "thumbnail": Preset(64, 48, 12, 4, 1, 2, 1, (5, 8)),
 }
 

@@ -110,7 +110,7 @@ def passer_by(scene: Scene, start: int, rng: np.random.Generator) -> Person:
             Stop(
                 x0 + share * (x1 - x0),
                 float(y0 + share * (y1 - y0)),
-                int(rng.integers(10, 40)),
+                int(rng.integers(10, 50)),
                 bool(rng.random() < 0.35),
             )
         )
