@@ -13,7 +13,7 @@ from time import monotonic
 from typing import Any
 
 from kombu.exceptions import ChannelError
-from kombu.transport import TRANSPORT_ALIASES, _transport_cache, filesystem
+from kombu.transport import TRANSPORT_ALIASES, _transport_cache, filesystem, virtual
 from kombu.utils.json import dumps
 
 
@@ -32,7 +32,17 @@ class Channel(filesystem.Channel):
 
 
 class Transport(filesystem.Transport):
+    """One connection, that remembers its own bindings.
+
+    kombu's remembers them once for the process, whatever the folder: a queue that was bound in one
+    folder is never bound in a second, and messages to it are dropped there without a word.
+    """
+
     Channel = Channel
+
+    def __init__(self, client: Any, **kwargs: Any) -> None:
+        super().__init__(client, **kwargs)
+        self.state = virtual.BrokerState()
 
 
 def install() -> None:
