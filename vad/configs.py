@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 from vad.errors import ConfigError
+from vad.schedule import Schedule
 
 SCHEMA_VERSION = 1
 DEVICES = ("auto", "cpu", "cuda")
@@ -32,6 +33,7 @@ FORMATS = (  # readers in vad/data/formats
 )
 INTERVAL_ENDS = ("published", "inclusive", "exclusive")
 SELECTIONS = ("validation", "last", "test")
+PRECISIONS = ("float32", "tf32", "bfloat16")
 
 
 def option(
@@ -318,7 +320,7 @@ class ExtractConfig(RunConfig):
         help="i3d, videomae: 'tf32' and 'bfloat16' are faster on a GPU and round more; the CPU "
         "computes in float32 only.",
         group="Published networks",
-        choices=("float32", "tf32", "bfloat16"),
+        choices=PRECISIONS,
     )
     weights: str = option(
         "",
@@ -388,8 +390,22 @@ class UrdmuConfig(RunConfig):
     lr: float = option(
         1e-4, help="Learning rate of Adam.", group="Training", above=0, max=1, unit="1/step"
     )
+    lr_schedule: str = option(
+        "",
+        help="Factors of the learning rate, as STEP:FACTOR points with straight lines between "
+        "them: '0:0 100:1 2000:1 3000:0.1' warms up and decays. Empty is constant, as published.",
+        group="Training",
+        advanced=True,
+    )
     weight_decay: float = option(
         5e-5, help="L2 penalty inside Adam.", group="Training", min=0, max=1
+    )
+    pretrained_point: str = option(
+        "",
+        help="Start from these weights instead of random ones: the name of a file in the weights "
+        "folder, a published checkpoint or one of ours. Empty starts from nothing.",
+        group="Training",
+        advanced=True,
     )
     num_segments: int = option(
         200,
@@ -403,6 +419,21 @@ class UrdmuConfig(RunConfig):
         2022, help="All randomness derives from it.", group="Training", min=0, max=2**31 - 1
     )
     dropout: float = option(0.5, help="Dropout in the transformer.", group="Model", min=0, max=0.95)
+    precision: str = option(
+        "float32",
+        help="Of the matrix products. 'tf32' and 'bfloat16' are several times as fast on a GPU and "
+        "round more; a CPU takes 'tf32' as float32.",
+        group="Device",
+        choices=PRECISIONS,
+        advanced=True,
+    )
+    compile: bool = option(
+        False,
+        help="Compile the network first (torch.compile): about a minute at the start, then faster "
+        "steps. It rounds differently, so runs with and without it differ in the last digits.",
+        group="Device",
+        advanced=True,
+    )
     memory_slots: int = option(
         60, help="Slots of each of the two memory units.", group="Model", min=16, max=1024
     )
@@ -455,11 +486,16 @@ class UrdmuConfig(RunConfig):
     )
 
     def cross_check(self) -> dict[str, str]:
+        problems = {}
         if self.selection == "validation" and self.validation_share == 0:
-            return {
-                "validation_share": "must be above 0 when the checkpoint is chosen on validation"
-            }
-        return {}
+            problems["validation_share"] = (
+                "must be above 0 when the checkpoint is chosen on validation"
+            )
+        try:
+            Schedule.parse(self.lr_schedule)
+        except ValueError as exc:
+            problems["lr_schedule"] = str(exc)
+        return problems
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 
 import vad
-from vad.errors import VadError
+from vad.errors import ConfigError, VadError
 
 
 def resolve(name: str) -> torch.device:
@@ -47,3 +49,40 @@ def environment(device: torch.device) -> dict[str, Any]:
         "processors": os.cpu_count(),
         "system": platform.platform(),
     }
+
+
+def check_precision(precision: str, device: torch.device) -> None:
+    """Refuse a precision that the device cannot compute in.
+
+    Raises:
+        ConfigError: `tf32` or `bfloat16` without a GPU, or on one that has no bfloat16.
+    """
+    if precision == "float32":
+        return
+    if device.type != "cuda":
+        raise ConfigError({"precision": f"{precision} needs a GPU, and this run has none"})
+    if precision == "bfloat16" and not torch.cuda.is_bf16_supported():
+        raise ConfigError({"precision": f"{torch.cuda.get_device_name(device)} has no bfloat16"})
+
+
+@contextmanager
+def fast_products(precision: str, device: torch.device) -> Iterator[None]:
+    """Products in TF32 unless float32 is asked for: torch's own default lets convolutions use it.
+
+    To be held around the backward pass, too, which computes in whatever is set at that time.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32
+    matmul.allow_tf32 = cudnn.allow_tf32 = precision != "float32"
+    try:
+        yield
+    finally:
+        matmul.allow_tf32, cudnn.allow_tf32 = before
+
+
+def autocast(precision: str, device: torch.device) -> torch.autocast:
+    """Products of the forward pass in bfloat16, where that is asked for."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")

@@ -21,8 +21,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from vad import devices
 from vad.configs import ExtractConfig
-from vad.errors import ConfigError, VadError
+from vad.errors import VadError
 from vad.features import i3d, preprocess, videomae, weights
 from vad.features.weights import Weights
 from vad.video.reader import VideoReader
@@ -58,8 +59,13 @@ class Network:
     @torch.inference_mode()
     def __call__(self, inputs: list[Tensor]) -> np.ndarray:
         """Features of what `prepare` gave: [len(inputs), D] float32."""
-        with _precision(self.precision, self.device), _room_or_hint():
-            batch = self.finish(torch.stack(inputs).to(self.device))
+        precision, device = self.precision, self.device
+        with (
+            devices.fast_products(precision, device),
+            devices.autocast(precision, device),
+            _room_or_hint(),
+        ):
+            batch = self.finish(torch.stack(inputs).to(device))
             return self.module(batch).float().cpu().numpy()
 
 
@@ -72,7 +78,7 @@ def open_network(
         VadError: `weights-missing`, `checkpoint-invalid`; `config-invalid` when the device cannot
             compute in the precision asked for.
     """
-    _check_precision(config.precision, device)
+    devices.check_precision(config.precision, device)
     return (_open_i3d if config.extractor == "i3d" else _open_videomae)(config, weights_dir, device)
 
 
@@ -262,15 +268,6 @@ def _ahead(items: Generator[Item, None, None], depth: int) -> Generator[Item, No
             thread.submit(items.close).result()
 
 
-def _check_precision(precision: str, device: torch.device) -> None:
-    if precision == "float32":
-        return
-    if device.type != "cuda":
-        raise ConfigError({"precision": f"{precision} needs a GPU, and this run has none"})
-    if precision == "bfloat16" and not torch.cuda.is_bf16_supported():
-        raise ConfigError({"precision": f"{torch.cuda.get_device_name(device)} has no bfloat16"})
-
-
 def _placed(module: nn.Module, device: torch.device, precision: str) -> nn.Module:
     """On its device; under bfloat16 the products' weights are rounded once, the norms' are not."""
     if precision == "bfloat16":
@@ -293,19 +290,3 @@ def _room_or_hint() -> Iterator[None]:
             "Lower batch_size, choose bfloat16 or a smaller variant, or queue the run where more "
             "memory is free.",
         ) from exc
-
-
-@contextmanager
-def _precision(precision: str, device: torch.device) -> Iterator[None]:
-    """Products in the precision asked for: torch's own default lets convolutions use TF32."""
-    if device.type != "cuda":
-        yield
-        return
-    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-    before = matmul.allow_tf32, cudnn.allow_tf32
-    matmul.allow_tf32 = cudnn.allow_tf32 = precision != "float32"
-    try:
-        with torch.autocast("cuda", torch.bfloat16, enabled=precision == "bfloat16"):
-            yield
-    finally:
-        matmul.allow_tf32, cudnn.allow_tf32 = before

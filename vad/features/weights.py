@@ -122,14 +122,14 @@ def locate(folder: Path | None, file: str) -> Path:
     if folder is None:
         raise VadError(
             "weights-missing",
-            f"The extractor needs {named}, but no weights folder was named.",
+            f"The run needs {named}, but no weights folder was named.",
             f"{origin}, put it into a folder, and name that as the weights folder.",
         )
     path = folder / file
     if not path.is_file():
         raise VadError(
             "weights-missing",
-            f"The extractor needs {named}, which is not in the weights folder {folder}.",
+            f"The run needs {named}, which is not in the weights folder {folder}.",
             f"{origin}, and put it there as {path}.",
         )
     return path

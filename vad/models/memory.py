@@ -41,8 +41,11 @@ class MemoryUnit(nn.Module):
 
 
 def slot_weights(x: Tensor, slots: Tensor) -> Tensor:
-    """Sigmoid of the scaled product: [..., D] and [K, D] to [..., K]."""
-    return torch.sigmoid(x @ (slots.t() / math.sqrt(slots.shape[1])))
+    """Sigmoid of the scaled product: [..., D] and [K, D] to [..., K].
+
+    In float32 whatever the product was computed in: bfloat16 has 8 bits, too few to rank snippets.
+    """
+    return torch.sigmoid((x @ (slots.t() / math.sqrt(slots.shape[1]))).float())
 
 
 def top_slot_score(weights: Tensor) -> Tensor:

@@ -258,7 +258,7 @@ class ScoreHead(nn.Module):
         hidden = hidden + weights @ (regulated @ w_fused.t())
         if sampled is not None:
             hidden[: sampled.shape[0]] += F.linear(sampled, w_fused)
-        return torch.sigmoid(last(F.relu_(hidden))).squeeze(-1)
+        return torch.sigmoid(last(F.relu_(hidden)).float()).squeeze(-1)
 
 
 def kl_over_time(mu: Tensor, log_var: Tensor) -> Tensor:

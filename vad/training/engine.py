@@ -42,6 +42,9 @@ class Task(Protocol):
     def losses(self, step: int, generator: torch.Generator) -> dict[str, Tensor]:
         """The terms of step k, 0-d; `total` is the one to minimise."""
 
+    def learning_rate(self, step: int) -> float:
+        """Of step k."""
+
     def evaluate(self) -> dict[str, float]:
         """Metrics of the model as it is, by full key (`validation/video_auc`)."""
 
@@ -135,6 +138,8 @@ class Trainer:
         named = dict(zip(losses, values, strict=True))
         if not (math.isfinite(named["total"]) and math.isfinite(size)):
             raise self._not_finite(step, named)
+        for group in task.optimizer.param_groups:
+            group["lr"] = task.learning_rate(step)
         task.optimizer.step()
         metrics = {f"loss/{name}": value for name, value in named.items()}
         return {**metrics, "time/step_s": time.perf_counter() - started_s}

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from vad.errors import VadError
+from vad.features.weights import locate
 from vad.models.urdmu import UrDmu
 from vad.training import checkpoints
 
@@ -71,6 +72,34 @@ def import_weights(
         "architecture": architecture,
         "parameters": sum(v.numel() for v in weights.values()),
     }
+
+
+def start_from(model: UrDmu, name: str, weights_dir: Path | None) -> str:
+    """Load the weights that a run starts from: a checkpoint of ours or a published one.
+
+    Args:
+        name: a path, or the bare name of a file in the weights folder.
+
+    Returns:
+        The file's sha256.
+
+    Raises:
+        VadError: `weights-missing`, or `checkpoint-invalid` (torn, or another architecture).
+    """
+    path = Path(name) if Path(name).name != name else locate(weights_dir, name)
+    try:
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as exc:
+        raise VadError(
+            "weights-missing",
+            f"The weights to start from, {path}, cannot be read: {exc.strerror}.",
+            "Check the path in pretrained_point, or leave it empty to start from nothing.",
+        ) from exc
+    ours = path.suffix == ".safetensors"
+    weights = checkpoints.read(path).part(checkpoints.MODEL) if ours else _load(path)
+    checkpoints.load_weights(model, weights, path)
+    return sha256
 
 
 def describe(path: Path) -> dict[str, Any]:

@@ -7,7 +7,8 @@ never opened.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,11 @@ from vad.errors import VadError
 from vad.evaluation.scores import ScoreSet
 from vad.evaluation.sweep import Sweep
 from vad.losses import AdWeights, ad_loss
-from vad.models.urdmu import UrDmu
+from vad.models.urdmu import WIDTH, BagOutput, UrDmu
 from vad.reporting import Reporter
+from vad.schedule import Schedule
 from vad.scoring import missing_text, score_videos, with_features
+from vad.training import published
 from vad.training.determinism import BatchOrder, derive, seeded
 from vad.training.engine import Plan, Trainer
 
@@ -62,9 +65,11 @@ def train(
 
     Raises:
         VadError: `too-few-videos`, `features-missing`, `device-missing`, `checkpoint-invalid`,
-            `loss-not-finite`, `disk-full`.
+            `weights-missing`, `loss-not-finite`, `disk-full`; `config-invalid` when the device
+            cannot compute in the precision asked for.
     """
     device = devices.resolve(config.device)
+    devices.check_precision(config.precision, device)
     manifest = load_manifest(manifest_dir)
     store = FeatureStore.open(features_dir)
     task = UrdmuTask(config, manifest, store, manifest_dir, device, reporter)
@@ -75,9 +80,10 @@ def train(
         checkpoint_every=config.checkpoint_every,
         best_key=BEST_KEYS[config.selection],
     )
-    Trainer(task, plan, output, reporter).run(
-        selection=config.selection, videos=task.counts(), features=store.fingerprint
-    )
+    with devices.fast_products(config.precision, device):
+        Trainer(task, plan, output, reporter).run(
+            selection=config.selection, videos=task.counts(), features=store.fingerprint
+        )
 
 
 class UrdmuTask:
@@ -103,7 +109,18 @@ class UrdmuTask:
         self.bags = Bags(store.segments(config.num_segments), self.split, config, device)
         with seeded(device, config.seed, "weights"):
             model = UrDmu(store.dim, memory_slots=config.memory_slots, dropout=config.dropout)
+        self._start = ""
+        if config.pretrained_point:
+            folder = os.environ.get("VADLAB_WEIGHTS_DIR")
+            self._start = published.start_from(
+                model, config.pretrained_point, Path(folder) if folder else None
+            )
+            reporter.log(f"starts from {config.pretrained_point}, SHA-256 {self._start}")
         self.model = model.to(device)
+        self._forward: Callable[..., BagOutput] = self.model.forward_bags
+        if config.compile:
+            self._forward = torch.compile(self._forward, dynamic=False)
+        self._schedule = Schedule.parse(config.lr_schedule)
         self.optimizer = torch.optim.Adam(
             self.model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True
         )
@@ -117,8 +134,13 @@ class UrdmuTask:
 
     def losses(self, step: int, generator: torch.Generator) -> dict[str, Tensor]:
         normal, abnormal = self.bags.batch(step)
-        out = self.model.forward_bags(normal, abnormal, generator=generator)
+        noise = torch.randn((*normal.shape[:-1], WIDTH), generator=generator, device=self.device)
+        with devices.autocast(self.config.precision, self.device):
+            out = self._forward(normal, abnormal, noise=noise)
         return ad_loss(out, self._weights)
+
+    def learning_rate(self, step: int) -> float:
+        return self.config.lr * self._schedule.factor(step)
 
     def evaluate(self) -> dict[str, float]:
         """Video-level AUC on the validation videos; frame AUC and AP on the test split."""
@@ -153,6 +175,7 @@ class UrdmuTask:
                 "features": self.store.fingerprint,
                 "videos": derive(0, *self.split.normal, "|", *self.split.abnormal),
             },
+            "start": self._start,
         }
 
     def counts(self) -> dict[str, int]:

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from django.conf import settings
@@ -218,6 +218,12 @@ def _inputs(
         return _Inputs(version=version, parents=[])
     if isinstance(config, EvaluateConfig):
         return _evaluate_inputs(project, feature_set, of_run)
+    if isinstance(config, UrdmuConfig) and PurePath(config.pretrained_point).name != (
+        config.pretrained_point
+    ):
+        raise ConfigError(
+            {"pretrained_point": "must be the bare name of a file in the server's weights folder"}
+        )
     if feature_set is None:
         raise _needs(
             "Training needs features.", "feature_set",
