@@ -54,7 +54,8 @@ def choose_segments(
 
     Args:
         normal, abnormal: [B, k] segments, best first, of `rank_segments`.
-        how: the first; the second; one random rank, common to all videos; or the first `count`.
+        how: the first; the second (published as `second_topk`); one random rank, common to all
+            videos (`random_top`); or the first `count` (`multi_k`), for one pass each.
         count: for `several`.
         generator: for `random`, on the CPU; torch's default one when absent.
 
