@@ -1,14 +1,14 @@
 """Scores of a checkpoint: every snippet of every test video, and what they are worth.
 
-Videos are scored at their full length, never resampled. Sequences of equal length go through the
-network together; a batch is bounded by its snippets, so the longest video sets the memory.
+Videos are scored at their full length, never resampled. Videos of equal length go through the
+network together, on a GPU of similar length as well, padded; a batch is bounded by its snippets, so
+the longest video sets the memory.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,8 @@ from vad.training import checkpoints
 
 SCORES = "scores.safetensors"
 BATCH_SNIPPETS = {"cpu": 8192, "cuda": 131_072}
+# Longest video of a batch over its shortest. On a GPU padding costs less than one more batch does.
+STRETCH = {"cpu": 1.0, "cuda": 2.0}
 
 
 def load_model(path: Path, device: torch.device) -> tuple[UrDmu, dict[str, Any]]:
@@ -75,35 +77,58 @@ def score_videos(
     Yields:
         (key, [T] float32), shorter videos first.
     """
-    limit = BATCH_SNIPPETS["cuda" if device.type == "cuda" else "cpu"]
+    kind = "cuda" if device.type == "cuda" else "cpu"
+    limit = BATCH_SNIPPETS[kind]
     training = model.training
     model.eval()
     try:
-        by_length = sorted(keys, key=lambda key: store.shape(key)[:2][::-1])
-        for (length, crops), group in groupby(by_length, lambda key: store.shape(key)[1::-1]):
-            per_batch = max(1, limit // (length * crops))
-            rest = list(group)
-            for start in range(0, len(rest), per_batch):
-                chosen = rest[start : start + per_batch]
-                found = _score(model, [store.get(key) for key in chosen], device, limit)
-                yield from zip(chosen, found, strict=True)
+        for chosen in _batches(keys, store, limit, STRETCH[kind]):
+            found = _score(model, [store.get(key) for key in chosen], device, limit)
+            yield from zip(chosen, found, strict=True)
     finally:
         model.train(training)
+
+
+def _batches(
+    keys: Iterable[str], store: FeatureStore, limit: int, stretch: float
+) -> Iterator[list[str]]:
+    """Videos with as many crops each, shorter ones first, `limit` snippets with padding at most."""
+    batch: list[str] = []
+    shape = (0, 0)  # crops, snippets of the shortest
+    for key in sorted(keys, key=lambda key: store.shape(key)[:2][::-1]):
+        crops, length, _ = store.shape(key)
+        fits = crops == shape[0] and length <= shape[1] * stretch
+        if batch and not (fits and (len(batch) + 1) * crops * length <= limit):
+            yield batch
+            batch = []
+        if not batch:
+            shape = (crops, length)
+        batch.append(key)
+    if batch:
+        yield batch
 
 
 @torch.no_grad()
 def _score(
     model: UrDmu, features: Sequence[np.ndarray], device: torch.device, limit: int
-) -> np.ndarray:
-    """Scores [V, T] of V videos of equal shape [N, T, D]; crops are split where they are many."""
-    crops, length, _ = features[0].shape
-    step = max(1, limit // length)
-    total = np.zeros((len(features), length), dtype=np.float64)
+) -> list[np.ndarray]:
+    """Scores [T] of videos [N, T, D] that differ in T alone; many crops are taken in turns."""
+    crops, _, dim = features[0].shape
+    lengths = [video.shape[1] for video in features]
+    longest = max(lengths)
+    padded = torch.tensor(lengths, device=device) if min(lengths) < longest else None
+    step = max(1, limit // (longest * len(features)))
+    total = np.zeros((len(features), longest), dtype=np.float64)
     for first in range(0, crops, step):
-        part = np.stack([video[first : first + step] for video in features])
-        scores = model(torch.from_numpy(part).to(device).float()).scores
-        total += scores.double().cpu().numpy() * part.shape[1]
-    return (total / crops).astype(np.float32)
+        count = min(step, crops - first)
+        part = np.zeros((len(features), count, longest, dim), features[0].dtype)
+        for place, video in zip(part, features, strict=True):
+            place[:, : video.shape[1]] = video[first : first + count]
+        x = torch.from_numpy(part).to(device).float()
+        scores = (model(x) if padded is None else model.score_padded(x, padded)).scores
+        total += scores.double().cpu().numpy() * count
+    mean = (total / crops).astype(np.float32)
+    return [row[:length] for row, length in zip(mean, lengths, strict=True)]
 
 
 def with_features(videos: Sequence[Video], store: FeatureStore) -> tuple[list[Video], list[str]]:

@@ -62,9 +62,11 @@ def main() -> int:
             faster(args.batch, 200, args.dim, args.steps, precision, compiled)
     score(device, videos=290 if gpu else 12, dim=args.dim)
     if args.run:
-        for precision in ("float32", "tf32", "bfloat16") if gpu else ("float32",):
-            spent = whole_run(args.run, args.batch, args.dim, precision)
-            missed |= gpu and precision != "float32" and spent > RUN_BUDGET_S
+        kinds = [("float32", False)]
+        if gpu:
+            kinds += [("tf32", False), ("bfloat16", False), ("bfloat16", True)]
+        spent = [whole_run(args.run, args.batch, args.dim, *kind) for kind in kinds]
+        missed |= gpu and min(spent) > RUN_BUDGET_S
     return int(missed)
 
 
@@ -153,7 +155,9 @@ def faster(batch: int, segments: int, dim: int, steps: int, precision: str, comp
     noise = torch.randn(batch, segments, 512, device=device)
     model = UrDmu(dim).to(device).train()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, weight_decay=5e-5, fused=True)
-    forward = torch.compile(model.forward_bags, dynamic=False) if compiled else model.forward_bags
+    forward = model.forward_bags
+    if compiled:
+        forward = torch.compile(forward, dynamic=False, mode="reduce-overhead")
 
     def step() -> None:
         with devices.autocast(precision, device):
@@ -218,17 +222,17 @@ def long_video(device: torch.device) -> None:
     print(f"a video of 6,749 snippets x 10 crops: {used / 1e6:,.0f} MB more at its peak")
 
 
-class Quiet(Reporter):
-    """Keeps the last result."""
+class Clock(Reporter):
+    """Adds up what the steps themselves took."""
 
-    result: results.Result | None = None
+    steps_s = 0.0
 
     def send(self, record: results.Record) -> None:
-        if isinstance(record, results.Result):
-            self.result = record
+        if isinstance(record, results.Metrics):
+            self.steps_s += record.values["time/step_s"]
 
 
-def whole_run(steps: int, batch: int, dim: int, precision: str) -> float:
+def whole_run(steps: int, batch: int, dim: int, precision: str, compiled: bool) -> float:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         videos, truth, lengths = [], {}, {}
@@ -255,20 +259,23 @@ def whole_run(steps: int, batch: int, dim: int, precision: str) -> float:
             folder / "data", Manifest(name="b", format="generic", videos=tuple(videos)), truth
         )
         make_store(folder / "features", lengths, 1, dim)
-        config = UrdmuConfig(num_epochs=steps, batch_size=batch, precision=precision)
-        begin = time.perf_counter()
+        config = UrdmuConfig(
+            num_epochs=steps, batch_size=batch, precision=precision, compile=compiled
+        )
+        clock, begin = Clock(), time.perf_counter()
         train(
             config,
             manifest_dir=folder / "data",
             features_dir=folder / "features",
             output=folder / "run",
-            reporter=Quiet(),
+            reporter=clock,
         )
         spent = time.perf_counter() - begin
+    words = f"{precision}, compiled" if compiled else precision
     print(
-        f"run of {steps} steps, {batch}+{batch} x 200 x {dim}, {precision}, with "
+        f"run of {steps} steps, {batch}+{batch} x 200 x {dim}, {words}, with "
         f"{steps // config.eval_every} evaluations and {steps // config.checkpoint_every} "
-        f"checkpoints: {spent:.1f} s"
+        f"checkpoints: {spent:.1f} s, {clock.steps_s:.1f} s of it the steps"
     )
     return spent
 

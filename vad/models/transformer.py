@@ -54,11 +54,17 @@ class Transformer(nn.Module):
             for _ in range(depth)
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, T, D] to [B, T, D]."""
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """[B, T, D] to [B, T, D].
+
+        Args:
+            lengths: [B], snippets of each bag; what comes after them is padding that no snippet
+                sees. None: all T.
+        """
         for layer in self.layers:
-            for part in layer:  # type: ignore[attr-defined]
-                x = x + part(x)
+            attention, feed_forward = cast(nn.ModuleList, layer)
+            x = x + attention(x, lengths)
+            x = x + feed_forward(x)
         return x
 
 
@@ -70,8 +76,8 @@ class PreNorm(nn.Module):
         self.norm = nn.LayerNorm(dim)
         self.fn = fn
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.fn(self.norm(x))
+    def forward(self, x: Tensor, *args: Tensor | None) -> Tensor:
+        return self.fn(self.norm(x), *args)
 
 
 class Attention(nn.Module):
@@ -83,8 +89,8 @@ class Attention(nn.Module):
         self.to_qkv = nn.Linear(dim, 4 * heads * head_dim, bias=False)  # rows q, k, v, r
         self.to_out = nn.Sequential(nn.Linear(2 * heads * head_dim, dim), Dropout(dropout))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, T, D] to [B, T, D], without norm and residual."""
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """[B, T, D] to [B, T, D], without norm and residual; `lengths` as in `Transformer`."""
         project, drop = cast(nn.Linear, self.to_out[0]), self.to_out[1]
         inner = self.to_qkv.out_features // 4
         # Columns of the output layer: head-major, in each head first global, then local.
@@ -96,8 +102,10 @@ class Attention(nn.Module):
             [3 * inner, x.shape[-1]], dim=-1
         )
         q, k, v = rearrange(qkv, "b t (three h e) -> three b h t e", three=3, h=self.heads)
-        attended = rearrange(F.scaled_dot_product_attention(q, k, v), "b h t e -> b t (h e)")
-        return drop(add_local(F.linear(attended, w_global, project.bias), local))
+        seen = None if lengths is None else inside(lengths, x.shape[1])[:, None, None]
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=seen)
+        attended = rearrange(attended, "b h t e -> b t (h e)")
+        return drop(add_local(F.linear(attended, w_global, project.bias), local, lengths))
 
 
 class FeedForward(nn.Module):
@@ -154,13 +162,21 @@ def keep_mask(x: Tensor, p: float) -> Tensor:
     return (words >= drop).to(x.dtype).mul_(levels / (levels - drop)).view(x.shape)
 
 
-def add_local(base: Tensor, x: Tensor) -> Tensor:
+def inside(lengths: Tensor, width: int) -> Tensor:
+    """Which of `width` snippets belong to bags of these lengths: [B] to [B, width] bool."""
+    return torch.arange(width, device=lengths.device) < lengths[:, None]
+
+
+def add_local(base: Tensor, x: Tensor, lengths: Tensor | None = None) -> Tensor:
     """`base + G x` for the fixed matrix G of `distance_matrix`, along the snippets.
 
     Args:
         base, x: [B, T, D].
+        lengths: [B], snippets of each bag, whose own G each takes; None: all T.
     """
     length = x.shape[1]
+    if lengths is not None:
+        return base + _banded(x, lengths)
     if length <= DENSE_UP_TO:
         matrix = distance_matrix(length, x.device, x.dtype)
         return torch.baddbmm(base, matrix.expand(x.shape[0], -1, -1), x)
@@ -190,19 +206,24 @@ def _band(device: torch.device, dtype: torch.dtype) -> Tensor:
         return torch.exp(-distance / math.e).to(dtype)
 
 
-def _banded(x: Tensor) -> Tensor:
+def _banded(x: Tensor, lengths: Tensor | None = None) -> Tensor:
     """G x for long sequences: each block of snippets sees itself and `BAND_RADIUS` on both sides.
 
     Args:
         x: [B, T, D].
+        lengths: [B], see `add_local`.
     """
     length = x.shape[1]
     step = math.exp(-1 / math.e)
     at = torch.arange(length, device=x.device, dtype=torch.float64)
     # The sum of row j is two geometric series: to the left with j itself, and to the right.
-    sums = (1 - step ** (at + 1) + step - step ** (length - at)) / (1 - step)
+    ends = length if lengths is None else lengths[:, None]
+    sums = (1 - step ** (at + 1) + step - step ** (ends - at)) / (1 - step)
+    scaled = x / sums.to(x.dtype)[..., None]
+    if lengths is not None:
+        scaled = scaled.masked_fill(~inside(lengths, length)[..., None], 0)
     tail = -length % BAND_BLOCK
-    padded = F.pad(x / sums.to(x.dtype)[:, None], (0, 0, BAND_RADIUS, BAND_RADIUS + tail))
+    padded = F.pad(scaled, (0, 0, BAND_RADIUS, BAND_RADIUS + tail))
     windows = padded.unfold(1, BAND_BLOCK + 2 * BAND_RADIUS, BAND_BLOCK)  # [B, blocks, D, window]
     local = torch.einsum("pw,bndw->bnpd", _band(x.device, x.dtype), windows)
     return rearrange(local, "b n p d -> b (n p) d")[:, :length]

@@ -80,9 +80,9 @@ class UrDmu(nn.Module):
         self.encoder_mu = nn.Sequential(nn.Linear(WIDTH, WIDTH))
         self.encoder_var = nn.Sequential(nn.Linear(WIDTH, WIDTH))
 
-    def encode(self, x: Tensor) -> Tensor:
-        """Embedding and transformer: [B, T, D] to [B, T, C]."""
-        return self.selfatt(self.embedding(x))
+    def encode(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Embedding and transformer: [B, T, D] to [B, T, C]; `lengths` as in `Transformer`."""
+        return self.selfatt(self.embedding(x), lengths)
 
     def forward(self, x: Tensor, *, with_features: bool = False) -> SnippetOutput:
         """Score videos. No noise, both memories see every snippet; the same for any label.
@@ -91,8 +91,21 @@ class UrDmu(nn.Module):
             x: [B, T, D] or [B, N, T, D].
             with_features: also return the fused features, not averaged over crops.
         """
+        return self._score(x, None, with_features)
+
+    def score_padded(self, x: Tensor, lengths: Tensor) -> SnippetOutput:
+        """Score videos of different lengths together, each as `forward` would alone.
+
+        Args:
+            x: [B, N, T, D], zeros after the end of a video, as outside of it.
+            lengths: [B], the videos' snippets; what comes out after them means nothing.
+        """
+        return self._score(x, lengths.repeat_interleave(x.shape[1]), False)
+
+    def _score(self, x: Tensor, lengths: Tensor | None, with_features: bool) -> SnippetOutput:
+        """`lengths` [B*N] as in `encode`."""
         flat, crops = self._flatten("x", x)
-        x = self.encode(flat)
+        x = self.encode(flat, lengths)
         weights = self._slot_weights(x)
         mu = cast(nn.Linear, self.encoder_mu[0])
         regulated = self._project_slots(mu.weight)

@@ -119,7 +119,10 @@ class UrdmuTask:
         self.model = model.to(device)
         self._forward: Callable[..., BagOutput] = self.model.forward_bags
         if config.compile:
-            self._forward = torch.compile(self._forward, dynamic=False)
+            # A step is hundreds of small kernels; recorded as one graph, a GPU need not wait for
+            # each to be started.
+            mode = "reduce-overhead" if device.type == "cuda" else None
+            self._forward = torch.compile(self._forward, dynamic=False, mode=mode)
         self._schedule = Schedule.parse(config.lr_schedule)
         self.optimizer = torch.optim.Adam(
             self.model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True

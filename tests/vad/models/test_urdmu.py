@@ -29,6 +29,21 @@ def test_long_videos_make_no_square_matrix(monkeypatch: pytest.MonkeyPatch) -> N
     assert add_local(x, x).shape == x.shape
 
 
+def test_padding_changes_no_score() -> None:
+    torch.manual_seed(4)
+    model = UrDmu(8).eval()
+    videos = [torch.randn(2, length, 8) for length in (1, 16, 150, 200)]
+    padded = torch.zeros(len(videos), 2, 200, 8)
+    for place, video in zip(padded, videos, strict=True):
+        place[:, : video.shape[1]] = video
+
+    together = model.score_padded(padded, torch.tensor([v.shape[1] for v in videos])).scores
+
+    for row, video in zip(together, videos, strict=True):
+        alone = model(video[None]).scores[0]
+        torch.testing.assert_close(row[: len(alone)], alone, rtol=1e-5, atol=1e-6)
+
+
 def test_one_snippet_is_enough() -> None:
     model = UrDmu(8).eval()
 
