@@ -12,4 +12,5 @@ urlpatterns = [
     path("new/", views.dataset_new, name="new"),
     path("<uuid:version_id>/", views.dataset_detail, name="detail"),
     path("<uuid:version_id>/classes/", views.dataset_classes, name="classes"),
+    path("<uuid:version_id>/alignment/", views.dataset_alignment, name="alignment"),
 ]

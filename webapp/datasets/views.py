@@ -13,7 +13,9 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET, require_safe
 
 from vad.configs import RegisterConfig
+from vad.data.doctor import SEVERITIES
 from vad.data.formats import FORMATS
+from vad.data.versions import check
 from vad.errors import VadError
 from webapp.core import errors
 from webapp.core.http import Request, figure, go
@@ -68,6 +70,31 @@ def dataset_detail(request: Request, version_id: UUID) -> HttpResponse:
 def dataset_classes(request: Request, version_id: UUID) -> HttpResponse:
     version = _version(request, version_id)
     return figure(lambda: listing.class_figure(version))
+
+
+@require_safe
+def dataset_alignment(request: Request, version_id: UUID) -> HttpResponse:
+    """What the alignment doctor finds, for every video; looked at anew with each request."""
+    version = _version(request, version_id)
+    sets = [features for features in listing.feature_sets(version) if features.ready]
+    asked = request.GET.get("features", "")
+    chosen = next((f for f in sets if str(f.pk) == asked), sets[0] if sets else None)
+    context: dict[str, Any] = {"version": version, "feature_sets": sets, "chosen": chosen}
+    severity = request.GET.get("severity", "")
+    try:
+        report = check(version.folder, chosen.folder if chosen else None)
+    except VadError as exc:
+        # The page stands: other features can be chosen on it.
+        return render(request, "datasets/alignment.html", {**context, "error": exc})
+    known = severity in SEVERITIES
+    found = report.of(severity) if known else [f for f in report.findings if f.severity != "ok"]
+    context |= {
+        "report": report,
+        "severity": severity if known else "",
+        "severities": [(name, len(report.of(name))) for name in SEVERITIES],
+        "page": Paginator(found, VIDEOS_PAGE_SIZE).get_page(request.GET.get("page")),
+    }
+    return render(request, "datasets/alignment.html", context)
 
 
 def dataset_new(request: Request) -> HttpResponse:

@@ -10,6 +10,8 @@ import pytest
 import seeding
 from django.test import Client
 
+from vad.data.manifest import Manifest, Truth, save_version
+from vad.data.manifest import Video as Manifested
 from webapp.accounts.models import Project, User
 from webapp.datasets.models import Dataset, DatasetVersion
 from webapp.runs.models import Run
@@ -118,3 +120,34 @@ def test_a_viewer_cannot_register(
 
     assert answer.status_code == 403
     assert not Run.objects.exists()
+
+
+def test_the_alignment_page_says_what_does_not_line_up_and_which_rule_settles_it(
+    client: Client, version: DatasetVersion
+) -> None:
+    videos = (
+        Manifested(key="whole", split="train", label=0, num_frames=32),
+        Manifested(key="cut", split="test", label=1, classes=("Fight",), num_frames=37),
+    )
+    manifest = Manifest(name="x", format="generic", videos=videos)
+    version.folder.mkdir(parents=True)
+    save_version(version.folder, manifest, {"cut": Truth(intervals=((4, 90),))})
+
+    answer = client.get(f"/datasets/{version.pk}/alignment/")
+
+    text = answer.content.decode()
+    assert answer.status_code == 200
+    assert answer.context["report"].counts["test"]["frames"] == 37
+    shown = {finding.video for finding in answer.context["page"]}
+    assert "cut" in shown
+    assert "no features yet" in text
+
+
+def test_the_alignment_page_of_a_version_whose_files_are_gone_names_them(
+    client: Client, version: DatasetVersion
+) -> None:
+    answer = client.get(f"/datasets/{version.pk}/alignment/")
+
+    assert "report" not in answer.context
+    assert answer.context["error"].message in answer.content.decode()
+    assert str(version.folder) in answer.context["error"].message
