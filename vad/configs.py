@@ -421,15 +421,15 @@ class UrdmuConfig(RunConfig):
     dropout: float = option(0.5, help="Dropout in the transformer.", group="Model", min=0, max=0.95)
     precision: str = option(
         "float32",
-        help="Of the matrix products. 'tf32' and 'bfloat16' are several times as fast on a GPU and "
-        "round more; a CPU takes 'tf32' as float32.",
+        help="Of the matrix products. 'tf32' and 'bfloat16' are faster on a GPU and round more; the "
+        "CPU computes in float32 only.",
         group="Device",
         choices=PRECISIONS,
         advanced=True,
     )
     compile: bool = option(
         False,
-        help="Compile the network first (torch.compile): about a minute at the start, then faster "
+        help="Compile the network first (torch.compile): slower to start, then faster "
         "steps. It rounds differently, so runs with and without it differ in the last digits.",
         group="Device",
         advanced=True,

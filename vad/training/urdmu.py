@@ -119,8 +119,8 @@ class UrdmuTask:
         self.model = model.to(device)
         self._forward: Callable[..., BagOutput] = self.model.forward_bags
         if config.compile:
-            # A step is hundreds of small kernels; recorded as one graph, a GPU need not wait for
-            # each to be started.
+            # A step is many small kernels; recorded as one graph, a GPU need not wait for each
+            # to be started.
             mode = "reduce-overhead" if device.type == "cuda" else None
             self._forward = torch.compile(self._forward, dynamic=False, mode=mode)
         self._schedule = Schedule.parse(config.lr_schedule)
