@@ -421,8 +421,8 @@ class UrdmuConfig(RunConfig):
     dropout: float = option(0.5, help="Dropout in the transformer.", group="Model", min=0, max=0.95)
     precision: str = option(
         "float32",
-        help="Of the matrix products. 'tf32' and 'bfloat16' are faster on a GPU and round more; the "
-        "CPU computes in float32 only.",
+        help="Of the matrix products. 'tf32' and 'bfloat16' are faster on a GPU and round more; "
+        "the CPU computes in float32 only.",
         group="Device",
         choices=PRECISIONS,
         advanced=True,
