@@ -359,7 +359,7 @@ class ExtractConfig(RunConfig):
             problems["segment_length"] = f"VideoMAE takes 16 frames, not {self.segment_length}"
         if self.extractor == "i3d" and self.segment_length < 9:
             problems["segment_length"] = f"I3D needs 9 frames or more, not {self.segment_length}"
-        if self.weights in (".", "..") or any(c in self.weights for c in "/\\\0"):
+        if not is_bare_name(self.weights):
             problems["weights"] = "must be the bare name of a file in the weights folder"
         return problems
 
@@ -539,6 +539,11 @@ class EvaluateConfig(RunConfig):
 CONFIGS: dict[str, type[RunConfig]] = {
     c.kind: c for c in (RegisterConfig, ExtractConfig, UrdmuConfig, EvaluateConfig)
 }
+
+
+def is_bare_name(text: str) -> bool:
+    """No path: it names a file in a folder that somebody else chooses."""
+    return text not in (".", "..") and not any(c in text for c in "/\\\0")
 
 
 def config_class(kind: str) -> type[RunConfig]:

@@ -131,7 +131,8 @@ def truth_from_tracks(video: Video, truth: Truth, rule: PatchRule | None = None)
     for track in truth.tracks:
         on = np.flatnonzero((starts >= track.start_frame) & (starts < track.end_frame))
         boxes = scaled_boxes(track, starts[on], video, rule)
-        on, boxes = on[_has_area(boxes)], boxes[_has_area(boxes)]
+        inside = has_area(boxes)
+        on, boxes = on[inside], boxes[inside]
         masks[on] |= patch_masks(boxes, rule)
         hull[on, :2] = np.fmin(hull[on, :2], boxes[:, :2])
         hull[on, 2:] = np.fmax(hull[on, 2:], boxes[:, 2:])
@@ -255,6 +256,12 @@ def box_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return iou
 
 
+def has_area(boxes: np.ndarray) -> np.ndarray:
+    """[n] bool, of boxes [n, 4]; what `scaled_boxes` clamps away has none."""
+    found: np.ndarray = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+    return found
+
+
 def check_bounds(bounds: np.ndarray, what: str) -> None:
     """Refuse bounds that do not rise from 0.
 
@@ -309,10 +316,6 @@ def _run_bounds(tracks: tuple[Track, ...], num_frames: int) -> np.ndarray:
                 edges.append(moving[on])
     found = np.unique(np.concatenate(edges)).astype(np.int64)
     return found[found <= num_frames]
-
-
-def _has_area(boxes: np.ndarray) -> np.ndarray:
-    return (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
 
 
 def _no_boxes(count: int) -> np.ndarray:

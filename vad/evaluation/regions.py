@@ -15,7 +15,7 @@ import numpy as np
 
 from vad.data.manifest import Track, Video
 from vad.errors import ShapeError, VadError
-from vad.evaluation.patch_truth import PatchRule, box_iou, scaled_boxes
+from vad.evaluation.patch_truth import PatchRule, box_iou, has_area, scaled_boxes
 
 ALPHA = 0.1  # share of a track's regions that must be found
 BETA = 0.1  # least IoU between a detection and the region that it finds
@@ -202,7 +202,7 @@ def true_regions(
     for number, track in enumerate(tracks):
         frames = np.arange(track.start_frame, min(track.end_frame, video.num_frames))
         boxes = scaled_boxes(track, frames, video, rule)
-        inside = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+        inside = has_area(boxes)
         count = int(inside.sum())
         parts.append(
             TrueRegions(

@@ -27,7 +27,7 @@ from vad.configs import ExtractConfig
 from vad.data.features import FeatureStore, StoreWriter
 from vad.data.manifest import Manifest, Video, load_manifest
 from vad.errors import VadError
-from vad.features import networks
+from vad.features import networks, weights
 from vad.features.motion import MotionDescriptor
 from vad.reporting import Reporter
 from vad.timeline import SnippetRule
@@ -134,8 +134,7 @@ def _network(
     reporter: Reporter,
     weights_dir: Path | None,
 ) -> tuple[Callable[[list[Video]], Extracted], _Description]:
-    named = os.environ.get("VADLAB_WEIGHTS_DIR")
-    weights_dir = weights_dir or (Path(named) if named else None)
+    weights_dir = weights_dir or weights.named_folder()
     network = networks.open_network(config, weights_dir=weights_dir, device=device)
     reporter.log(f"weights: {network.weights}")
 

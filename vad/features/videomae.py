@@ -26,6 +26,7 @@ from vad.features.weights import (
     Weights,
     build,
 )
+from vad.models.tubelet_vit import Mlp
 
 NORM_EPS = 1e-6
 _PREFIXES = ("_orig_mod.", "module.", "backbone.", "encoder.")
@@ -160,18 +161,6 @@ class Attention(nn.Module):
         q, k, v = rearrange(qkv, "b n (three h c) -> three b h n c", three=3, h=self.heads)
         mixed = F.scaled_dot_product_attention(q, k, v)  # scaled by 1/sqrt(channels of a head)
         return self.proj(rearrange(mixed, "b h n c -> b n (h c)"))
-
-
-class Mlp(nn.Module):
-    """Two layers with the exact GELU between."""
-
-    def __init__(self, width: int, hidden: int) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(width, hidden)
-        self.fc2 = nn.Linear(hidden, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(F.gelu(self.fc1(x)))
 
 
 def load(weights: Weights, variant: Variant) -> VideoMae:

@@ -7,6 +7,7 @@ feature store, and it is checked when a file `NAME.sha256` (as `sha256sum` write
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -75,6 +76,12 @@ class Weights:
     def __str__(self) -> str:
         known = "as its .sha256 file says" if self.checked else "no .sha256 file beside it"
         return f"{self.path.name}, SHA-256 {self.sha256} ({known})"
+
+
+def named_folder() -> Path | None:
+    """The folder that VADLAB_WEIGHTS_DIR names, which the server sets for its runs."""
+    named = os.environ.get("VADLAB_WEIGHTS_DIR")
+    return Path(named) if named else None
 
 
 def find(folder: Path | None, file: str) -> Weights:

@@ -19,7 +19,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from vad.errors import ShapeError
-from vad.models.transformer import Dropout
+from vad.models.transformer import Dropout, feed_forward
 from vad.models.urdmu import WIDTH, BagOutput, SnippetOutput, UrDmu
 
 FUSED = 2 * WIDTH
@@ -70,7 +70,7 @@ class PatchHead(UrDmu):
         attended = self.cross_attention(cast(Tensor, out.snippet_features), snippets)
         return replace(
             out,
-            scores=self._classify(attended),
+            scores=self.cls_head.of_fused(attended),
             snippet_features=attended if with_features else None,
         )
 
@@ -108,17 +108,13 @@ class PatchHead(UrDmu):
             return out
         _check_snippets(snippets, clips=2 * len(normal))
         attended = self.cross_attention(cast(Tensor, out.snippet_features), snippets)
-        normal_scores, abnormal_scores = self._classify(attended).chunk(2)
+        normal_scores, abnormal_scores = self.cls_head.of_fused(attended).chunk(2)
         return replace(
             out,
             normal_scores=normal_scores,
             abnormal_scores=abnormal_scores,
             snippet_features=attended if with_features else None,
         )
-
-    def _classify(self, features: Tensor) -> Tensor:
-        """[B, N, 2C] to scores [B, N]."""
-        return torch.sigmoid(self.cls_head.mlp(features)).squeeze(-1)
 
 
 class CrossAttentionBlock(nn.Module):
@@ -135,13 +131,7 @@ class CrossAttentionBlock(nn.Module):
         self.cross_attn = CrossAttention(dim, heads, head_dim, dropout)
         self.norm1 = nn.LayerNorm(dim)
         self.norm2 = nn.LayerNorm(dim)
-        self.ff = nn.Sequential(
-            nn.Linear(dim, hidden),
-            nn.GELU(),
-            Dropout(dropout),
-            nn.Linear(hidden, dim),
-            Dropout(dropout),
-        )
+        self.ff = feed_forward(dim, hidden, dropout)
 
     def forward(self, query: Tensor, keyvalue: Tensor) -> Tensor:
         """[B, N, D] and [B, M, D] to [B, N, D]."""

@@ -113,16 +113,21 @@ class FeedForward(nn.Module):
 
     def __init__(self, dim: int, hidden: int, dropout: float = 0.0) -> None:
         super().__init__()
-        self.net = nn.Sequential(
-            nn.Linear(dim, hidden),
-            nn.GELU(),
-            Dropout(dropout),
-            nn.Linear(hidden, dim),
-            Dropout(dropout),
-        )
+        self.net = feed_forward(dim, hidden, dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.net(x)
+
+
+def feed_forward(dim: int, hidden: int, dropout: float) -> nn.Sequential:
+    """The layers of `FeedForward`: linear maps at 0 and 3, as published checkpoints number them."""
+    return nn.Sequential(
+        nn.Linear(dim, hidden),
+        nn.GELU(),
+        Dropout(dropout),
+        nn.Linear(hidden, dim),
+        Dropout(dropout),
+    )
 
 
 class Dropout(nn.Module):

@@ -271,7 +271,16 @@ class ScoreHead(nn.Module):
         hidden = hidden + weights @ (regulated @ w_fused.t())
         if sampled is not None:
             hidden[: sampled.shape[0]] += F.linear(sampled, w_fused)
-        return torch.sigmoid(last(F.relu_(hidden)).float()).squeeze(-1)
+        return _to_scores(last(F.relu_(hidden)))
+
+    def of_fused(self, features: Tensor) -> Tensor:
+        """Scores of fused features that were made: [B, T, 2C] to [B, T]."""
+        return _to_scores(self.mlp(features))
+
+
+def _to_scores(logits: Tensor) -> Tensor:
+    """Sigmoid in float32, whatever the product was computed in: [B, T, 1] to [B, T]."""
+    return torch.sigmoid(logits.float()).squeeze(-1)
 
 
 def kl_over_time(mu: Tensor, log_var: Tensor) -> Tensor:

@@ -174,11 +174,15 @@ def file_record(output: Path, step: int) -> Written | None:
     """Describe a checkpoint that is on disk already; None if it is not."""
     path = output / name_of(step)
     try:
-        with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        return Written(step, name_of(step), sha256, path.stat().st_size)
+        return Written(step, name_of(step), file_sha256(path), path.stat().st_size)
     except FileNotFoundError:
         return None
+
+
+def file_sha256(path: Path) -> str:
+    """Of the file's bytes. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def digest(tensors: Mapping[str, Tensor]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vad.configs import is_bare_name
 from vad.errors import VadError
 from vad.features.weights import locate
 from vad.models.urdmu import UrDmu
@@ -35,8 +35,7 @@ def import_weights(
         VadError: `file-missing`, `checkpoint-invalid`, `disk-full`.
     """
     try:
-        with source.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        sha256 = checkpoints.file_sha256(source)
     except FileNotFoundError:
         raise VadError("file-missing", f"{source} does not exist.", "Check the path.") from None
     if expected_sha256 is not None and sha256 != expected_sha256.lower():
@@ -86,10 +85,9 @@ def start_from(model: UrDmu, name: str, weights_dir: Path | None) -> str:
     Raises:
         VadError: `weights-missing`, or `checkpoint-invalid` (torn, or another architecture).
     """
-    path = Path(name) if Path(name).name != name else locate(weights_dir, name)
+    path = locate(weights_dir, name) if is_bare_name(name) else Path(name)
     try:
-        with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        sha256 = checkpoints.file_sha256(path)
     except OSError as exc:
         raise VadError(
             "weights-missing",
@@ -105,8 +103,7 @@ def start_from(model: UrDmu, name: str, weights_dir: Path | None) -> str:
 def describe(path: Path) -> dict[str, Any]:
     """What a checkpoint of ours holds, after checking its digest. Plain JSON types."""
     found = checkpoints.read(path)
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    sha256 = checkpoints.file_sha256(path)
     weights = found.part(checkpoints.MODEL)
     known = {k: v for k, v in found.metadata.items() if k != "recent"}
     return {

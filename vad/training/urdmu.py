@@ -7,7 +7,6 @@ never opened.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from vad.data.manifest import Manifest, Truth, Video, load_manifest, load_truth
 from vad.errors import VadError
 from vad.evaluation.scores import ScoreSet
 from vad.evaluation.sweep import Sweep
+from vad.features.weights import named_folder
 from vad.losses import AdWeights, ad_loss
 from vad.models.urdmu import WIDTH, BagOutput, UrDmu
 from vad.reporting import Reporter
@@ -111,10 +111,7 @@ class UrdmuTask:
             model = UrDmu(store.dim, memory_slots=config.memory_slots, dropout=config.dropout)
         self._start = ""
         if config.pretrained_point:
-            folder = os.environ.get("VADLAB_WEIGHTS_DIR")
-            self._start = published.start_from(
-                model, config.pretrained_point, Path(folder) if folder else None
-            )
+            self._start = published.start_from(model, config.pretrained_point, named_folder())
             reporter.log(f"starts from {config.pretrained_point}, SHA-256 {self._start}")
         self.model = model.to(device)
         self._forward: Callable[..., BagOutput] = self.model.forward_bags

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -19,6 +19,7 @@ from vad.configs import (
     RunConfig,
     UrdmuConfig,
     config_class,
+    is_bare_name,
 )
 from vad.errors import ConfigError, VadError
 from webapp.accounts.models import Project, User
@@ -218,9 +219,7 @@ def _inputs(
         return _Inputs(version=version, parents=[])
     if isinstance(config, EvaluateConfig):
         return _evaluate_inputs(project, feature_set, of_run)
-    if isinstance(config, UrdmuConfig) and PurePath(config.pretrained_point).name != (
-        config.pretrained_point
-    ):
+    if isinstance(config, UrdmuConfig) and not is_bare_name(config.pretrained_point):
         raise ConfigError(
             {"pretrained_point": "must be the bare name of a file in the server's weights folder"}
         )

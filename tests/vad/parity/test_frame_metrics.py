@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
+import vectors
 
 from vad.data.manifest import Truth, Video
 from vad.evaluation.frame import class_metrics, metrics
@@ -14,8 +12,6 @@ from vad.evaluation.scores import ScoreSet
 from vad.timeline import SnippetRule, mask_intervals
 
 TOLERANCE = 1e-9
-SHARED = Path(os.environ.get("VADLAB_SHARED", Path(__file__).parents[4] / "shared"))
-VECTORS = Path(os.environ.get("VADLAB_VECTORS", SHARED / "reference" / "vectors"))
 
 NAMES = {  # ours: theirs
     "auc": "auc",
@@ -30,11 +26,7 @@ NAMES = {  # ours: theirs
 
 @pytest.fixture(scope="module")
 def vector() -> dict[str, np.ndarray]:
-    path = VECTORS / "metrics.npz"
-    if not path.is_file():
-        pytest.skip(f"{path} is not there; set VADLAB_VECTORS to the folder of the vectors")
-    with np.load(path) as file:
-        return dict(file)
+    return vectors.vector("metrics")
 
 
 @pytest.fixture(scope="module")

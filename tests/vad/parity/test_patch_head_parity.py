@@ -6,7 +6,20 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from vectors import FORWARD, GRADIENT, KL, LARGE, SCALAR, cases, close, drawn, fill, given, vector
+from vectors import (
+    FORWARD,
+    GRADIENT,
+    KL,
+    LARGE,
+    SCALAR,
+    TERMS,
+    cases,
+    close,
+    drawn,
+    fill,
+    given,
+    vector,
+)
 
 from vad.losses import ad_loss
 from vad.models.motion_embed import ClipGrid
@@ -21,16 +34,6 @@ from vad.training.choice import (
     segment_snippets,
 )
 
-TERMS = {  # ours: theirs
-    "att_loss": "att_loss",
-    "A_loss": "A_loss",
-    "N_Aatt": "N_Aatt",
-    "N_loss": "N_loss",
-    "A_Nloss": "A_Nloss",
-    "triplet": "triplet",
-    "kl_loss": "kl_loss",
-    "total": "total_loss",
-}
 SEGMENTS = 200  # of the vector snippet_map
 
 

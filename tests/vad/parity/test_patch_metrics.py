@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
+import vectors
 
 from vad.data.manifest import Track, Truth, Video
 from vad.evaluation.patch import Limits, patch_sweep, tiou, tiou_legacy
@@ -21,17 +19,11 @@ from vad.evaluation.patch_truth import (
 from vad.evaluation.regions import Detections, RegionCurve, TrueRegions, region_curve
 
 TOLERANCE = {"abs": 1e-9, "rel": 0}
-SHARED = Path(os.environ.get("VADLAB_SHARED", Path(__file__).parents[4] / "shared"))
-VECTORS = Path(os.environ.get("VADLAB_VECTORS", SHARED / "reference" / "vectors"))
 
 
 @pytest.fixture(scope="module")
 def vector() -> dict[str, np.ndarray]:
-    path = VECTORS / "metrics.npz"
-    if not path.is_file():
-        pytest.skip(f"{path} is not there; set VADLAB_VECTORS to the folder of the vectors")
-    with np.load(path) as file:
-        return dict(file)
+    return vectors.vector("metrics")
 
 
 def tracks_of(boxes: np.ndarray) -> tuple[Track, ...]:

@@ -6,24 +6,13 @@ import numpy as np
 import pytest
 import torch
 from einops import rearrange
-from vectors import FORWARD, GRADIENT, KL, SCALAR, cases, close, fill, given, rule, vector
+from vectors import FORWARD, GRADIENT, KL, SCALAR, TERMS, cases, close, fill, given, rule, vector
 
 from vad.data.features import resample, segment_bounds
 from vad.losses import ad_loss
 from vad.models.memory import MemoryUnit
 from vad.models.transformer import Attention, Transformer, distance_matrix
 from vad.models.urdmu import BagOutput, UrDmu
-
-TERMS = {  # ours: theirs
-    "att_loss": "att_loss",
-    "A_loss": "A_loss",
-    "N_Aatt": "N_Aatt",
-    "N_loss": "N_loss",
-    "A_Nloss": "A_Nloss",
-    "triplet": "triplet",
-    "kl_loss": "kl_loss",
-    "total": "total_loss",
-}
 
 
 def test_the_weight_rule_is_understood() -> None:

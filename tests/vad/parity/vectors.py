@@ -25,6 +25,17 @@ KL = {"rtol": 5e-4, "atol": 0.0}
 GRADIENT = {"rtol": 2e-3, "atol": 1e-6}
 LARGE = {"rtol": 1e-3, "atol": 1e-4}  # I3D at 224x224, outputs of the tubelet transformer
 
+TERMS = {  # of the loss, ours: theirs
+    "att_loss": "att_loss",
+    "A_loss": "A_loss",
+    "N_Aatt": "N_Aatt",
+    "N_loss": "N_loss",
+    "A_Nloss": "A_Nloss",
+    "triplet": "triplet",
+    "kl_loss": "kl_loss",
+    "total": "total_loss",
+}
+
 
 def vector(name: str) -> dict[str, np.ndarray]:
     path = VECTORS / f"{name}.npz"

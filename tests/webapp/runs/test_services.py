@@ -52,6 +52,15 @@ def test_a_run_without_what_it_works_on_is_refused(make, config, field):
     assert not Run.objects.exists()
 
 
+@pytest.mark.parametrize("name", ["/etc/passwd", "a/b.pkl", "../a.pkl", "..", "a\\b", "a\0b"])
+def test_weights_to_start_from_are_named_and_never_a_path(make, feature_set, name):
+    with pytest.raises(ConfigError) as refused:
+        make(UrdmuConfig(pretrained_point=name), feature_set=feature_set)
+
+    assert "bare name" in refused.value.fields["pretrained_point"]
+    assert not Run.objects.exists()
+
+
 def test_inputs_of_another_project_are_refused(make, user, make_run):
     other = Project.objects.create(name="Other", slug="other")
     dataset = Dataset.objects.create(project=other, name="x", created_by=user)
