@@ -12,11 +12,20 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from vad import options, results
-from vad.configs import EvaluateConfig, ExtractConfig, RegisterConfig, RunConfig, UrdmuConfig
+from vad.configs import (
+    EvaluateConfig,
+    ExtractConfig,
+    ProxiesConfig,
+    RegisterConfig,
+    RunConfig,
+    TwoStageConfig,
+    UrdmuConfig,
+)
 from vad.errors import VadError
 from vad.reporting import JsonReporter, Reporter, TerminalReporter, exit_when_parent_dies
 
@@ -56,6 +65,12 @@ def _extract(config: Any, args: argparse.Namespace, reporter: Reporter) -> None:
     extract(config, manifest_dir=args.manifest, output=args.output, reporter=reporter)
 
 
+def _proxies(config: Any, args: argparse.Namespace, reporter: Reporter) -> None:
+    from vad.video.proxies import build
+
+    build(config, manifest_dir=args.manifest, output=args.output, reporter=reporter)
+
+
 def _train_urdmu(config: Any, args: argparse.Namespace, reporter: Reporter) -> None:
     from vad.training.urdmu import train
 
@@ -65,11 +80,26 @@ def _train_urdmu(config: Any, args: argparse.Namespace, reporter: Reporter) -> N
         features_dir=args.features,
         output=args.output,
         reporter=reporter,
+        start=args.start,
+    )
+
+
+def _train_two_stage(config: Any, args: argparse.Namespace, reporter: Reporter) -> None:
+    from vad.training.two_stage import train
+
+    train(
+        config,
+        manifest_dir=args.manifest,
+        features_dir=args.features,
+        output=args.output,
+        reporter=reporter,
+        proxies_dir=args.proxies,
+        start=args.start,
     )
 
 
 def _evaluate(config: Any, args: argparse.Namespace, reporter: Reporter) -> None:
-    from vad.scoring import evaluate_run
+    from vad.evaluating import evaluate_run
 
     evaluate_run(
         config,
@@ -78,6 +108,7 @@ def _evaluate(config: Any, args: argparse.Namespace, reporter: Reporter) -> None
         checkpoint=args.checkpoint_file,
         output=args.output,
         reporter=reporter,
+        proxies_dir=args.proxies,
     )
 
 
@@ -115,9 +146,18 @@ def _run(
 ) -> int:
     if args.watch_parent:
         exit_when_parent_dies()
-    reporter = _Json() if args.json else _Terminal()
+    return _follow(
+        args, lambda args, reporter: start(options.read(args, config_type), args, reporter)
+    )
+
+
+def _follow(args: argparse.Namespace, start: Callable[[argparse.Namespace, Reporter], None]) -> int:
+    """Run with somebody who hears it; the exit code says whether it was stopped."""
+    reporter: _NotesStop = _Json() if args.json else _Terminal()
+    if os.environ.get("RANK", "0") != "0":  # the first of several processes speaks for all
+        reporter = _NotesStop()
     reporter.stop_on_signals()
-    start(options.read(args, config_type), args, reporter)
+    start(args, reporter)
     return results.EXIT_STOPPED if reporter.stopped else results.EXIT_OK
 
 
@@ -207,7 +247,8 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     fill: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
         "extract": ("extract features from videos", _fill_extract),
-        "train": ("train a model", _fill_train),
+        "proxies": ("build small copies of videos for stage 2 and for browsers", _fill_proxies),
+        "train": ("train a model", partial(_fill_train, words=words)),
         "evaluate": ("score the test videos with a checkpoint", _fill_evaluate),
         "dataset": ("make, read, check or show a data set; pack features", _fill_dataset),
         "checkpoint": ("show a checkpoint, or import a published one", _fill_checkpoint),
@@ -223,10 +264,35 @@ def _fill_extract(parser: argparse.ArgumentParser) -> None:
     _add_run(parser, ExtractConfig, _extract, features=False)
 
 
-def _fill_train(parser: argparse.ArgumentParser) -> None:
+def _fill_proxies(parser: argparse.ArgumentParser) -> None:
+    _add_run(parser, ProxiesConfig, _proxies, features=False)
+
+
+def _fill_train(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
+    if words[1:2] and words[1].startswith("--") and words[1] != "--help":
+        from vad import train_command
+
+        train_command.fill(parser)
+        parser.set_defaults(handler=lambda args: _follow(args, train_command.start))
+        return
+    parser.epilog = "Without MODEL, `train --dataset NAME …` takes the published code's options."
     models = parser.add_subparsers(title="models", metavar="MODEL", required=True)
     urdmu = models.add_parser("urdmu", help=UrdmuConfig.title, allow_abbrev=False)
+    _add_start(urdmu)
     _add_run(urdmu, UrdmuConfig, _train_urdmu)
+    both = models.add_parser("two-stage", help=TwoStageConfig.title, allow_abbrev=False)
+    both.add_argument("--proxies", type=Path, metavar="DIR", help="proxies of the videos")
+    _add_start(both)
+    _add_run(both, TwoStageConfig, _train_two_stage)
+
+
+def _add_start(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--start",
+        type=Path,
+        metavar="FILE",
+        help="a checkpoint to start from, of stage 1 or of both, in place of pretrained_point",
+    )
 
 
 def _fill_evaluate(parser: argparse.ArgumentParser) -> None:
@@ -237,6 +303,9 @@ def _fill_evaluate(parser: argparse.ArgumentParser) -> None:
         required=True,
         metavar="FILE",
         help="a checkpoint of a training run, or an imported one",
+    )
+    parser.add_argument(
+        "--proxies", type=Path, metavar="DIR", help="proxies of the videos, for both stages"
     )
     _add_run(parser, EvaluateConfig, _evaluate, leave_out=("checkpoint",))
 

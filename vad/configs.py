@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from vad.errors import ConfigError
-from vad.fields import RunConfig, option
-from vad.schedule import Schedule
+from vad.fields import PRECISIONS, RunConfig, is_bare_name, option
+from vad.training_configs import TwoStageConfig, UrdmuConfig
 
 FORMATS = (  # readers in vad/data/formats
     "synthetic",
@@ -19,8 +19,6 @@ FORMATS = (  # readers in vad/data/formats
     "generic",
 )
 INTERVAL_ENDS = ("published", "inclusive", "exclusive")
-SELECTIONS = ("validation", "last", "test")
-PRECISIONS = ("float32", "tf32", "bfloat16")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -243,137 +241,48 @@ class ExtractConfig(RunConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class UrdmuConfig(RunConfig):
-    """UR-DMU from video-level labels (stage 1)."""
+class ProxiesConfig(RunConfig):
+    """Small copies of the videos, in which every frame is found at once."""
 
-    kind: ClassVar[str] = "train-urdmu"
-    title: ClassVar[str] = "Train UR-DMU"
+    kind: ClassVar[str] = "proxies"
+    title: ClassVar[str] = "Build proxies"
 
-    num_epochs: int = option(
-        3000,
-        help="Training steps. The field calls a step an epoch here: one batch pair each.",
-        group="Training",
-        unit="steps",
+    device: str = option(
+        "cpu", help="Copying needs no GPU.", group="Device", choices=("cpu",), advanced=True
+    )
+    short_side: int = option(
+        240,
+        help="The shorter side of a proxy; smaller videos keep their size. As large as the clips "
+        "of stage 2 or larger, and large enough to look at in a browser.",
+        group="Proxies",
+        unit="px",
+        min=32,
+        max=2160,
+    )
+    crf: int = option(
+        18,
+        help="Quality of H.264 (constant rate factor): lower is closer to the source, and larger.",
+        group="Proxies",
         min=1,
-        max=1_000_000,
+        max=40,
     )
-    batch_size: int = option(
-        64,
-        help="Normal videos per step; as many abnormal ones come on top.",
-        group="Training",
-        unit="videos",
+    gop: int = option(
+        16,
+        help="A key frame every so many frames: fewer is quicker to find, and larger.",
+        group="Proxies",
+        unit="frames",
         min=1,
-        max=4096,
-    )
-    lr: float = option(
-        1e-4, help="Learning rate of Adam.", group="Training", above=0, max=1, unit="1/step"
-    )
-    lr_schedule: str = option(
-        "",
-        help="Factors of the learning rate, as STEP:FACTOR points with straight lines between "
-        "them: '0:0 100:1 2000:1 3000:0.1' warms up and decays. Empty is constant, as published.",
-        group="Training",
+        max=250,
         advanced=True,
     )
-    weight_decay: float = option(
-        5e-5, help="L2 penalty inside Adam.", group="Training", min=0, max=1
-    )
-    pretrained_point: str = option(
-        "",
-        help="Start from these weights instead of random ones: the name of a file in the weights "
-        "folder, a published checkpoint or one of ours. Empty starts from nothing.",
-        group="Training",
-        advanced=True,
-    )
-    num_segments: int = option(
-        200,
-        help="Each training video is resampled to this many segments.",
-        group="Data",
-        unit="segments",
-        min=2,
-        max=4096,
-    )
-    seed: int = option(
-        2022, help="All randomness derives from it.", group="Training", min=0, max=2**31 - 1
-    )
-    dropout: float = option(0.5, help="Dropout in the transformer.", group="Model", min=0, max=0.95)
-    precision: str = option(
-        "float32",
-        help="Of the matrix products. 'tf32' and 'bfloat16' are faster on a GPU and round more; "
-        "the CPU computes in float32 only.",
-        group="Device",
-        choices=PRECISIONS,
-        advanced=True,
-    )
-    compile: bool = option(
-        False,
-        help="Compile the network first (torch.compile): slower to start, then faster "
-        "steps. It rounds differently, so runs with and without it differ in the last digits.",
-        group="Device",
-        advanced=True,
-    )
-    memory_slots: int = option(
-        60, help="Slots of each of the two memory units.", group="Model", min=16, max=1024
-    )
-    triplet_weight: float = option(
-        0.1, help="Weight of the triplet loss.", group="Loss", min=0, max=100, advanced=True
-    )
-    kl_weight: float = option(
-        0.001, help="Weight of the KL loss.", group="Loss", min=0, max=100, advanced=True
-    )
-    distance_weight: float = option(
-        1e-4, help="Weight of the distance loss.", group="Loss", min=0, max=100, advanced=True
-    )
-    memory_weight: float = option(
-        0.1,
-        help="Weight of the four memory losses (A, N, A on N, N on A).",
-        group="Loss",
+    threads: int = option(
+        0,
+        help="Videos that are copied at the same time; 0 is one for each core.",
+        group="Proxies",
         min=0,
-        max=100,
+        max=256,
         advanced=True,
     )
-    validation_share: float = option(
-        0.15,
-        help="Share of the training videos, of each label, kept out to choose the checkpoint.",
-        group="Evaluation",
-        min=0,
-        max=0.5,
-    )
-    selection: str = option(
-        "validation",
-        help="What 'best' means: highest video-level AUC on the validation videos; the last step; "
-        "or highest frame AUC on the test split (optimistic, and labelled so everywhere).",
-        group="Evaluation",
-        choices=SELECTIONS,
-    )
-    eval_every: int = option(
-        50,
-        help="Steps between evaluations.",
-        group="Evaluation",
-        unit="steps",
-        min=1,
-        max=1_000_000,
-    )
-    checkpoint_every: int = option(
-        100,
-        help="Steps between checkpoints; a killed run resumes from the last one.",
-        group="Checkpoints",
-        unit="steps",
-        min=1,
-        max=1_000_000,
-    )
-
-    def cross_check(self) -> dict[str, str]:
-        problems = {}
-        if self.selection == "validation" and self.validation_share == 0:
-            problems["validation_share"] = (
-                "must be above 0 when the checkpoint is chosen on validation"
-            )
-        try:
-            Schedule.parse(self.lr_schedule)
-        except ValueError as exc:
-            problems["lr_schedule"] = str(exc)
-        return problems
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -388,6 +297,28 @@ class EvaluateConfig(RunConfig):
         help="Which checkpoint of the training run: 'best' by the run's selection rule, or 'last'.",
         group="Checkpoint",
         choices=("best", "last"),
+    )
+    score: str = option(
+        "auto",
+        help="What is evaluated per frame: 'stage1' is the score of the snippet, 'stage2' its "
+        "highest patch, 'fused' both; 'auto' is fused where the checkpoint has both stages. Each "
+        "is reported beside it.",
+        group="Both stages",
+        choices=("auto", "stage1", "stage2", "fused"),
+    )
+    fusion: str = option(
+        "mean",
+        help="How 'fused' puts the scores of both stages together.",
+        group="Both stages",
+        choices=("mean", "max", "product"),
+    )
+    tubelet_maps: str = option(
+        "merged",
+        help="Patch level: 'merged' takes of each patch the highest score of the snippet's "
+        "tubelets, for all its frames; 'each' gives every tubelet's map its own frames.",
+        group="Both stages",
+        choices=("merged", "each"),
+        advanced=True,
     )
     smoothing: int = option(
         1,
@@ -404,6 +335,14 @@ class EvaluateConfig(RunConfig):
         group="Protocol",
         choices=("hold", "cut"),
     )
+    patch_overlap: float = option(
+        0.25,
+        help="Both stages: a patch is abnormal when at least this share of it lies in a true box "
+        "or mask.",
+        group="Protocol",
+        choices=(0.25, 0.5, 0.75, 1.0),
+        advanced=True,
+    )
     bootstrap_samples: int = option(
         1000,
         help="Resamples of the test videos for the 95 % intervals; 0 is off.",
@@ -415,13 +354,16 @@ class EvaluateConfig(RunConfig):
 
 
 CONFIGS: dict[str, type[RunConfig]] = {
-    c.kind: c for c in (RegisterConfig, ExtractConfig, UrdmuConfig, EvaluateConfig)
+    c.kind: c
+    for c in (
+        RegisterConfig,
+        ExtractConfig,
+        ProxiesConfig,
+        UrdmuConfig,
+        TwoStageConfig,
+        EvaluateConfig,
+    )
 }
-
-
-def is_bare_name(text: str) -> bool:
-    """No path: it names a file in a folder that somebody else chooses."""
-    return text not in (".", "..") and not any(c in text for c in "/\\\0")
 
 
 def config_class(kind: str) -> type[RunConfig]:

@@ -29,7 +29,10 @@ def resolve(name: str) -> torch.device:
         )
     if name == "cpu" or not available:
         return torch.device("cpu")
-    return torch.device("cuda", torch.cuda.current_device())
+    # Of several processes on one host, each has a GPU of its own; torchrun numbers them.
+    number = int(os.environ.get("LOCAL_RANK", torch.cuda.current_device()))
+    torch.cuda.set_device(number)
+    return torch.device("cuda", number)
 
 
 def describe(device: torch.device) -> str:

@@ -28,6 +28,7 @@ CATALOGUE: dict[str, str] = {
     "not-found": "What was asked for does not exist, or not for this person.",
     "not-signed-in": "Nobody is signed in.",
     "path-outside-roots": "A path lies outside the data folders that this server may read.",
+    "proxies-invalid": "The small copies of videos are damaged, or of an unknown version.",
     "request-invalid": "A request to the server cannot be read, or a value in it is out of range.",
     "run-in-use": "Other runs need what this run made.",
     "run-inputs-missing": "A run was given no data set, features or checkpoint that it needs.",

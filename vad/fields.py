@@ -21,6 +21,7 @@ from vad.errors import ConfigError
 
 SCHEMA_VERSION = 1
 DEVICES = ("auto", "cpu", "cuda")
+PRECISIONS = ("float32", "tf32", "bfloat16")
 
 
 def option(
@@ -41,6 +42,11 @@ def option(
         default=default,
         metadata={"help": help, "group": group, "unit": unit, "advanced": advanced, **limits},
     )
+
+
+def is_bare_name(text: str) -> bool:
+    """No path: it names a file in a folder that somebody else chooses."""
+    return text not in (".", "..") and not any(c in text for c in "/\\\0")
 
 
 @dataclass(frozen=True, kw_only=True)

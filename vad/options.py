@@ -33,12 +33,25 @@ def add(
         default = " ".join(map(str, f.default)) if isinstance(f.default, tuple) else f.default
         choices = f.metadata["choices"]
         listed = f" One of: {', '.join(map(str, choices))}." if choices else ""
+        form: dict[str, Any] = {}
+        if isinstance(f.default, tuple):  # `--resize 128 128` as well as `--resize "128 128"`
+            form = {"nargs": "+", "action": _Joined}
+        elif isinstance(f.default, bool):  # `--compile` as well as `--compile yes`
+            form = {"nargs": "?", "const": "yes"}
         groups[title].add_argument(
             *dict.fromkeys((f"--{f.name}", f"--{f.name.replace('_', '-')}")),
             dest=_PREFIX + f.name,
             metavar=(f.metadata["unit"] or "VALUE").upper(),
             help=plain(f"{f.metadata['help']}{listed} [{default}]"),
+            **form,
         )
+
+
+class _Joined(argparse.Action):
+    """Several words as one text, which is what a field reads."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option: Any = None) -> None:
+        setattr(namespace, self.dest, " ".join(values))
 
 
 def read(args: argparse.Namespace, config_type: type[C]) -> C:
@@ -48,9 +61,13 @@ def read(args: argparse.Namespace, config_type: type[C]) -> C:
         ConfigError: all fields that are wrong.
         VadError: `file-missing`.
     """
+    return config_type.from_dict(from_file(args), texts=given(args, config_type))
+
+
+def given(args: argparse.Namespace, config_type: type[RunConfig]) -> dict[str, str]:
+    """The fields that were given as options, as text."""
     names = [f.name for f in dataclasses.fields(config_type)]
-    texts = {n: v for n in names if (v := getattr(args, _PREFIX + n)) is not None}
-    return config_type.from_dict(_from_file(args.config) if args.config else {}, texts=texts)
+    return {n: v for n in names if (v := getattr(args, _PREFIX + n)) is not None}
 
 
 def plain(text: str) -> str:
@@ -58,7 +75,15 @@ def plain(text: str) -> str:
     return text.replace("%", "%%")
 
 
-def _from_file(path: Path) -> dict[str, Any]:
+def from_file(args: argparse.Namespace) -> dict[str, Any]:
+    """The fields in the file of `--config`; none without one.
+
+    Raises:
+        ConfigError, VadError: as `read`.
+    """
+    if args.config is None:
+        return {}
+    path: Path = args.config
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

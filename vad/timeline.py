@@ -57,6 +57,12 @@ class SnippetRule:
         starts[-1] = num_frames
         return starts
 
+    def middle(self, snippet: int, num_snippets: int, num_frames: int) -> int:
+        """The frame in the middle of a snippet; under `hold` of a whole one, wherever F ends."""
+        if self.rule == "stretch":
+            return (2 * snippet + 1) * num_frames // (2 * num_snippets)
+        return snippet * self.snippet_len + self.snippet_len // 2
+
     def to_dict(self) -> dict[str, Any]:
         slack = {"slack": self.slack} if self.slack else {}  # 0 was all there was at first
         return {"rule": self.rule, "snippet_len": self.snippet_len, **slack}

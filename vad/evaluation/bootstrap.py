@@ -145,10 +145,10 @@ def intervals(
     None when a label has fewer than `MIN_VIDEOS` videos, or more than `MAX_UNDEFINED` of the
     samples leave the metric undefined.
     """
-    if samples < 1 or _fewest(scores.labels) < MIN_VIDEOS:
+    if samples < 1 or fewest(scores.labels) < MIN_VIDEOS:
         return dict.fromkeys(names)
     drawn = sample_metrics(scores, resample(scores.labels, samples, seed), names)
-    return {name: _percentiles(values) for name, values in drawn.items()}
+    return {name: percentile_interval(values) for name, values in drawn.items()}
 
 
 def class_intervals(
@@ -167,9 +167,9 @@ def class_intervals(
         for key, chosen in {"auc": members, "auc_with_normal": members | normal}.items():
             labels = scores.labels[chosen]
             row[key] = None
-            if samples >= 1 and _fewest(labels) >= MIN_VIDEOS:
+            if samples >= 1 and fewest(labels) >= MIN_VIDEOS:
                 counts = resample(labels, samples, seed)
-                row[key] = _percentiles(pairs.select(chosen).aucs(counts))
+                row[key] = percentile_interval(pairs.select(chosen).aucs(counts))
         found[name] = row
     return found
 
@@ -195,7 +195,7 @@ def paired(
     """
     second = aligned(first, second)
     value_a, value_b = metrics(first), metrics(second)
-    enough = samples >= 1 and _fewest(first.labels) >= MIN_VIDEOS
+    enough = samples >= 1 and fewest(first.labels) >= MIN_VIDEOS
     drawn: dict[str, np.ndarray] = {}
     if enough:
         counts = resample(first.labels, samples, seed)
@@ -206,7 +206,7 @@ def paired(
         before, after = value_a[name], value_b[name]
         found[name] = None
         if before is not None and after is not None:
-            interval = _percentiles(drawn[name]) if enough else None
+            interval = percentile_interval(drawn[name]) if enough else None
             found[name] = Difference(
                 metric=name,
                 first=before,
@@ -229,7 +229,7 @@ def bands(
     """
     ladder = Ladder(scores)
     whole = ladder.rungs(np.ones(len(scores)))
-    if samples < 1 or _fewest(scores.labels) < MIN_VIDEOS or not whole.defined:
+    if samples < 1 or fewest(scores.labels) < MIN_VIDEOS or not whole.defined:
         return None
     fpr, recall = np.linspace(0, 1, points) ** 2, np.linspace(0, 1, points)
     drawn = [ladder.rungs(counts) for counts in resample(scores.labels, samples, seed)]
@@ -317,12 +317,13 @@ def _ratios(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     return np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0)
 
 
-def _fewest(labels: np.ndarray) -> int:
+def fewest(labels: np.ndarray) -> int:
     """Videos of the rarer label among those that occur."""
     return int(np.unique(labels, return_counts=True)[1].min()) if len(labels) else 0
 
 
-def _percentiles(values: np.ndarray) -> list[float] | None:
+def percentile_interval(values: np.ndarray) -> list[float] | None:
+    """[low, high] of drawn values [S]; None when more than `MAX_UNDEFINED` of them are NaN."""
     defined = values[np.isfinite(values)]
     if len(defined) < (1 - MAX_UNDEFINED) * len(values):
         return None

@@ -90,17 +90,17 @@ def _component_rows(
     Columns: map, root, number of patches, then first column, first row and the ends of both.
     Components of one map that share a root are nested, so the first three name a set of patches.
     """
-    labels = components((maps >= maps.dtype.type(threshold)).reshape(-1, rule.grid, rule.grid))
+    labels = components((maps >= maps.dtype.type(threshold)).reshape(-1, rule.rows, rule.columns))
     at, row, column = np.nonzero(labels)
     keys = at * (rule.patches + 1) + labels[at, row, column]
     unique, group = np.unique(keys, return_inverse=True)
     rows = np.empty((len(unique), 7), dtype=np.int64)
     rows[:, 0], rows[:, 1] = np.divmod(unique, rule.patches + 1)
     rows[:, 2] = np.bincount(group, minlength=len(unique))
-    rows[:, 3:5], rows[:, 5:] = rule.grid, 0
+    rows[:, 3:5], rows[:, 5:] = max(rule.rows, rule.columns), 0
     for c, place in enumerate((column, row)):
         np.minimum.at(rows[:, 3 + c], group, place)
         np.maximum.at(rows[:, 5 + c], group, place + 1)
     peaks = np.zeros(len(unique), dtype=np.float64)
-    np.maximum.at(peaks, group, maps[at, row * rule.grid + column])
+    np.maximum.at(peaks, group, maps[at, row * rule.columns + column])
     return rows, peaks

@@ -16,7 +16,7 @@ from vad.evaluation.components import patch_regions
 from vad.evaluation.frame import MetricInfo
 from vad.evaluation.patch_set import PatchSet
 from vad.evaluation.patch_truth import box_iou, patch_boxes
-from vad.evaluation.regions import Detections, TrueRegions, region_curve, true_regions
+from vad.evaluation.regions import Detections, Matches, TrueRegions, match_regions, true_regions
 from vad.evaluation.sweep import Sweep
 
 THRESHOLD = 0.5  # of patches and of frames; fixed beforehand, so it has not seen the truth
@@ -98,7 +98,8 @@ def patch_metrics(
     gated, ungated = patch_sweep(patches, gated=True), patch_sweep(patches, gated=False)
     located = patch_sweep(patches, gated=False, located=True)
     limits = limits or Limits()
-    rbdc, tbdc = region_rates(patches, region_thresholds)
+    regions = match_patch_regions(patches, region_thresholds)
+    curve = regions.curve(patches.num_frames) if regions else None
     return {
         **_areas(gated, ""),
         **_areas(ungated, "_ungated"),
@@ -108,8 +109,8 @@ def patch_metrics(
         "tiou_legacy": tiou_legacy(patches, limits).value,
         "tiou_oracle": _tiou_oracle(patches, ungated),
         "patch_iou": patch_iou(patches, limits).value,
-        "rbdc": rbdc,
-        "tbdc": tbdc,
+        "rbdc": curve.rbdc if curve else None,
+        "tbdc": curve.tbdc if curve else None,
     }
 
 
@@ -182,10 +183,10 @@ def patch_iou(patches: PatchSet, limits: Limits) -> Overlap:
     return _mean(np.concatenate(values), np.concatenate(weights))
 
 
-def region_rates(
+def match_patch_regions(
     patches: PatchSet, thresholds: Sequence[float] = REGION_THRESHOLDS
-) -> tuple[float | None, float | None]:
-    """RBDC and TBDC of the regions of the gated maps; None without any box over time."""
+) -> Matches | None:
+    """The regions of the gated maps against the boxes over time; None without any such box."""
     truth = TrueRegions.joined(
         [
             true_regions(v.tracks, v.video, position=at, rule=patches.rule)
@@ -193,15 +194,14 @@ def region_rates(
         ]
     )
     if len(truth.boxes) == 0:
-        return None, None
+        return None
     found = Detections.joined(
         [
             patch_regions(v.gated, v.bounds, thresholds, position=at, rule=patches.rule)
             for at, v in enumerate(patches.videos)
         ]
     )
-    curve = region_curve(found, truth, num_frames=patches.num_frames)
-    return curve.rbdc, curve.tbdc
+    return match_regions(found, truth)
 
 
 def _areas(sweep: Sweep, suffix: str) -> dict[str, float | None]:

@@ -30,7 +30,7 @@ class PatchVideo:
         frame_scores: [M] float32, finite, at least 0: the score of the frames that a map covers.
         bounds: [M+1] int64, first frame of each map, and F; never falling, from 0.
         truth: of the same F frames.
-        tracks: the boxes that `truth` was made from, for RBDC and TBDC; with masks none.
+        tracks: the boxes that `truth` was made from, or of the masks' regions, for RBDC and TBDC.
 
     Raises:
         ShapeError: an array does not have its shape.

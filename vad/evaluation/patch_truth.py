@@ -1,6 +1,6 @@
 """Which patches of which frames are abnormal, from boxes over time or from masks. numpy only.
 
-A frame is scaled to a square of `PatchRule.size` pixels, whatever its shape, and cut into a grid.
+A frame is scaled to the size of the model's clips, whatever its shape, and cut into a grid.
 Boxes are x0, y0, x1, y1 with x1 and y1 just behind the last pixel, so a width is x1 - x0.
 """
 
@@ -26,7 +26,7 @@ class PatchRule:
     least `overlap` of the patch. Patches are numbered row by row.
 
     Args:
-        grid: patches per side; P = grid * grid.
+        rows, columns: of patches; P = rows * columns. 8 x 8 patches of 16 pixels are published.
         cell: pixels per side of a patch, after scaling.
         grow: pixels, after scaling.
         overlap: above 0, at most 1.
@@ -34,25 +34,31 @@ class PatchRule:
     Source: SST-WSVADL's table of results (0.25; its supplement has 0.5, 0.75 and 1.0).
     """
 
-    grid: int = 8
+    rows: int = 8
+    columns: int = 8
     cell: int = 16
     grow: float = 5.0
     overlap: float = 0.25
 
     def __post_init__(self) -> None:
-        if self.grid < 1 or self.cell < 1 or not 0 <= self.grow < np.inf:
+        if min(self.rows, self.columns, self.cell) < 1 or not 0 <= self.grow < np.inf:
             raise ValueError("a grid and its patches have at least one pixel, and no box shrinks")
         if not 0 < self.overlap <= 1:
             raise ValueError("the overlap is a share of a patch, above 0 and at most 1")
 
     @property
-    def size(self) -> int:
-        """Pixels per side of the scaled frame."""
-        return self.grid * self.cell
+    def width(self) -> int:
+        """Pixels of the scaled frame."""
+        return self.columns * self.cell
+
+    @property
+    def height(self) -> int:
+        """Pixels of the scaled frame."""
+        return self.rows * self.cell
 
     @property
     def patches(self) -> int:
-        return self.grid * self.grid
+        return self.rows * self.columns
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -94,6 +100,24 @@ class PatchTruth:
     @property
     def num_frames(self) -> int:
         return int(self.bounds[-1])
+
+    def fitted(self, num_frames: int) -> PatchTruth:
+        """The same truth over another number of frames: cut, or nothing abnormal behind the end.
+
+        Scores may cover fewer frames than the video has, or more (the tail rule `cut`).
+        """
+        keep = self.bounds[:-1] < num_frames
+        bounds, masks, boxes = [*self.bounds[:-1][keep]], self.masks[keep], self.boxes[keep]
+        if num_frames > self.num_frames:
+            bounds.append(self.num_frames)
+            masks = np.concatenate([masks, np.zeros((1, self.rule.patches), dtype=bool)])
+            boxes = np.concatenate([boxes, _no_boxes(1)])
+        return PatchTruth(
+            bounds=np.array([*bounds, num_frames], dtype=np.int64),
+            masks=masks,
+            boxes=boxes,
+            rule=self.rule,
+        )
 
     @cached_property
     def located(self) -> np.ndarray:
@@ -160,8 +184,8 @@ def truth_from_masks(
     """
     rule = rule or PatchRule()
     _check_size(video, sized=True)
-    rows, columns = _cell_shares(video.height, rule.grid), _cell_shares(video.width, rule.grid)
-    scale = np.array([rule.size / video.width, rule.size / video.height] * 2)
+    rows, columns = _cell_shares(video.height, rule.rows), _cell_shares(video.width, rule.columns)
+    scale = np.array([rule.width / video.width, rule.height / video.height] * 2)
     starts: list[int] = []
     marked: list[np.ndarray] = []
     boxes: list[np.ndarray] = []
@@ -210,25 +234,27 @@ def scaled_boxes(track: Track, frames: np.ndarray, video: Video, rule: PatchRule
     """
     at = [k[0] for k in track.keyframes]
     limits = (video.width, video.height) * 2
+    sizes = (rule.width, rule.height) * 2
     corners = [
         np.clip(np.interp(frames, at, [k[1 + c] for k in track.keyframes]), 0, limit)
-        * (rule.size / limit)
-        for c, limit in enumerate(limits)
+        * (size / limit)
+        for c, (limit, size) in enumerate(zip(limits, sizes, strict=True))
     ]
     return np.stack(corners, axis=1)
 
 
 def patch_masks(boxes: np.ndarray, rule: PatchRule) -> np.ndarray:
     """[n, P] bool, the patches that each box [n, 4] in scaled pixels marks; see `PatchRule`."""
-    edges = np.arange(rule.grid) * rule.cell
 
-    def shared(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    def shared(low: np.ndarray, high: np.ndarray, count: int) -> np.ndarray:
+        edges = np.arange(count) * rule.cell
         first = np.maximum(low[:, None] - rule.grow, edges)
         last = np.minimum(high[:, None] + rule.grow, edges + rule.cell)
         pixels: np.ndarray = np.maximum(last - first, 0.0)
         return pixels
 
-    across, down = shared(boxes[:, 0], boxes[:, 2]), shared(boxes[:, 1], boxes[:, 3])
+    across = shared(boxes[:, 0], boxes[:, 2], rule.columns)
+    down = shared(boxes[:, 1], boxes[:, 3], rule.rows)
     share = down[:, :, None] * across[:, None, :] / rule.cell**2
     marked: np.ndarray = share >= rule.overlap
     return marked.reshape(len(boxes), rule.patches)
@@ -236,13 +262,13 @@ def patch_masks(boxes: np.ndarray, rule: PatchRule) -> np.ndarray:
 
 def patch_boxes(marked: np.ndarray, rule: PatchRule) -> np.ndarray:
     """[n, 4] float64, the tight box around the marked patches [n, P] bool; NaN without one."""
-    cells = marked.reshape(-1, rule.grid, rule.grid)
+    cells = marked.reshape(-1, rule.rows, rule.columns)
     boxes = _no_boxes(len(cells))
     some = marked.any(axis=1)
     for c, axis in enumerate((1, 2)):  # columns give x, rows give y
         line: np.ndarray = np.any(cells[some], axis=axis)
         boxes[some, c] = line.argmax(axis=1) * rule.cell
-        boxes[some, c + 2] = (rule.grid - line[:, ::-1].argmax(axis=1)) * rule.cell
+        boxes[some, c + 2] = (line.shape[1] - line[:, ::-1].argmax(axis=1)) * rule.cell
     return boxes
 
 
@@ -322,12 +348,12 @@ def _no_boxes(count: int) -> np.ndarray:
     return np.full((count, 4), np.nan)
 
 
-def _cell_shares(pixels: int, grid: int) -> np.ndarray:
-    """[grid, pixels] float64, the share of each cell that each pixel makes up along one axis."""
+def _cell_shares(pixels: int, cells: int) -> np.ndarray:
+    """[cells, pixels] float64, the share of each cell that each pixel makes up along one axis."""
     pixel = np.arange(pixels)
-    edges = np.arange(grid + 1)[:, None] * (pixels / grid)
+    edges = np.arange(cells + 1)[:, None] * (pixels / cells)
     shared = np.minimum(edges[1:], pixel + 1) - np.maximum(edges[:-1], pixel)
-    shares: np.ndarray = np.maximum(shared, 0.0) * (grid / pixels)
+    shares: np.ndarray = np.maximum(shared, 0.0) * (cells / pixels)
     return shares
 
 

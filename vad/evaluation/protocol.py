@@ -78,7 +78,7 @@ class Protocol:
             dataset=dataset,
             split=split,
             num_videos=len(videos),
-            videos=_digest(sorted(v.key for v in videos)),
+            videos=content_digest(sorted(v.key for v in videos)),
             truth=truth_digest(videos, truth),
             snippet_rule=rule.rule,
             snippet_len=0 if stretched else rule.snippet_len,
@@ -92,7 +92,7 @@ class Protocol:
     @property
     def fingerprint(self) -> str:
         """Equal exactly for comparable evaluations: 64 hexadecimal digits."""
-        return _digest(self.to_dict())
+        return content_digest(self.to_dict())
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -124,7 +124,7 @@ def differences(first: Protocol, second: Protocol) -> list[str]:
 
 def truth_digest(videos: Sequence[Video], truth: Mapping[str, Truth]) -> str:
     """What the frames of these videos are measured against; their order does not count."""
-    return _digest(
+    return content_digest(
         sorted(
             [
                 video.key,
@@ -137,7 +137,8 @@ def truth_digest(videos: Sequence[Video], truth: Mapping[str, Truth]) -> str:
     )
 
 
-def _digest(content: Any) -> str:
+def content_digest(content: Any) -> str:
+    """Equal for equal content, of plain JSON types: 64 hexadecimal digits."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -136,6 +136,41 @@ class RegionCurve:
         return float(np.trapezoid(y_end, x_end))
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Matches:
+    """What is found at which score, each inside its own video; minus infinity is never.
+
+    Args:
+        videos, scores, missed: [n] of the detections, with the frames of each without any match.
+        region_videos, region_found_at: [m] of the true regions.
+        track_videos, track_found_at: [k] of the tracks.
+    """
+
+    videos: np.ndarray
+    scores: np.ndarray
+    missed: np.ndarray
+    region_videos: np.ndarray
+    region_found_at: np.ndarray
+    track_videos: np.ndarray
+    track_found_at: np.ndarray
+
+    def curve(self, num_frames: int) -> RegionCurve:
+        """Both rates against false positives per frame.
+
+        Args:
+            num_frames: of the whole test set, normal videos included.
+        """
+        thresholds, group = np.unique(self.scores, return_inverse=True)
+        false = np.bincount(group, weights=self.missed, minlength=len(thresholds))[::-1].cumsum()
+        thresholds = thresholds[::-1]
+        return RegionCurve(
+            thresholds=thresholds,
+            false_positives=false / num_frames,
+            region_rate=_share_from(self.region_found_at, thresholds),
+            track_rate=_share_from(self.track_found_at, thresholds),
+        )
+
+
 def region_curve(
     detections: Detections,
     truth: TrueRegions,
@@ -169,15 +204,27 @@ def region_curve(
             "Without true regions or without frames there is no region detection rate.",
             "Evaluate on a split whose abnormal videos have boxes.",
         )
+    return match_regions(detections, truth, alpha=alpha, beta=beta).curve(num_frames)
+
+
+def match_regions(
+    detections: Detections, truth: TrueRegions, *, alpha: float = ALPHA, beta: float = BETA
+) -> Matches:
+    """Match once; `region_curve` says how. The videos are matched each for itself.
+
+    Args:
+        truth: at least one region.
+    """
     found_at, missed = _match(detections, truth, beta)
-    thresholds, group = np.unique(detections.scores, return_inverse=True)
-    false = np.bincount(group, weights=missed, minlength=len(thresholds))[::-1].cumsum()
-    thresholds = thresholds[::-1]
-    return RegionCurve(
-        thresholds=thresholds,
-        false_positives=false / num_frames,
-        region_rate=_share_from(found_at, thresholds),
-        track_rate=_share_from(_tracks_found_at(found_at, truth, alpha), thresholds),
+    track_videos, track_found_at = _tracks_found_at(found_at, truth, alpha)
+    return Matches(
+        videos=detections.videos,
+        scores=detections.scores,
+        missed=missed,
+        region_videos=truth.videos,
+        region_found_at=found_at,
+        track_videos=track_videos,
+        track_found_at=track_found_at,
     )
 
 
@@ -245,17 +292,19 @@ def _match(
     return found_at, missed
 
 
-def _tracks_found_at(found_at: np.ndarray, truth: TrueRegions, alpha: float) -> np.ndarray:
-    """The score at which enough regions of each track are found."""
+def _tracks_found_at(
+    found_at: np.ndarray, truth: TrueRegions, alpha: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """The video of each track, and the score at which enough of its regions are found."""
     names = np.stack([truth.videos, truth.tracks], axis=1)
-    _, track = np.unique(names, axis=0, return_inverse=True)
+    unique, track = np.unique(names, axis=0, return_inverse=True)
     order = np.lexsort((-found_at, track))
     firsts = np.flatnonzero(np.diff(track[order], prepend=-1))
     scores = []
     for falling in np.split(found_at[order], firsts[1:]):
         enough = np.arange(1, len(falling) + 1) / len(falling) >= alpha
         scores.append(falling[int(enough.argmax())])
-    return np.array(scores)
+    return unique[:, 0], np.array(scores)
 
 
 def _share_from(found_at: np.ndarray, thresholds: np.ndarray) -> np.ndarray:

@@ -1,7 +1,4 @@
-"""How a clip is cut into tubelets, their embedding, and a motion score for each token.
-
-A tubelet is a stretch of frames; a patch is a square of one tubelet; each patch is one token. Token
-index = tubelet * P + row * columns + column.
+"""The embedding of a clip's tubelets, and a motion score for each token.
 
 Source: STPrivacy (Li et al., "STPrivacy: Spatio-Temporal Privacy-Preserving Action Recognition",
 ICCV 2023) for the embedding; the two motion scores are those of the published code of STPVAD, with
@@ -12,7 +9,6 @@ Shapes: B clips, F frames, H W pixels, P patches of a tubelet, N tokens of a cli
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
 import torch
@@ -21,92 +17,10 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from vad.errors import ConfigError, ShapeError
+from vad.models.grid import CHANNELS, ClipGrid
 
 Motion = Literal["time-reversal", "variance"]
-CHANNELS = 3
 SOFT_TEMPERATURE = 0.3  # of the motion scores, in the loss of soft pruning
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClipGrid:
-    """The sizes of a clip and how it is cut. Exactly one of the two tubelet fields is given.
-
-    The published option `num_tubelet` is handed to a parameter that means frames per tubelet; here
-    each name has one meaning.
-
-    Args:
-        height, width: pixels, multiples of `patch`.
-        frames: of a clip.
-        patch: side of a patch in pixels.
-        tubelet_size: frames of a tubelet.
-        num_tubelet: tubelets of a clip.
-
-    Raises:
-        ConfigError: a size is not positive or not divisible; all such fields at once.
-    """
-
-    height: int
-    width: int
-    frames: int = 16
-    patch: int = 16
-    tubelet_size: int | None = None
-    num_tubelet: int | None = None
-
-    def __post_init__(self) -> None:
-        wrong = {
-            name: f"{value} is not a positive number"
-            for name, value in vars(self).items()
-            if value is not None and value < 1
-        }
-        if (self.tubelet_size is None) == (self.num_tubelet is None):
-            wrong["tubelet_size"] = "give exactly one of tubelet_size and num_tubelet"
-        if not wrong:
-            for name, whole, part in (
-                ("height", self.height, self.patch),
-                ("width", self.width, self.patch),
-                ("tubelet_size", self.frames, self.tubelet_size or 1),
-                ("num_tubelet", self.frames, self.num_tubelet or 1),
-            ):
-                if whole % part:
-                    what = f"{self.frames} frames" if "tubelet" in name else f"{whole} pixels"
-                    wrong[name] = f"{what} cannot be cut into equal parts by {part}"
-        if wrong:
-            raise ConfigError(wrong, what="The clip grid")
-
-    @property
-    def tubelets(self) -> int:
-        """Tubelets of a clip."""
-        return self.num_tubelet or self.frames // cast(int, self.tubelet_size)
-
-    @property
-    def tubelet_frames(self) -> int:
-        """Frames of a tubelet."""
-        return self.frames // self.tubelets
-
-    @property
-    def rows(self) -> int:
-        """Patches from top to bottom."""
-        return self.height // self.patch
-
-    @property
-    def columns(self) -> int:
-        """Patches from left to right."""
-        return self.width // self.patch
-
-    @property
-    def patches(self) -> int:
-        """P, patches of a tubelet."""
-        return self.rows * self.columns
-
-    @property
-    def tokens(self) -> int:
-        """N, patches of a clip."""
-        return self.tubelets * self.patches
-
-    @property
-    def patch_values(self) -> int:
-        """Numbers in a patch of a tubelet: pixels times frames times channels."""
-        return self.patch**2 * self.tubelet_frames * CHANNELS
 
 
 class TubeletEmbedding(nn.Module):

@@ -22,7 +22,7 @@ from einops import rearrange, repeat
 from torch import Tensor, nn
 
 from vad.errors import ConfigError, ShapeError
-from vad.models.motion_embed import ClipGrid
+from vad.models.grid import ClipGrid
 
 POLICY_EPS = 1e-6
 EMPTY_FLOOR = 1e-6  # the published means over kept tokens have no floor: an empty tubelet gives NaN

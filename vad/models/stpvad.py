@@ -38,12 +38,30 @@ class PatchHead(UrDmu):
         token_dim: D, `patch_values` of the clip grid.
         memory_slots: of each of the two memory units.
         dropout: in the transformer and in the cross-attention.
+        tubelets: of a clip, to look at each patch by itself, over its tubelets: nothing that a
+            score depends on comes from other patches. None looks at all together, as published.
     """
 
-    def __init__(self, token_dim: int, *, memory_slots: int = 60, dropout: float = 0.5) -> None:
+    def __init__(
+        self,
+        token_dim: int,
+        *,
+        memory_slots: int = 60,
+        dropout: float = 0.5,
+        tubelets: int | None = None,
+    ) -> None:
         super().__init__(token_dim, memory_slots=memory_slots, dropout=dropout)
+        self.tubelets = tubelets
         self.cross_attention = CrossAttentionBlock(FUSED, 8, 64, FUSED // 2, dropout=dropout)
         self.register_load_state_dict_pre_hook(_rename_old_keys)
+
+    def encode(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Embedding and transformer: [B, N, D] to [B, N, C]."""
+        if self.tubelets is None:
+            return super().encode(x, lengths)
+        sizes = {"b": len(x), "t": self.tubelets}
+        x = super().encode(rearrange(x, "b (t p) d -> (b p) t d", **sizes))
+        return rearrange(x, "(b p) t d -> b (t p) d", **sizes)
 
     def forward(
         self, x: Tensor, *, snippets: Tensor | None = None, with_features: bool = False

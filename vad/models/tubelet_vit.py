@@ -23,7 +23,8 @@ from torch import Tensor, nn
 
 from vad.errors import ConfigError, ShapeError
 from vad.models import motion_embed as motions
-from vad.models.motion_embed import ClipGrid, TubeletEmbedding
+from vad.models.grid import ClipGrid
+from vad.models.motion_embed import TubeletEmbedding
 from vad.models.pruning import (
     ScorePredictor,
     SoftScorePredictor,
@@ -37,6 +38,7 @@ from vad.models.pruning import (
 )
 
 Pruning = Literal["hard", "soft", "none"]
+Context = Literal["clip", "patch"]
 NORM_EPS = 1e-6
 MLP_RATIO = 4
 
@@ -76,6 +78,8 @@ class TubeletVit(nn.Module):
         motion: kind of motion score, see `motion_score`; None for no motion loss.
         motion_weight: of the motion loss, summed over the locations.
         reference_motion: the published forms of motion score and loss, see there.
+        context: what a token attends to: `clip`, to all of them, as published; `patch`, to the
+            tokens of its own patch alone, and it has no position. Needs pruning `none`.
 
     Raises:
         ConfigError: a value that does not fit; all such fields at once.
@@ -94,6 +98,7 @@ class TubeletVit(nn.Module):
         motion: str | None = None,
         motion_weight: float = 0.01,
         reference_motion: bool = False,
+        context: Context = "clip",
     ) -> None:
         super().__init__()
         kind = None if motion is None else motions.motion_kind(motion)
@@ -102,9 +107,12 @@ class TubeletVit(nn.Module):
             wrong["motion"] = "variance compares tubelets, and a clip has only one"
         if kind == "time-reversal" and grid.tubelet_frames == 1 and not reference_motion:
             wrong["motion"] = "time-reversal compares frames of a tubelet, which has only one"
+        if context == "patch" and pruning != "none":
+            wrong["context"] = "each patch by itself cannot be weighed against others"
         if wrong:
             raise ConfigError(wrong, what="The tubelet transformer")
         self.grid = grid
+        self.context = context
         self.pruning = pruning
         self.locations = tuple(locations) if pruning != "none" else ()
         self.token_ratio = tuple(token_ratio) if pruning == "hard" else ()
@@ -113,7 +121,9 @@ class TubeletVit(nn.Module):
         self.reference_motion = reference_motion
 
         self.patch_embed = TubeletEmbedding(grid, dim)
-        self.pos_embed = nn.Parameter(torch.zeros(1, grid.tokens, dim))
+        self.pos_embed = nn.Parameter(
+            torch.zeros(1, grid.tokens, dim), requires_grad=context == "clip"
+        )
         self.blocks = nn.ModuleList(Block(dim, heads) for _ in range(depth))
         predictor = SoftScorePredictor if pruning == "soft" else ScorePredictor
         self.score_predictor = nn.ModuleList(predictor(dim) for _ in self.locations)
@@ -146,6 +156,8 @@ class TubeletVit(nn.Module):
         if keep is not None:
             self._check_keep(clip, keep)
         embedded = self.patch_embed(clip)
+        if self.context == "patch":
+            return self._each_patch(embedded)
         state = _State(
             x=embedded + self.pos_embed,
             index=torch.arange(self.grid.tokens, device=clip.device).expand(len(clip), -1),
@@ -175,6 +187,16 @@ class TubeletVit(nn.Module):
         return TubeletOutput(
             tokens, state.index, tuple(decisions), self.motion_weight * motion_loss
         )
+
+    def _each_patch(self, embedded: Tensor) -> TubeletOutput:
+        """The blocks over one patch through time: nothing comes from the other patches."""
+        sizes = {"b": len(embedded), "t": self.grid.tubelets}
+        x = rearrange(embedded, "b (t p) d -> (b p) t d", **sizes)
+        for block in self.blocks:
+            x = block(x)
+        tokens = self.head_recon(self.norm_recon(rearrange(x, "(b p) t d -> b (t p) d", **sizes)))
+        index = torch.arange(self.grid.tokens, device=x.device).expand(len(embedded), -1)
+        return TubeletOutput(tokens, index, (), torch.zeros((), device=x.device))
 
     def _sample(
         self, q: int, state: _State, generator: torch.Generator | None, keep: Tensor | None

@@ -160,6 +160,19 @@ def newest(output: Path, log: Callable[[str, str], None]) -> Checkpoint | None:
     return None
 
 
+def chosen(output: Path) -> Path:
+    """The file of the best checkpoint by the run's rule, of the newest without a rule.
+
+    Raises:
+        VadError: `file-missing`, there is none.
+    """
+    paths = sorted(_paths(output), key=_step_of)
+    if not paths:
+        raise VadError("file-missing", f"{output} holds no checkpoint.", "Train first.")
+    best = read_metadata(paths[-1])["best"]["step"]
+    return next((p for p in paths if _step_of(p) == best), paths[-1])
+
+
 def prune(output: Path, keep: Iterable[str]) -> None:
     """Remove all checkpoints but those named (relative to `output`), and torn temporary files."""
     kept = {(output / name).name for name in keep}
@@ -239,7 +252,7 @@ def load_adam(model: nn.Module, optimizer: torch.optim.Adam, checkpoint: Checkpo
         VadError: `checkpoint-invalid` when moments are missing.
     """
     held = checkpoint.part(ADAM)
-    names = [name for name, _ in model.named_parameters()]
+    names = [name for name, p in model.named_parameters() if p.requires_grad]
     moments = ("step", "exp_avg", "exp_avg_sq")
     if checkpoint.step == 0 and not held:
         return

@@ -18,6 +18,7 @@ from torch import Tensor
 from vad.data.features import segment_bounds
 from vad.errors import ConfigError, ShapeError
 from vad.models.urdmu import BagOutput
+from vad.timeline import SnippetRule
 
 Choice = Literal["top", "second", "random", "several"]
 Ranking = Literal["memory", "score"]
@@ -135,33 +136,60 @@ def segment_frames(
     *,
     num_segments: int = 200,
     window: int = 16,
-    snippet_len: int = 16,
+    rule: SnippetRule | None = None,
     generator: torch.Generator | None = None,
 ) -> np.ndarray:
     """The frames of a segment to look at: a window around its middle snippet's middle.
 
     Args:
         segment: from 0.
-        num_snippets: T of the video's feature file.
+        num_snippets: T of the video's features.
         num_frames: F, counted by decoding.
         num_segments: S.
         window: frames to take.
-        snippet_len: frames per snippet.
+        rule: how snippets cover frames; 16 frames each by default.
         generator: on the CPU; takes a random snippet of the segment instead of the middle one.
+
+    Returns:
+        [window] int64, see `snippet_window`.
+
+    Raises:
+        ConfigError: there is no such segment, or the video has no snippet or no frame.
+    """
+    first, end = segment_snippets(segment, num_snippets, num_segments)
+    snippet = first + (end - first - 1) // 2
+    if generator is not None:
+        snippet = first + int(torch.randint(end - first, (), generator=generator))
+    return snippet_window(snippet, num_snippets, num_frames, window=window, rule=rule)
+
+
+def snippet_window(
+    snippet: int,
+    num_snippets: int,
+    num_frames: int,
+    *,
+    window: int = 16,
+    rule: SnippetRule | None = None,
+) -> np.ndarray:
+    """The frames around a snippet's middle; training and scoring look through the same window.
+
+    Args:
+        snippet: from 0.
+        num_snippets: T of the video's features.
+        num_frames: F, counted by decoding. Features that claim more frames are looked at with the
+            last ones there are.
+        window: frames to take.
+        rule: how snippets cover frames; 16 frames each by default.
 
     Returns:
         [window] int64, frame numbers in time order, from 0. Neighbours, moved inwards at the ends
         of the video; a video shorter than the window repeats its last frame.
 
     Raises:
-        ConfigError: there is no such segment, or the video has no snippet or no frame.
+        ConfigError: the video has no frame.
     """
     if num_frames < 1:
         raise ConfigError({"num_frames": "0 frames"}, what="The chosen segment")
-    first, end = segment_snippets(segment, num_snippets, num_segments)
-    snippet = first + (end - first - 1) // 2
-    if generator is not None:
-        snippet = first + int(torch.randint(end - first, (), generator=generator))
-    start = snippet * snippet_len + snippet_len // 2 - window // 2
-    start = max(0, min(start, num_frames - window))
+    middle = (rule or SnippetRule()).middle(snippet, num_snippets, num_frames)
+    start = max(0, min(middle - window // 2, num_frames - window))
     return np.minimum(np.arange(start, start + window, dtype=np.int64), num_frames - 1)

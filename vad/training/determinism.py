@@ -21,19 +21,26 @@ def derive(seed: int, *path: int | str) -> int:
 
 
 @contextlib.contextmanager
-def seeded(device: torch.device, seed: int, *path: int | str) -> Iterator[torch.Generator]:
+def seeded(
+    device: torch.device, seed: int, *path: int | str, rank: int = 0
+) -> Iterator[torch.Generator]:
     """Seed torch's default generators for a block of code and give them back as they were.
 
     Dropout and weight initialisation draw from those.
 
+    Args:
+        rank: of the process among those that train together. Each drops other parts of its share;
+            the generator is the same in all.
+
     Yields:
         A generator on `device`, of a seed of its own, for what takes one as an argument.
     """
+    own = (*path, "rank", rank) if rank else path
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
-        torch.random.default_generator.manual_seed(derive(seed, *path))
+        torch.random.default_generator.manual_seed(derive(seed, *own))
         if device.type == "cuda":
-            torch.cuda.manual_seed(derive(seed, *path))
+            torch.cuda.manual_seed(derive(seed, *own))
         yield torch.Generator(device=device).manual_seed(derive(seed, *path, "generator"))
 
 

@@ -24,6 +24,7 @@ from vad.errors import VadError
 from vad.reporting import Reporter
 from vad.training import checkpoints
 from vad.training.determinism import seeded
+from vad.training.parallel import World
 
 FREE_TO_DIFFER = ("device", "num_epochs")  # between a checkpoint's configuration and the run's
 
@@ -40,7 +41,10 @@ class Task(Protocol):
         """The weights that the optimiser changes."""
 
     def losses(self, step: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """The terms of step k, 0-d; `total` is the one to minimise."""
+        """The terms of step k, 0-d; `total` is the one to minimise.
+
+        Parts of `total` that are constants here may have left their gradients already.
+        """
 
     def learning_rate(self, step: int) -> float:
         """Of step k."""
@@ -77,10 +81,19 @@ class Trainer:
         task: model, data and losses.
         plan: the schedule.
         output: the run's folder; checkpoints lie in `checkpoints/` below it.
-        reporter: hears everything, and says when to stop.
+        reporter: hears everything, and says when to stop; silent in all processes but the first.
+        world: the processes that train together.
     """
 
-    def __init__(self, task: Task, plan: Plan, output: Path, reporter: Reporter) -> None:
+    def __init__(
+        self,
+        task: Task,
+        plan: Plan,
+        output: Path,
+        reporter: Reporter,
+        world: World | None = None,
+    ) -> None:
+        self.world = world or World()
         self.task, self.plan, self.output, self.reporter = task, plan, output, reporter
         self.step = 0
         self.best = _Best()
@@ -101,7 +114,7 @@ class Trainer:
         self._resume()
         plan, send = self.plan, self.reporter.send
         while self.step < plan.steps:
-            if self.reporter.stop_requested:
+            if self.world.any(self.reporter.stop_requested, self.task.device):
                 self._checkpoint()
                 send(results.Stopped(step=self.step))
                 return False
@@ -110,7 +123,7 @@ class Trainer:
             ends = self.step == plan.steps
             improved = False
             if ends or self.step % plan.eval_every == 0:
-                found = self.task.evaluate()
+                found = self.task.evaluate() if self.world.speaks else {}
                 values |= found
                 self.last_metrics = found
                 improved = self._is_best(found)
@@ -119,7 +132,8 @@ class Trainer:
             if ends or improved or self.step % plan.checkpoint_every == 0:
                 self._checkpoint()
             self.reporter.progress(self.step, plan.steps, "steps")
-        send(results.Result(kind=plan.kind, data={**self._result(), **extra}))
+        if self.world.speaks:
+            send(results.Result(kind=plan.kind, data={**self._result(), **extra}))
         return True
 
     def _train_step(self, step: int) -> dict[str, float]:
@@ -127,14 +141,16 @@ class Trainer:
         started_s = time.perf_counter()
         task = self.task
         task.model.train()
-        with seeded(task.device, task.seed, "step", step) as generator:
-            losses = task.losses(step, generator)
+        with seeded(task.device, task.seed, "step", step, rank=self.world.rank) as generator:
             task.optimizer.zero_grad(set_to_none=True)
+            losses = task.losses(step, generator)
             losses["total"].backward()
         gradients = [p.grad for p in task.model.parameters() if p.grad is not None]
+        terms = torch.stack([v.detach() for v in losses.values()])
+        self.world.average([*gradients, terms])
         norm = torch.nn.utils.get_total_norm(gradients)
         # One transfer for all numbers: on a GPU each would be a wait.
-        *values, size = torch.stack([*(v.detach() for v in losses.values()), norm]).tolist()
+        *values, size = torch.cat([terms, norm[None]]).tolist()
         named = dict(zip(losses, values, strict=True))
         if not (math.isfinite(named["total"]) and math.isfinite(size)):
             raise self._not_finite(step, named)
@@ -180,7 +196,7 @@ class Trainer:
 
         Kept are the newest, the one before it in case the newest is damaged, and the best of each.
         """
-        if self._kept and self._kept[-1].step == self.step:
+        if not self.world.speaks or (self._kept and self._kept[-1].step == self.step):
             return
         task = self.task
         tensors = {
@@ -214,6 +230,8 @@ class Trainer:
         )
 
     def _prune(self) -> None:
+        if not self.world.speaks:
+            return
         newest = [w.step for w in self._kept[-2:]]
         steps = {*newest, *(self._bests_kept[s] for s in newest)}
         checkpoints.prune(self.output, [checkpoints.name_of(s) for s in steps])

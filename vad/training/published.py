@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from vad.configs import is_bare_name
 from vad.errors import VadError
 from vad.features.weights import locate
+from vad.fields import is_bare_name
+from vad.models.two_stage import STAGE1, TwoStage
 from vad.models.urdmu import UrDmu
 from vad.training import checkpoints
 
@@ -73,10 +74,12 @@ def import_weights(
     }
 
 
-def start_from(model: UrDmu, name: str, weights_dir: Path | None) -> str:
+def start_from(model: UrDmu | TwoStage, name: str, weights_dir: Path | None) -> str:
     """Load the weights that a run starts from: a checkpoint of ours or a published one.
 
     Args:
+        model: with both stages, weights of stage 1 alone are loaded into that, those of a run of
+            both stages into both; a model of stage 1 takes that part of either.
         name: a path, or the bare name of a file in the weights folder.
 
     Returns:
@@ -96,7 +99,13 @@ def start_from(model: UrDmu, name: str, weights_dir: Path | None) -> str:
         ) from exc
     ours = path.suffix == ".safetensors"
     weights = checkpoints.read(path).part(checkpoints.MODEL) if ours else _load(path)
-    checkpoints.load_weights(model, weights, path)
+    both = any(name.startswith(STAGE1) for name in weights)
+    target: nn.Module = model
+    if isinstance(model, TwoStage) and not both:
+        target = model.stage1
+    elif both and not isinstance(model, TwoStage):
+        weights = {k.removeprefix(STAGE1): v for k, v in weights.items() if k.startswith(STAGE1)}
+    checkpoints.load_weights(target, weights, path)
     return sha256
 
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vad import devices
 from vad.configs import UrdmuConfig
@@ -25,6 +25,7 @@ from vad.evaluation.scores import ScoreSet
 from vad.evaluation.sweep import Sweep
 from vad.features.weights import named_folder
 from vad.losses import AdWeights, ad_loss
+from vad.models.two_stage import TwoStage
 from vad.models.urdmu import WIDTH, BagOutput, UrDmu
 from vad.reporting import Reporter
 from vad.schedule import Schedule
@@ -32,6 +33,7 @@ from vad.scoring import missing_text, score_videos, with_features
 from vad.training import published
 from vad.training.determinism import BatchOrder, derive, seeded
 from vad.training.engine import Plan, Trainer
+from vad.training.parallel import World, joined
 
 BEST_KEYS = {"validation": "validation/video_auc", "test": "test/frame_auc", "last": None}
 HELD_IN_MEMORY_BYTES = 2**30  # on the CPU; larger sets stay in the memory map
@@ -54,6 +56,7 @@ def train(
     features_dir: Path,
     output: Path,
     reporter: Reporter,
+    start: Path | None = None,
 ) -> None:
     """Train, going on from the newest checkpoint in `output/checkpoints` if there is one.
 
@@ -62,6 +65,7 @@ def train(
         features_dir: a feature store of its videos.
         output: the run's folder.
         reporter: hears everything; its stop flag ends the run after the step at hand.
+        start: a checkpoint to start from, in place of `pretrained_point`.
 
     Raises:
         VadError: `too-few-videos`, `features-missing`, `device-missing`, `checkpoint-invalid`,
@@ -72,7 +76,6 @@ def train(
     devices.check_precision(config.precision, device)
     manifest = load_manifest(manifest_dir)
     store = FeatureStore.open(features_dir)
-    task = UrdmuTask(config, manifest, store, manifest_dir, device, reporter)
     plan = Plan(
         kind=config.kind,
         steps=config.num_epochs,
@@ -80,8 +83,11 @@ def train(
         checkpoint_every=config.checkpoint_every,
         best_key=BEST_KEYS[config.selection],
     )
-    with devices.fast_products(config.precision, device):
-        Trainer(task, plan, output, reporter).run(
+    with joined(device) as world, devices.fast_products(config.precision, device):
+        task = UrdmuTask(
+            config, manifest, store, manifest_dir, device, reporter, start=start, world=world
+        )
+        Trainer(task, plan, output, reporter, world).run(
             selection=config.selection, videos=task.counts(), features=store.fingerprint
         )
 
@@ -97,32 +103,33 @@ class UrdmuTask:
         manifest_dir: Path,
         device: torch.device,
         reporter: Reporter,
+        *,
+        start: Path | None = None,
+        world: World | None = None,
     ) -> None:
         self.config, self.store, self.device, self.seed = config, store, device, config.seed
-        self._reporter = reporter
-        videos, missing = with_features(manifest.split("train"), store)
+        self._reporter, self._start_file, self.world = reporter, start, world or World()
+        self.world.check_batch(config.batch_size)
+        videos, missing = with_features(self._usable(manifest.split("train")), store)
         if missing:
             reporter.log(missing_text(missing, len(videos) + len(missing), "training"), "warning")
         self.split = split_videos(
             videos, share=config.validation_share, seed=config.seed, name=manifest.name
         )
-        self.bags = Bags(store.segments(config.num_segments), self.split, config, device)
+        self.bags = Bags(
+            store.segments(config.num_segments), self.split, config, device, self.world
+        )
         with seeded(device, config.seed, "weights"):
-            model = UrDmu(store.dim, memory_slots=config.memory_slots, dropout=config.dropout)
-        self._start = ""
-        if config.pretrained_point:
-            self._start = published.start_from(model, config.pretrained_point, named_folder())
-            reporter.log(f"starts from {config.pretrained_point}, SHA-256 {self._start}")
-        self.model = model.to(device)
-        self._forward: Callable[..., BagOutput] = self.model.forward_bags
-        if config.compile:
-            # A step is many small kernels; recorded as one graph, a GPU need not wait for each
-            # to be started.
-            mode = "reduce-overhead" if device.type == "cuda" else None
-            self._forward = torch.compile(self._forward, dynamic=False, mode=mode)
+            self.model = self._network()
+        self._start = self._begin()
+        self.model.to(device)
+        self._forward = self._compiled(self.stage1.forward_bags)
         self._schedule = Schedule.parse(config.lr_schedule)
         self.optimizer = torch.optim.Adam(
-            self.model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True
+            [p for p in self.model.parameters() if p.requires_grad],
+            lr=config.lr,
+            weight_decay=config.weight_decay,
+            fused=True,
         )
         self._weights = AdWeights(
             memory=config.memory_weight,
@@ -132,9 +139,14 @@ class UrdmuTask:
         )
         self._test, self._truth = self._open_test(manifest, manifest_dir)
 
+    @property
+    def stage1(self) -> UrDmu:
+        """The network that scores snippets."""
+        return cast(UrDmu, self.model)
+
     def losses(self, step: int, generator: torch.Generator) -> dict[str, Tensor]:
         normal, abnormal = self.bags.batch(step)
-        noise = torch.randn((*normal.shape[:-1], WIDTH), generator=generator, device=self.device)
+        noise = self._noise(normal, generator)
         with devices.autocast(self.config.precision, self.device):
             out = self._forward(normal, abnormal, noise=noise)
         return ad_loss(out, self._weights)
@@ -189,9 +201,47 @@ class UrdmuTask:
             "test": len(self._test),
         }
 
+    def _noise(self, like: Tensor, generator: torch.Generator) -> Tensor:
+        """Standard normal numbers for [B, T, ..], of width C; the same whoever holds the share."""
+        size = self.config.batch_size
+        drawn = torch.randn(
+            (size, *like.shape[1:-1], WIDTH), generator=generator, device=self.device
+        )
+        return drawn[self.world.share(size)]
+
+    def _usable(self, videos: Sequence[Video]) -> Sequence[Video]:
+        """The videos that can be trained on, as far as features do not decide it."""
+        return videos
+
+    def _network(self) -> nn.Module:
+        """The untrained network."""
+        config = self.config
+        return UrDmu(self.store.dim, memory_slots=config.memory_slots, dropout=config.dropout)
+
+    def _begin(self) -> str:
+        """Load the weights to start from; their file's hash, empty without any."""
+        name = str(self._start_file or self.config.pretrained_point)
+        if not name:
+            return ""
+        sha256 = published.start_from(self._started(), name, named_folder())
+        self._reporter.log(f"starts from {Path(name).name}, SHA-256 {sha256}")
+        return sha256
+
+    def _started(self) -> UrDmu | TwoStage:
+        """The network that weights to start from are loaded into."""
+        return self.stage1
+
+    def _compiled(self, forward: Callable[..., BagOutput]) -> Callable[..., BagOutput]:
+        if not self.config.compile:
+            return forward
+        # A step is many small kernels; recorded as one graph, a GPU need not wait for each to be
+        # started.
+        mode = "reduce-overhead" if self.device.type == "cuda" else None
+        return torch.compile(forward, dynamic=False, mode=mode)
+
     def _scores(self, videos: Sequence[Video]) -> dict[str, np.ndarray]:
         keys = [v.key for v in videos]
-        return dict(score_videos(self.model, self.store, keys, self.device))
+        return dict(score_videos(self.stage1, self.store, keys, self.device))
 
     def _open_test(
         self, manifest: Manifest, manifest_dir: Path
@@ -231,24 +281,35 @@ class Bags:
     """
 
     def __init__(
-        self, segments: Segments, split: Split, config: UrdmuConfig, device: torch.device
+        self,
+        segments: Segments,
+        split: Split,
+        config: UrdmuConfig,
+        device: torch.device,
+        world: World,
     ) -> None:
+        self._share = world.share(config.batch_size)
         self._device = device
         self._data = segments.data
         normal, abnormal = segments.items_of(split.normal), segments.items_of(split.abnormal)
         used = np.sort(np.concatenate([normal, abnormal]))
+        self._keys = segments.keys
         self._held: Tensor | None = None
         if used.size * self._data[0].nbytes <= _room_bytes(device):
             # Positions among the items that are used; validation and test rows are not held.
             normal, abnormal = np.searchsorted(used, normal), np.searchsorted(used, abnormal)
+            self._keys = tuple(segments.keys[i] for i in used)
             self._held = torch.from_numpy(self._data[used]).to(device)
         size, seed = config.batch_size, config.seed
         self._normal = BatchOrder(normal, size, seed=seed, name="normal")
         self._abnormal = BatchOrder(abnormal, size, seed=seed, name="abnormal")
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """Normal and abnormal bags of step k: [B, S, D] float32 each, on the device."""
-        items = np.concatenate([self._normal.batch(step), self._abnormal.batch(step)])
+        """Normal and abnormal bags of step k: [B, S, D] float32 each, on the device.
+
+        B is the share of this process.
+        """
+        items = self._items(step)
         if self._held is not None:
             rows = self._held[torch.from_numpy(items).to(self._device)]
         else:
@@ -257,6 +318,14 @@ class Bags:
                 rows = rows.pin_memory().to(self._device, non_blocking=True)
         normal, abnormal = rows.float().chunk(2)
         return normal, abnormal
+
+    def keys(self, step: int) -> list[str]:
+        """The videos of step k: 2B keys, normal first."""
+        return [self._keys[i] for i in self._items(step)]
+
+    def _items(self, step: int) -> np.ndarray:
+        both = (self._normal.batch(step), self._abnormal.batch(step))
+        return np.concatenate([items[self._share] for items in both])
 
 
 def split_videos(videos: Sequence[Video], *, share: float, seed: int, name: str) -> Split:

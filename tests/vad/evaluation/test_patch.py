@@ -25,8 +25,8 @@ from vad.evaluation.patch_set import PatchSet, PatchVideo
 from vad.evaluation.patch_truth import PatchRule, truth_from_masks, truth_from_tracks
 
 CLOSE = {"abs": 1e-9, "rel": 0}
-SMALL = PatchRule(grid=2, cell=16)
-TIGHT = PatchRule(grid=2, cell=16, grow=0.0)
+SMALL = PatchRule(rows=2, columns=2, cell=16)
+TIGHT = PatchRule(rows=2, columns=2, cell=16, grow=0.0)
 HALF = Limits(patch=0.5, frame=0.5)
 LEFT = (0.0, 0.0, 16.0, 32.0)  # the left column of the small grid, 32 x 32 pixels
 
@@ -47,7 +47,7 @@ def patch_video(
 ) -> PatchVideo:
     frames = sum(lengths)
     video = Video(
-        key=key, split="test", label=label, num_frames=frames, width=rule.size, height=rule.size
+        key=key, split="test", label=label, num_frames=frames, width=rule.width, height=rule.height
     )
     return PatchVideo(
         video=video,
@@ -94,7 +94,7 @@ def patch_sets(draw: st.DrawFn) -> PatchSet:
 
 def overlap_by_hand(box: tuple[float, ...], cell: int, rule: PatchRule) -> float:
     """Share of a patch inside a box that is grown; the definition, one patch at a time."""
-    row, column = divmod(cell, rule.grid)
+    row, column = divmod(cell, rule.columns)
     x, y, grow = column * rule.cell, row * rule.cell, rule.grow
     width = min(box[2] + grow, x + rule.cell) - max(box[0] - grow, x)
     height = min(box[3] + grow, y + rule.cell) - max(box[1] - grow, y)
@@ -103,7 +103,7 @@ def overlap_by_hand(box: tuple[float, ...], cell: int, rule: PatchRule) -> float
 
 def frames_by_hand(video: PatchVideo) -> list[tuple[np.ndarray, float, np.ndarray, list[tuple]]]:
     """Map, frame score, patch truth and boxes of every frame, without any runs."""
-    rule, size = video.truth.rule, video.truth.rule.size
+    rule, size = video.truth.rule, video.truth.rule.width
     rows = []
     for frame in range(video.video.num_frames):
         at = int(np.flatnonzero(video.bounds <= frame)[-1])
@@ -142,7 +142,7 @@ def hull(boxes: list[tuple]) -> tuple[float, ...] | None:
 
 
 def patch_hull(marked: np.ndarray, rule: PatchRule) -> tuple[float, ...] | None:
-    cells = [divmod(cell, rule.grid) for cell in np.flatnonzero(marked)]
+    cells = [divmod(cell, rule.columns) for cell in np.flatnonzero(marked)]
     size = rule.cell
     return hull([(x * size, y * size, x * size + size, y * size + size) for y, x in cells])
 
@@ -349,7 +349,7 @@ def test_scores_that_contradict_their_truth_are_refused(change, code, text):
 
 
 def test_videos_of_different_rules_are_not_evaluated_together():
-    other = PatchRule(grid=2, cell=16, overlap=0.5)
+    other = PatchRule(rows=2, columns=2, cell=16, overlap=0.5)
     one = patch_video([[1, 0, 0, 0]], [1], [4])
     two = patch_video([[1, 0, 0, 0]], [1], [4], key="b", rule=other)
 

@@ -21,7 +21,7 @@ VIDEO = Video(key="a", split="test", label=1, num_frames=20, width=320, height=2
 
 def marked(masks: np.ndarray) -> list[tuple[int, int]]:
     """(row, column) of the marked patches of one frame."""
-    return [divmod(int(cell), RULE.grid) for cell in np.flatnonzero(masks)]
+    return [divmod(int(cell), RULE.columns) for cell in np.flatnonzero(masks)]
 
 
 def track(start: int, end: int, *keyframes: tuple[float, ...]) -> Track:
@@ -142,7 +142,7 @@ def test_masks_mark_patches_by_their_share_without_growing():
 
 
 def test_a_mask_is_shared_exactly_where_patches_cut_through_pixels():
-    rule = PatchRule(grid=2, overlap=0.5)
+    rule = PatchRule(rows=2, columns=2, overlap=0.5)
     video = Video(key="m", split="test", label=1, num_frames=1, width=3, height=2)
     mask = np.array([[1, 0, 0], [0, 1, 0]])
 
@@ -201,7 +201,7 @@ def test_truth_of_the_wrong_shape_is_refused():
 
 
 @pytest.mark.parametrize(
-    "setting", [{"grid": 0}, {"grow": -1.0}, {"overlap": 0.0}, {"overlap": 1.1}]
+    "setting", [{"rows": 0}, {"columns": 0}, {"grow": -1.0}, {"overlap": 0.0}, {"overlap": 1.1}]
 )
 def test_a_rule_that_marks_nothing_or_everything_is_refused(setting):
     with pytest.raises(ValueError):

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from vad.errors import ConfigError, ShapeError
+from vad.models.grid import ClipGrid
 from vad.models.motion_embed import (
-    ClipGrid,
     TubeletEmbedding,
     hard_motion_loss,
     motion_score,

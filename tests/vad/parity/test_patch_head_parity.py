@@ -22,7 +22,7 @@ from vectors import (
 )
 
 from vad.losses import ad_loss
-from vad.models.motion_embed import ClipGrid
+from vad.models.grid import ClipGrid
 from vad.models.stpvad import CrossAttentionBlock, PatchHead
 from vad.models.tubelet_vit import TubeletVit
 from vad.models.urdmu import WIDTH, UrDmu

@@ -50,8 +50,8 @@ def patch_set(vector: dict[str, np.ndarray], rule: PatchRule) -> PatchSet:
             split="test",
             label=label,
             num_frames=count * length,
-            width=rule.size,
-            height=rule.size,
+            width=rule.width,
+            height=rule.height,
         )
         videos.append(
             PatchVideo(
@@ -73,7 +73,7 @@ def per_frame(truth: PatchTruth, runs: np.ndarray) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def patches(vector) -> PatchSet:
-    return patch_set(vector, PatchRule(grid=int(vector["grid"])))
+    return patch_set(vector, PatchRule(rows=int(vector["grid"]), columns=int(vector["grid"])))
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def test_the_patch_truth_of_every_eighth_frame_is_the_reference(vector, patches)
 
 @pytest.mark.parametrize("percent", [50, 75, 100])
 def test_a_stricter_overlap_marks_the_patches_of_the_reference(percent, vector):
-    rule = PatchRule(grid=int(vector["grid"]), overlap=percent / 100)
+    rule = PatchRule(rows=int(vector["grid"]), columns=int(vector["grid"]), overlap=percent / 100)
     truth = patch_set(vector, rule).videos[0].truth
 
     first = truth.masks[truth.located][:1]

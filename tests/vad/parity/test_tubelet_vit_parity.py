@@ -9,7 +9,8 @@ import pytest
 import torch
 from vectors import FORWARD, GRADIENT, LARGE, SCALAR, cases, close, fill, given, vector
 
-from vad.models.motion_embed import ClipGrid, TubeletEmbedding, motion_score
+from vad.models.grid import ClipGrid
+from vad.models.motion_embed import TubeletEmbedding, motion_score
 from vad.models.pruning import (
     ScorePredictor,
     SoftScorePredictor,

@@ -1,0 +1,227 @@
+"""Stage 2 on real video with pixel truth, beside a motion baseline on the same clips.
+
+    python tests/bench/bench_patches.py [--seeds 1 2 3] [--steps 200] [--keep DIR]
+
+UCSD Ped2 in its weak split, from video-level labels. The baseline is learned from nothing: the mean
+absolute difference of neighbouring frames over a snippet, on the same grid, its frame score the
+highest cell. The last step's checkpoint is taken, so nothing is chosen on the test split.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+import numpy as np
+
+from vad import results
+from vad.configs import EvaluateConfig, ExtractConfig, RegisterConfig, TwoStageConfig
+from vad.data.features import FeatureStore
+from vad.data.manifest import load_manifest, load_truth
+from vad.data.register import register
+from vad.evaluating import evaluate_run
+from vad.evaluation.patch_report import report, scored_video
+from vad.evaluation.patch_scores import VideoPatches
+from vad.evaluation.patch_set import PatchSet
+from vad.evaluation.patch_truth import PatchRule
+from vad.evaluation.scores import ScoreSet
+from vad.evaluation.sweep import Sweep
+from vad.features.extract import extract
+from vad.places import read_places
+from vad.reporting import Reporter
+from vad.training import checkpoints
+from vad.training.two_stage import train
+from vad.video.reader import open_video
+
+GRID = 8
+SHOWN = ("patch_auc_ungated", "patch_ap_step_ungated", "patch_auc", "patch_ap_step", "tiou")
+REGIONS = ("rbdc", "tbdc")
+STEPS = 200
+
+
+def configuration(seed: int, steps: int, root: Path) -> TwoStageConfig:
+    """One tubelet a clip; each patch by itself; what the network sees of it is its motion."""
+    return TwoStageConfig(
+        device="cpu",
+        seed=seed,
+        num_epochs=steps,
+        batch_size=8,
+        num_segments=32,
+        snippet_choice="random",
+        random_snippet=True,
+        resize=(192, 192),
+        patch_size=192 // GRID,
+        view_cell=192 // GRID,
+        clip_view="energy",
+        patch_context="patch",
+        num_tubelet=1,
+        encoder_dim=48,
+        encoder_depth=1,
+        encoder_heads=4,
+        selection="last",
+        validation_share=0,
+        eval_every=steps,
+        checkpoint_every=steps,
+    )
+
+
+class Last(Reporter):
+    """Keeps the result."""
+
+    data: dict[str, Any]
+
+    def send(self, record: results.Record) -> None:
+        if isinstance(record, results.Result):
+            self.data = dict(record.data)
+
+
+def main() -> int:
+    shared = Path(__file__).parents[3] / "shared" / "data" / "ucsd_ped2"
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--root", type=Path, default=shared)
+    parser.add_argument("--keep", type=Path, help="keep runs and maps in this folder")
+    args = parser.parse_args()
+    if not args.root.is_dir():
+        print(f"{args.root} is not there; name the folder of UCSD Ped2 with --root")
+        return 0
+    with tempfile.TemporaryDirectory() as name:
+        return measure(args, args.keep or Path(name))
+
+
+def measure(args: argparse.Namespace, folder: Path) -> int:
+    register(
+        RegisterConfig(name="ped2", format="ucsd_ped", root=str(args.root), split="weak"),
+        output=folder / "data",
+        reporter=Reporter(),
+    )
+    version = folder / "data" / "version"
+    extract(
+        ExtractConfig(device="cpu", resize=(240, 320)),
+        manifest_dir=version,
+        output=folder / "features",
+        reporter=Reporter(),
+    )
+    features = folder / "features" / "features"
+    base = baseline(version, features)
+    print(f"motion baseline: {words(base)}; frame AUC {base['auc']:.3f}, AP {base['ap_step']:.3f}")
+    found = []
+    for seed in args.seeds:
+        output, begin = folder / f"run-{seed}", time.perf_counter()
+        train(
+            configuration(seed, args.steps, args.root),
+            manifest_dir=version,
+            features_dir=features,
+            output=output,
+            reporter=Reporter(),
+        )
+        trained_s, last = time.perf_counter() - begin, Last()
+        evaluate_run(
+            EvaluateConfig(device="cpu"),
+            manifest_dir=version,
+            features_dir=features,
+            checkpoint=checkpoints.chosen(output),
+            output=folder / f"evaluation-{seed}",
+            reporter=last,
+        )
+        data = last.data
+        found.append({**data["patch"]["metrics"], "stages": data["stages"]})
+        stages = ", ".join(
+            f"{name} {v['auc']:.3f}/{v['ap_step']:.3f}" for name, v in data["stages"].items()
+        )
+        print(f"seed {seed}, {args.steps} steps in {trained_s:.0f} s: {words(found[-1])}")
+        print(f"  frame AUC/AP: {stages}")
+        print(f"  95 %: {intervals(data)}")
+    print(f"{len(found)} seeds, last step: {spread(found)}")
+    ap = statistics.mean(f["patch_ap_step_ungated"] for f in found)
+    auc = statistics.mean(f["stages"]["stage2"]["auc"] for f in found)
+    print(f"patch AP {ap / base['patch_ap_step_ungated']:.2f} times the baseline's")
+    return int(ap <= base["patch_ap_step_ungated"] or auc <= base["auc"])
+
+
+def baseline(version: Path, features: Path) -> dict[str, Any]:
+    """The same metrics of mean absolute frame differences, scaled to at most 1."""
+    manifest, truth = load_manifest(version), load_truth(version, "test")
+    store = FeatureStore.open(features)
+    videos = list(manifest.split("test"))
+    maps = {v.key: motion(manifest.media_path(v.path), store.shape(v.key)[1]) for v in videos}
+    scores = {key: grid.max(axis=1) for key, grid in maps.items()}
+    frames = ScoreSet.build(scores, videos=videos, truth=truth, rule=store.rule)
+    places = read_places(
+        manifest, videos, truth, {v.key: v.num_frames for v in videos}, PatchRule()
+    )
+    made = []
+    for video in videos:
+        place, grid = places.videos[video.key], maps[video.key]
+        patches = VideoPatches(
+            key=video.key,
+            maps=grid[:, None],
+            kept=np.ones_like(grid[:, None], dtype=bool),
+            stage1=scores[video.key],
+            stage2=scores[video.key],
+            frames=frames.video(video.key).frames,
+        )
+        made.append(
+            scored_video(
+                place.video, place.truth, place.tracks, patches, scores[video.key], rule=store.rule
+            )
+        )
+    sweep = Sweep.of(frames)
+    found = report(PatchSet(videos=tuple(made)), samples=0, seed=0)["metrics"]
+    return {**found, "auc": sweep.auc(), "ap_step": sweep.ap_step()}
+
+
+def motion(path: Path, snippets: int) -> np.ndarray:
+    """[T, P] float32, 0 to 1: mean absolute grey difference in each cell over each snippet."""
+    with open_video(path) as reader:
+        frames = reader.frames(0, reader.listed_frames)
+    grey = frames.astype(np.float32).mean(axis=-1) / 255
+    rows, columns = (np.linspace(0, size, GRID + 1).astype(int) for size in grey.shape[1:])
+    found = np.zeros((snippets, GRID, GRID), dtype=np.float32)
+    for t in range(snippets):
+        first = min(16 * t, len(grey) - 2)
+        moved = np.abs(np.diff(grey[first : 16 * (t + 1)], axis=0)).mean(axis=0)
+        for r in range(GRID):
+            for c in range(GRID):
+                cell = moved[rows[r] : rows[r + 1], columns[c] : columns[c + 1]]
+                found[t, r, c] = cell.mean()
+    return found.reshape(snippets, -1)
+
+
+def words(found: dict[str, Any]) -> str:
+    shown = [name for name in (*SHOWN, *REGIONS) if found.get(name) is not None]
+    return ", ".join(f"{name} {found[name]:.3f}" for name in shown)
+
+
+def intervals(data: dict[str, Any]) -> str:
+    limits = {**data["patch"]["intervals"]}
+    limits |= {f"{k} AUC": v["intervals"].get("auc") for k, v in data["stages"].items()}
+    return ", ".join(f"{k} {v[0]:.3f} to {v[1]:.3f}" for k, v in limits.items() if v)
+
+
+def spread(found: list[dict[str, Any]]) -> str:
+    def both(values: list[float]) -> str:
+        deviation = statistics.stdev(values) if len(values) > 1 else 0.0
+        return f"{statistics.mean(values):.3f} ± {deviation:.3f}"
+
+    parts = [
+        f"{name} {both([f[name] for f in found])}"
+        for name in (*SHOWN, *REGIONS)
+        if all(f.get(name) is not None for f in found)
+    ]
+    for stage in ("stage1", "stage2", "fused"):
+        for metric in ("auc", "ap_step"):
+            parts.append(f"{stage} {metric} {both([f['stages'][stage][metric] for f in found])}")
+    return ", ".join(parts)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,151 @@
+"""Intervals of patch-level metrics: a draw equals the metrics of a set with repeated videos."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from vad.data.manifest import Track, Truth, Video
+from vad.evaluation import patch_bootstrap
+from vad.evaluation.patch import patch_metrics
+from vad.evaluation.patch_bootstrap import (
+    PATCH_INTERVAL_METRICS,
+    Levels,
+    patch_intervals,
+    sample_patch_metrics,
+)
+from vad.evaluation.patch_set import PatchSet, PatchVideo
+from vad.evaluation.patch_truth import PatchRule, truth_from_tracks
+
+RULE = PatchRule(rows=3, columns=4, cell=8, grow=1.0)
+CLOSE = {"abs": 1e-12, "rel": 0}
+
+
+def random_video(seed: int, label: int, *, levels: int = 0, snippets: int = 5) -> PatchVideo:
+    """Higher scores where the box is; `levels` > 0 makes ties."""
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(0, 6, snippets)
+    lengths[0] += 2
+    frames = int(lengths.sum())
+    video = Video(key=f"v{seed}", split="test", label=label, num_frames=frames, width=32, height=24)
+    tracks = ()
+    if label:
+        start = int(rng.integers(0, frames - 1))
+        x, y = rng.integers(0, 20, 2).tolist()
+        end = int(rng.integers(start + 1, frames + 1))
+        tracks = (
+            Track(start_frame=start, end_frame=end, keyframes=((start, x, y, x + 9, y + 8),)),
+        )
+    truth = truth_from_tracks(video, Truth(tracks=tracks), RULE)
+    lift = truth.masks.any(axis=0) * 0.4
+    maps = np.clip(rng.random((snippets, RULE.patches)) * 0.7 + lift, 0, 1)
+    scores = rng.random(snippets)
+    if levels:
+        maps, scores = np.round(maps * levels) / levels, np.round(scores * levels) / levels
+    return PatchVideo(
+        video=video,
+        maps=maps.astype(np.float32),
+        frame_scores=scores.astype(np.float32),
+        bounds=np.cumsum([0, *lengths]),
+        truth=truth,
+        tracks=tracks,
+    )
+
+
+def random_patches(seed: int, *, normal: int = 5, abnormal: int = 6, levels: int = 0) -> PatchSet:
+    labels = [0] * normal + [1] * abnormal
+    return PatchSet(
+        videos=tuple(
+            random_video(100 * seed + v, label, levels=levels) for v, label in enumerate(labels)
+        )
+    )
+
+
+def repeated(patches: PatchSet, counts: np.ndarray) -> PatchSet:
+    return PatchSet(
+        videos=tuple(
+            v for v, count in zip(patches.videos, counts, strict=True) for _ in range(int(count))
+        )
+    )
+
+
+@pytest.mark.parametrize("levels", [0, 4])
+@pytest.mark.parametrize("seed", range(6))
+def test_a_draw_equals_the_metrics_of_a_set_in_which_the_videos_are_repeated(seed, levels):
+    patches = random_patches(seed, levels=levels)
+    counts = np.random.default_rng(seed).integers(0, 4, (4, len(patches.videos)))
+    counts[0] = 1
+
+    drawn = sample_patch_metrics(patches, counts)
+
+    assert tuple(drawn) == PATCH_INTERVAL_METRICS
+    for s, row in enumerate(counts):
+        expected = patch_metrics(repeated(patches, row))
+        for name, values in drawn.items():
+            assert values[s] == pytest.approx(expected[name], **CLOSE), name
+
+
+def test_draws_in_blocks_are_the_same(monkeypatch: pytest.MonkeyPatch):
+    patches = random_patches(1)
+    counts = np.random.default_rng(0).integers(0, 3, (9, len(patches.videos)))
+    whole = sample_patch_metrics(patches, counts)
+
+    monkeypatch.setattr(patch_bootstrap, "_CELLS", 1)
+
+    for name, values in sample_patch_metrics(patches, counts).items():
+        np.testing.assert_allclose(values, whole[name], rtol=1e-12)
+
+
+def test_few_levels_change_the_areas_little():
+    patches = random_patches(3, normal=20, abnormal=20)
+    counts = np.ones((1, 40))
+    ((_, exact),) = Levels.of_patches(patches, gated=True).draws(counts)
+
+    ((_, rough),) = Levels.of_patches(patches, gated=True, limit=64).draws(counts)
+
+    assert rough.gained.shape[1] <= 64 < exact.gained.shape[1]
+    for name, value in exact.areas().items():
+        assert rough.areas()[name][0] == pytest.approx(value[0], abs=0.01)
+
+
+def test_an_interval_holds_its_metric_and_the_same_seed_gives_the_same():
+    patches = random_patches(2)
+    metrics = patch_metrics(patches)
+
+    found = patch_intervals(patches, samples=300, seed=1)
+
+    assert found == patch_intervals(patches, samples=300, seed=1)
+    assert found != patch_intervals(patches, samples=300, seed=2)
+    for name, interval in found.items():
+        assert interval[0] <= metrics[name] <= interval[1], name
+
+
+@pytest.mark.parametrize(("samples", "abnormal"), [(0, 6), (100, 4)])
+def test_without_draws_or_with_too_few_videos_there_is_no_interval(samples, abnormal):
+    found = patch_intervals(random_patches(4, abnormal=abnormal), samples=samples)
+
+    assert found == dict.fromkeys(PATCH_INTERVAL_METRICS)
+
+
+def test_without_a_box_over_time_there_is_no_interval_of_regions():
+    videos = tuple(dataclasses.replace(v, tracks=()) for v in random_patches(5).videos)
+
+    found = patch_intervals(PatchSet(videos=videos), samples=50)
+
+    assert found["rbdc"] is None
+    assert found["tbdc"] is None
+    assert found["tiou"] is not None
+
+
+def test_regions_that_are_never_found_have_an_area_of_nothing():
+    levels = Levels.of(
+        2,
+        (np.array([0, 0]), np.full(2, -np.inf), np.ones(2)),
+        (np.array([1]), np.array([0.5]), np.ones(1)),
+    )
+
+    ((_, rates),) = levels.draws(np.array([[1.0, 1.0], [0.0, 2.0]]))
+
+    np.testing.assert_array_equal(rates.area_to_one(np.array([4.0, 4.0])), [0.0, np.nan])

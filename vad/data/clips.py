@@ -1,0 +1,475 @@
+"""Clips of a version's videos at one size: what stage 2 looks at.
+
+Opening a long video and decoding up to the frames that are wanted, at every step, is what makes the
+published code slow. Here readers stay open, several videos are decoded at a time, a data set that
+fits into memory is decoded once, and proxies (`vad.video.proxies`) make every frame quick to find.
+What a clip shows does not depend on which of these ways it took, nor on the order of questions.
+
+The rule for damage: for a frame that cannot be decoded stands the last one before it that can, or
+the video's first where there is none before. Such videos are noted in `Clips.damaged`.
+
+In some files frames cannot be found by number. Every source is tried once; one that fails is
+decoded forwards from its start: right, but slow when it is long. A proxy is right and quick.
+
+Shapes: B clips, F frames, H W pixels.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from vad.data.manifest import Manifest
+from vad.data.resize import resize
+from vad.errors import ShapeError, VadError
+from vad.video.proxies import (
+    ForwardReader,
+    FrameIndex,
+    Proxy,
+    ProxyStore,
+    SeekingReader,
+    block_frames,
+    open_source,
+    upright_rgb,
+)
+from vad.video.reader import VideoReader
+
+Wanted = Sequence[tuple[str, np.ndarray]]  # video and its frames [F] int64, rising, ends may repeat
+
+HELD_BYTES = 1 << 30
+GAP = 16  # frames that are decoded for nothing rather than looked for anew
+FAR = 600  # frames into a source, behind which it is not tried
+
+
+class Clips:
+    """Frames by video and number. Use as a context manager; any thread may ask.
+
+    Args:
+        manifest: names the videos.
+        size: H and W that frames are brought to; the aspect is not kept.
+        proxies: small copies to read instead of the videos; a video without one is read itself.
+        threads: that decode.
+        max_open: readers that are open at a time, but at least one a thread.
+        held_bytes: videos are decoded once and kept whole if all that are to be asked for fit into
+            this at `size`. Those are the version's, or, once `problems` was called, the ones that
+            it was called for.
+
+    Attributes:
+        damaged: videos whose end could not be shown so far, each with what happened.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        *,
+        size: tuple[int, int],
+        proxies: ProxyStore | None = None,
+        threads: int = 2,
+        max_open: int = 64,
+        held_bytes: int = HELD_BYTES,
+    ) -> None:
+        self.size = size
+        self.damaged: dict[str, str] = {}
+        self._manifest, self._proxies = manifest, proxies
+        self._videos = {v.key: v for v in manifest.videos}
+        self._room_bytes = held_bytes
+        self._announced: frozenset[str] = frozenset()
+        self._states: dict[str, _State] = {}
+        self._lock = threading.Lock()  # of the two above and `damaged`
+        self._readers = _Readers(self._open, max_open)
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="clips")
+        self._joining = ThreadPoolExecutor(1, thread_name_prefix="clips-join")
+        self._to_hold = self._fitting(self._videos)
+
+    def get(self, wanted: Wanted) -> np.ndarray:
+        """The clips: [B, F, H, W, 3] uint8, RGB.
+
+        Args:
+            wanted: a video and F frame numbers, rising, for each clip; numbers may repeat, and
+                those behind a video's end mean its last frame.
+
+        Raises:
+            VadError: `video-unreadable` and its kin, when no frame of a video can be had.
+            ShapeError: the numbers of a clip do not rise from 0, or clips differ in length.
+        """
+        return _joined(*self._begin(wanted))
+
+    def ask(self, wanted: Wanted) -> Future[np.ndarray]:
+        """The same, later: decoding goes on while the caller does something else."""
+        clips, parts = self._begin(wanted)
+        return self._joining.submit(_joined, clips, parts)
+
+    def num_frames(self, key: str) -> int:
+        """The frames of a video that can be used: its proxy's count, the manifest's, or, where
+        neither says, what its container lists.
+
+        Raises:
+            VadError: `video-unreadable` and its kin, when the container must be opened.
+        """
+        return self._known_frames(key) or self._listed_frames(key)
+
+    def problems(self, keys: Sequence[str]) -> dict[str, str]:
+        """The videos that cannot be looked at, each with the reason in a sentence.
+
+        Opens every video once. The videos are taken for those that will be asked for.
+        """
+        found = list(zip(keys, self._pool.map(self._problem, keys), strict=True))
+        with self._lock:
+            self._announced |= {key for key, text in found if not text}
+            announced = self._announced
+        self._to_hold = self._fitting(announced)
+        return {key: text for key, text in found if text}
+
+    @property
+    def held_bytes(self) -> int:
+        """What the videos kept in memory take."""
+        held = [state.held for state in list(self._states.values())]
+        return sum(frames.nbytes for frames in held if frames is not None)
+
+    def close(self) -> None:
+        """Give threads, readers and memory back. What was asked for and not begun is cancelled."""
+        self._pool.shutdown(cancel_futures=True)
+        self._joining.shutdown()
+        self._readers.close()
+        self._states.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # --- what there is --------------------------------------------------------------------------
+
+    def _proxy(self, key: str) -> Proxy | None:
+        return self._proxies.get(key) if self._proxies else None
+
+    def _path(self, key: str) -> Path:
+        if self._proxies and self._proxies.get(key):
+            return self._proxies.path(key)
+        video = self._videos.get(key)
+        if video is None or not video.path:
+            raise VadError(
+                "run-inputs-missing",
+                f"{key} has no video file.",
+                "Register the data set with its videos.",
+            )
+        return self._manifest.media_path(video.path)
+
+    def _known_frames(self, key: str) -> int:
+        """0 where neither proxy nor manifest says, and no reader was opened yet."""
+        proxy = self._proxy(key)
+        if proxy:
+            return proxy.frames
+        said = self._videos[key].num_frames if key in self._videos else 0
+        return said or self._state(key).listed
+
+    def _listed_frames(self, key: str) -> int:
+        with self._reader(key) as reader:
+            self._state(key).listed = reader.listed_frames
+            return reader.listed_frames
+
+    def _problem(self, key: str) -> str:
+        try:
+            with self._reader(key) as reader:
+                self._state(key).listed = reader.listed_frames
+                reader.frames(0, 1)
+        except VadError as exc:
+            return exc.message
+        except OSError as exc:
+            return f"{key} cannot be read ({exc})."
+        return ""
+
+    def _fitting(self, keys: Iterable[str]) -> frozenset[str]:
+        """These videos if all of them can be held, else none."""
+        found = frozenset(keys)
+        frames = [self._known_frames(key) for key in found]
+        fits = sum(frames) * self.size[0] * self.size[1] * 3 <= self._room_bytes
+        return found if fits and min(frames, default=0) > 0 else frozenset()
+
+    def _state(self, key: str) -> _State:
+        with self._lock:
+            return self._states.setdefault(key, _State())
+
+    def _note(self, key: str, reason: str) -> None:
+        with self._lock:
+            self.damaged.setdefault(
+                key, f"{reason} For the others stands the last one before them."
+            )
+
+    # --- decoding -------------------------------------------------------------------------------
+
+    def _begin(self, wanted: Wanted) -> tuple[np.ndarray, list[Future[None]]]:
+        """Room for the clips, and what fills it."""
+        length = len(wanted[0][1]) if wanted else 0
+        for _, frames in wanted:
+            rising = frames.shape == (length,) and length and not (np.diff(frames) < 0).any()
+            if not rising or frames[0] < 0:
+                raise ShapeError("frames", expected=f"[{length}], rising from 0", got=frames.shape)
+        clips = np.empty((len(wanted), length, *self.size, 3), np.uint8)
+        parts = [
+            self._pool.submit(self._show, key, frames, clip)
+            for (key, frames), clip in zip(wanted, clips, strict=True)
+        ]
+        return clips, parts
+
+    def _show(self, key: str, frames: np.ndarray, out: np.ndarray) -> None:
+        """Fill one clip [F, H, W, 3]."""
+        state, proxy = self._state(key), self._proxy(key)
+        frames = np.minimum(frames, self.num_frames(key) - 1)
+        if proxy and proxy.problem:
+            self._note(key, proxy.problem)
+        with state.turn:  # what the first one finds out, or decodes, is there for the next
+            if state.forwards is None:  # proxies were tried when they were built
+                state.forwards = proxy is None and not self._finds_frames(key)
+            if key in self._to_hold and state.held is None and not state.tried:
+                state.held, state.tried = self._whole(key, state), True
+        if state.held is not None:
+            np.take(state.held, frames, axis=0, out=out)
+            return
+        try:
+            self._read(key, state, frames, out)
+        except VadError:
+            self._read_damaged(key, state, frames, out)
+
+    def _whole(self, key: str, state: _State) -> np.ndarray | None:
+        """A video [F, H, W, 3]; None where it is damaged, so that each clip is tried by itself."""
+        frames = np.arange(self.num_frames(key))
+        held = np.empty((len(frames), *self.size, 3), np.uint8)
+        try:
+            self._read(key, state, frames, held)
+        except VadError:
+            return None
+        return held
+
+    def _read(self, key: str, state: _State, frames: np.ndarray, out: np.ndarray) -> None:
+        with self._readers.take((key, bool(state.forwards))) as reader:
+            _fill(out, reader, frames)
+
+    def _read_damaged(self, key: str, state: _State, frames: np.ndarray, out: np.ndarray) -> None:
+        """What the rule for damage says."""
+        with self._reader(key) as reader:
+            with state.turn:
+                if state.stand_ins is None:
+                    state.stand_ins = _stand_ins(reader)
+                    good = len(np.unique(state.stand_ins))
+                    self._note(key, f"{good} of the frames of {key} can be decoded.")
+            last = len(state.stand_ins) - 1
+            frames = state.stand_ins[np.minimum(frames, last)]
+            try:
+                self._read(key, state, frames, out)
+            except VadError:  # it decodes a little further than it is asked to
+                _fill_salvaged(out, reader, frames)
+
+    def _finds_frames(self, key: str) -> bool:
+        """Whether a file's frames come out by number as they do in order.
+
+        Looked at at its start, and on both sides of the second key frame, where looking for frames
+        begins to matter.
+        """
+        with self._reader(key) as forward:
+            if not isinstance(forward, ForwardReader):
+                return True
+            keys = forward.index.keys[1:2].tolist()
+            near = [key_frame + by for key_frame in keys for by in (8, 3, 1, 0, -1)]
+            places = [at for at in (*near, 0) if at < min(forward.listed_frames, FAR)]
+            try:
+                with SeekingReader(forward.path, forward.index) as finder:
+                    by_number = {at: finder.frames(at, at + 1) for at in places}
+                return all(
+                    np.array_equal(by_number[at], forward.frames(at, at + 1))
+                    for at in sorted(places)
+                )
+            except VadError:
+                return False  # it is damaged, and forwards is the safer way
+
+    def _reader(self, key: str) -> VideoReader:
+        """A reader of its own for the caller, which is right in any case."""
+        state, path = self._state(key), self._path(key)
+        reader = open_source(path, index=state.index)
+        if isinstance(reader, ForwardReader):
+            state.index = reader.index
+        return reader
+
+    def _open(self, which: tuple[str, bool]) -> VideoReader:
+        key, forwards = which
+        reader = self._reader(key)
+        if forwards or not isinstance(reader, ForwardReader):
+            return reader
+        return SeekingReader(reader.path, reader.index)
+
+
+@dataclass
+class _State:
+    """What is known of a video so far. `turn` guards what takes long to find out."""
+
+    turn: threading.Lock = field(default_factory=threading.Lock)
+    listed: int = 0  # frames, as its container says
+    index: FrameIndex | None = None
+    forwards: bool | None = None  # its frames are not found by number
+    held: np.ndarray | None = None  # all of it: [F, H, W, 3]
+    tried: bool = False  # to hold it
+    stand_ins: np.ndarray | None = None  # of a damaged one: what is shown for each frame
+
+
+class _Readers:
+    """Open readers, the least recently used closed first. One is used by one thread at a time."""
+
+    def __init__(self, open_one: Callable[[tuple[str, bool]], VideoReader], limit: int) -> None:
+        self._open_one, self._limit = open_one, limit
+        self._idle: OrderedDict[int, tuple[tuple[str, bool], VideoReader]] = OrderedDict()
+        self._busy = 0
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def take(self, which: tuple[str, bool]) -> Iterator[VideoReader]:
+        """An idle reader of this video, or a new one; leaving the block gives it back."""
+        with self._lock:
+            at = next((n for n, (w, _) in reversed(self._idle.items()) if w == which), None)
+            reader = None if at is None else self._idle.pop(at)[1]
+            self._busy += 1
+            surplus = self._surplus()
+        for old in surplus:
+            old.close()
+        whole = False
+        try:
+            reader = reader or self._open_one(which)
+            yield reader
+            whole = True
+        finally:
+            with self._lock:
+                self._busy -= 1
+                if whole and reader and self._busy + len(self._idle) < self._limit:
+                    self._idle[id(reader)] = (which, reader)
+                    reader = None
+            if reader:  # no room; or it failed, and may be in any state
+                reader.close()
+
+    def _surplus(self) -> list[VideoReader]:
+        """Idle readers, taken out, for which there is no room."""
+        count = min(len(self._idle), self._busy + len(self._idle) - self._limit)
+        return [self._idle.popitem(last=False)[1][1] for _ in range(count)]
+
+    def close(self) -> None:
+        with self._lock:
+            for _, reader in self._idle.values():
+                reader.close()
+            self._idle.clear()
+
+
+def _joined(clips: np.ndarray, parts: Sequence[Future[None]]) -> np.ndarray:
+    for part in parts:
+        part.result()
+    return clips
+
+
+def _fill(out: np.ndarray, reader: VideoReader, frames: np.ndarray) -> None:
+    """Decode frames [F], rising, and bring them to the size of `out` [F, H, W, 3]."""
+    height, width = out.shape[1:3]
+    size = block_frames(reader)
+    for run in np.split(frames, np.flatnonzero(np.diff(frames) > GAP) + 1):
+        for start in range(int(run[0]), int(run[-1]) + 1, size):
+            stop = min(start + size, int(run[-1]) + 1)
+            here = slice(*np.searchsorted(frames, (start, stop)).tolist())
+            block = reader.frames(start, stop)
+            shown, places = np.unique(frames[here], return_inverse=True)
+            if len(shown) < len(block):
+                block = block[shown - start]
+            small = resize(block, (height, width))
+            out[here] = small if len(small) == len(places) else small[places]
+
+
+def _fill_salvaged(out: np.ndarray, reader: VideoReader, frames: np.ndarray) -> None:
+    """As `_fill`, of a damaged video; all of the frames can be decoded."""
+    left = set(frames.tolist())
+    with closing(_salvaged(reader)) as found:
+        for number, picture in found:
+            if number in left:
+                out[frames == number] = resize(picture(), (out.shape[1], out.shape[2]))
+                left.discard(number)
+            if not left:
+                return
+
+
+def _stand_ins(reader: VideoReader) -> np.ndarray:
+    """For each frame of a video the one that is shown in its place: [F], rising.
+
+    Raises:
+        VadError: no frame can be decoded.
+    """
+    good = np.zeros(reader.listed_frames, bool)
+    with closing(_salvaged(reader)) as found:
+        for number, _ in found:
+            good[number] = True
+    if not good.any():
+        raise VadError(
+            "video-unreadable",
+            f"No frame of {reader.path.name} can be decoded ({reader.path}).",
+            "Export it again from the source, or take it out of the data set.",
+        )
+    places = np.where(good, np.arange(len(good)), -1)
+    return np.maximum(np.maximum.accumulate(places), good.argmax())
+
+
+def _salvaged(reader: VideoReader) -> Generator[tuple[int, Callable[[], np.ndarray]], None, None]:
+    """Numbers of the frames that can be decoded, and what makes their pictures [1, H, W, 3].
+
+    Behind a damage, decoding begins anew at the next key frame: what can be decoded is then what a
+    decoder that looks for frames by number can reach as well.
+    """
+    if reader.path.is_dir():
+        for number in range(reader.listed_frames):
+            with suppress(VadError):
+                block = reader.frames(number, number + 1)
+                yield number, lambda block=block: block  # type: ignore[misc]
+        return
+    import av
+
+    index = FrameIndex.of(reader.path)
+    with av.open(str(reader.path)) as container:
+        stream = container.streams.video[0]
+        decoder = stream.codec_context
+        decoder.thread_type = "NONE"  # as other readers do
+        graph: Any = None
+        lost = False
+        for packet in container.demux(stream):
+            if lost and not packet.is_keyframe:
+                continue
+            if lost:
+                decoder.flush_buffers()
+            try:
+                frames, lost = decoder.decode(packet), False
+            except av.FFmpegError:
+                lost, frames = True, _drained(decoder)
+            for frame in frames:
+                graph = graph or upright_rgb(stream, frame.rotation)
+                number = index.number(frame.pts)
+                if number >= 0 and index.fits(frame):
+                    yield number, partial(_picture, graph, frame)
+
+
+def _picture(graph: Any, frame: Any) -> np.ndarray:
+    graph.push(frame)
+    return graph.pull().to_ndarray()[None]
+
+
+def _drained(decoder: Any) -> list[Any]:
+    """Frames that were decoded before a damage and are not out yet."""
+    import av
+
+    try:
+        return list(decoder.decode(None))
+    except (av.FFmpegError, EOFError):
+        return []

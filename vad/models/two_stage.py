@@ -1,0 +1,212 @@
+"""Both stages in one module: UR-DMU over the snippets of videos, STPVAD over the patches of clips.
+
+The parts do not call each other; training and scoring decide which clips stage 2 sees. What this
+module adds is how a network is described, so that a checkpoint can be built again, and how a clip
+becomes a map of scores.
+
+Shapes: B clips, F frames, H W pixels, t tubelets, P patches of a tubelet, M snippets, C channels.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self, cast
+
+import torch
+from einops import rearrange, reduce
+from torch import Tensor, nn
+
+from vad.models.grid import ClipGrid
+from vad.models.pruning import scatter_scores
+from vad.models.stpvad import PatchHead
+from vad.models.tubelet_vit import Context, Pruning, TubeletVit
+from vad.models.urdmu import UrDmu
+from vad.training_configs import TwoStageConfig
+
+NAME = "two-stage"
+STAGE1, HEAD = "stage1.", "head."  # of parameter names
+ENERGY_GAIN = 20.0  # brings walking and faster to about the scale of a picture, 0 to 1
+PRUNED_SCORE = 0.0  # of a patch that was pruned away: it was not worth looking at
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """All that decides the shapes of the weights and what the network computes from them."""
+
+    feature_dim: int
+    memory_slots: int
+    grid: ClipGrid
+    dim: int
+    depth: int
+    heads: int
+    pruning: Pruning
+    places: tuple[int, ...]
+    token_ratio: tuple[float, ...]
+    cross_attention: bool
+    context: Context = "clip"
+    view: str = "rgb"
+    view_cell: int = 1
+
+    @classmethod
+    def of(cls, config: TwoStageConfig, feature_dim: int) -> Self:
+        return cls(
+            feature_dim=feature_dim,
+            memory_slots=config.memory_slots,
+            grid=config.grid,
+            dim=config.encoder_dim,
+            depth=config.encoder_depth,
+            heads=config.encoder_heads,
+            pruning=cast(Pruning, config.pruning_kind),
+            places=config.pruning_places,
+            token_ratio=config.token_ratio,
+            cross_attention=config.cross_attention,
+            context=cast(Context, config.patch_context),
+            view=config.clip_view,
+            view_cell=config.view_cell,
+        )
+
+    @property
+    def encoder_grid(self) -> ClipGrid:
+        """How what the encoder sees is cut; patches and tubelets are those of `grid`."""
+        return self.grid.averaged(self.view_cell) if self.view == "energy" else self.grid
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        data = {"name": NAME, **dataclasses.asdict(self)}
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in data.items()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Read `to_dict`. Raises KeyError, TypeError, ValueError or ConfigError."""
+        known = {k: v for k, v in data.items() if k != "name"}
+        for name in ("places", "token_ratio"):
+            known[name] = tuple(known[name])
+        return cls(**{**known, "grid": ClipGrid(**known["grid"])})
+
+
+class TwoStage(nn.Module):
+    """The network.
+
+    Args:
+        architecture: sizes and switches.
+        dropout: of stage 1 and of the patch head.
+        motion, motion_weight, reference_motion: as of `TubeletVit`; training only.
+        frozen: stage 1 gets no gradient and stays in evaluation mode.
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        *,
+        dropout: float = 0.5,
+        motion: str | None = None,
+        motion_weight: float = 0.01,
+        reference_motion: bool = False,
+        frozen: bool = False,
+    ) -> None:
+        super().__init__()
+        a = self.architecture = architecture
+        self.frozen = frozen
+        self.stage1 = UrDmu(a.feature_dim, memory_slots=a.memory_slots, dropout=dropout)
+        seen = a.encoder_grid
+        self.encoder = TubeletVit(
+            seen,
+            dim=a.dim,
+            depth=a.depth,
+            heads=a.heads,
+            pruning=a.pruning,
+            locations=a.places,
+            token_ratio=a.token_ratio,
+            motion=motion,
+            motion_weight=motion_weight,
+            reference_motion=reference_motion,
+            context=a.context,
+        )
+        self.head = PatchHead(
+            seen.patch_values,
+            memory_slots=a.memory_slots,
+            dropout=dropout,
+            tubelets=seen.tubelets if a.context == "patch" else None,
+        )
+        self.stage1.requires_grad_(not frozen)
+        # It has no part in the loss, and weight decay would shrink it to nothing.
+        self.head.cross_attention.requires_grad_(a.cross_attention)
+
+    @property
+    def feature_dim(self) -> int:
+        """D of the features that stage 1 takes."""
+        return self.architecture.feature_dim
+
+    def train(self, mode: bool = True) -> Self:
+        """A frozen stage 1 stays in evaluation mode: without dropout its choices are stable."""
+        super().train(mode)
+        if self.frozen:
+            self.stage1.eval()
+        return self
+
+    def view(self, clips: Tensor) -> Tensor:
+        """[B, F, H, W, 3] uint8 to what the encoder sees of it, of the size of its grid."""
+        frames = to_input(clips)
+        a = self.architecture
+        return motion_energy(frames, a.grid, a.view_cell) if a.view == "energy" else frames
+
+    def patch_maps(self, clips: Tensor, snippets: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Score every patch of clips; in evaluation mode.
+
+        Args:
+            clips: [B, F, H, W, 3] uint8.
+            snippets: [B, M, 2C], what stage 1 has for each clip; needed with cross-attention.
+
+        Returns:
+            Scores [B, t, P] float32, 0 to 1, `PRUNED_SCORE` where a patch was pruned; and which
+            were kept, boolean, of the same shape.
+        """
+        encoded = self.encoder(self.view(clips))
+        context = snippets if self.architecture.cross_attention else None
+        scores = self.head(encoded.tokens, snippets=context).scores
+        if self.architecture.pruning == "soft":
+            # Nothing is removed; a patch that was weighed to zero counts as pruned.
+            kept = encoded.decisions[-1] > 0
+            scores = scores.view_as(kept).masked_fill(~kept, PRUNED_SCORE)
+            return scores.float(), kept
+        full, kept = scatter_scores(
+            scores, encoded.index, self.architecture.encoder_grid, fill=PRUNED_SCORE
+        )
+        return full.flatten(2).float(), kept.flatten(2)
+
+
+def to_input(clips: Tensor) -> Tensor:
+    """[B, F, H, W, 3] uint8 to [B, 3, F, H, W] float32, 0 to 1, not normalised."""
+    return rearrange(clips, "b f h w c -> b c f h w").to(torch.float32) / 255
+
+
+def motion_energy(frames: Tensor, grid: ClipGrid, cell: int) -> Tensor:
+    """How much each tubelet moves, by colour: mean square of the differences between frames.
+
+    Squares, so that the noise of a still picture counts next to nothing beside what moves.
+
+    Args:
+        frames: [B, 3, F, H, W], 0 to 1. The first frame takes the difference of the second.
+        grid: of the clips.
+        cell: side of the squares of pixels that are averaged.
+
+    Returns:
+        [B, 3, t, H / cell, W / cell], about 0 to 1; see `ClipGrid.averaged`.
+    """
+    steps = frames.diff(dim=2).square()
+    steps = torch.cat([steps[:, :, :1], steps], dim=2)
+    return ENERGY_GAIN * reduce(
+        steps,
+        "b c (t f) (h y) (w x) -> b c t h w",
+        "mean",
+        f=grid.tubelet_frames,
+        y=cell,
+        x=cell,
+    )
+
+
+def map_of_frames(maps: Tensor) -> Tensor:
+    """[B, t, P] to one map a clip, [B, P]: of each patch the highest score over time."""
+    return maps.amax(dim=1)
