@@ -7,17 +7,32 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
+from django.conf import settings
 from django.utils import timezone
 
 from vad.configs import EvaluateConfig, ExtractConfig, RegisterConfig, UrdmuConfig
-from vad.data.manifest import Manifest, Truth, Video, save_version
+from vad.data.manifest import (
+    Manifest,
+    Track,
+    Truth,
+    Video,
+    load_manifest,
+    load_truth,
+    save_version,
+)
 from vad.errors import VadError
 from vad.evaluation import bootstrap, frame
+from vad.evaluation.patch import patch_metrics
+from vad.evaluation.patch_scores import PatchScores, VideoPatches
+from vad.evaluation.patch_set import PatchSet, PatchVideo
+from vad.evaluation.patch_truth import PatchRule, truth_from_tracks
 from vad.evaluation.protocol import Protocol
 from vad.evaluation.scores import ScoreSet
 from vad.timeline import SnippetRule
@@ -114,6 +129,96 @@ def seed(user: User, project: Project) -> Seeded:
     )  # fmt: skip
 
 
+def add_maps(
+    seeded: Seeded, evaluation: Evaluation, *, rows: int = 8, columns: int = 8, tubelets: int = 2
+) -> PatchScores:
+    """Make it an evaluation of two stages: maps that know the boxes a little, and their metrics."""
+    rng = np.random.default_rng(5)
+    frame_scores = ScoreSet.load(evaluation.scores_path)
+    truth, rule = load_truth(seeded.version.folder, "test"), PatchRule(rows=rows, columns=columns)
+    made, measured, unlocated = [], [], []
+    for video in load_manifest(seeded.version.folder).split("test"):
+        scores, known = frame_scores.video(video.key), truth.get(video.key, Truth())
+        places = truth_from_tracks(video, known, rule).fitted(scores.num_frames)
+        starts = np.searchsorted(places.bounds, scores.start_frames + 8, side="right") - 1
+        inside = places.masks[np.minimum(starts, len(places.masks) - 1)]
+        logits = rng.normal(-3, 1, (len(scores.scores), tubelets, rule.patches))
+        logits += (3.4 * inside + 2.2 * scores.scores[:, None])[:, None]
+        kept = (rng.random(logits.shape) < 0.7) | inside[:, None]
+        maps = (kept / (1 + np.exp(-logits))).astype(np.float32)
+        highest = maps.max(axis=(1, 2))
+        stage1 = np.clip(2 * scores.scores - highest, 0, 1).astype(np.float32)
+        made.append(
+            VideoPatches(
+                key=video.key,
+                maps=maps,
+                kept=kept,
+                stage1=stage1,
+                stage2=highest,
+                frames=scores.frames.astype(np.int64),
+            )
+        )
+        if video.label and not known.tracks:
+            unlocated.append(video.key)
+            continue
+        measured.append(
+            PatchVideo(
+                video=replace(video, num_frames=scores.num_frames),
+                maps=maps.max(axis=1),
+                frame_scores=scores.scores,
+                truth=places,
+                tracks=known.tracks,
+                bounds=np.array([*scores.start_frames, scores.num_frames]),
+            )
+        )
+    patches = PatchScores.build(made, rows=rows, columns=columns)
+    sha = patches.save(evaluation.patches_path)
+    found = PatchSet(videos=tuple(measured))
+    evaluation.patch = {
+        "scores": evaluation.patches_path.name, "sha256": sha, "grid": [rows, columns],
+        "tubelets": tubelets, "metrics": patch_metrics(found), "videos": len(measured),
+        "intervals": {}, "unlocated": len(unlocated), "unlocated_videos": unlocated, "why": "",
+        "frames": found.num_frames,
+        "fingerprint": "cd" * 32, "protocol": rule.to_dict(),
+    }  # fmt: skip
+    evaluation.stages = {
+        name: _stage(frame_scores, np.concatenate([getattr(v, name) for v in made]))
+        for name in ("stage1", "stage2")
+    } | {"fused": _stage(frame_scores, frame_scores.scores)}
+    evaluation.save()
+    return patches
+
+
+def _stage(scores: ScoreSet, own: np.ndarray) -> dict[str, Any]:
+    """What an evaluation says of one stage."""
+    own_scores = replace(scores, scores=own.astype(np.float32))
+    metrics = frame.evaluate(own_scores)["metrics"]
+    found = bootstrap.intervals(own_scores, samples=100)
+    return {
+        "auc": metrics["auc"], "ap_step": metrics["ap_step"],
+        "intervals": {name: found.get(name) for name in ("auc", "ap_step")},
+    }  # fmt: skip
+
+
+def add_footage(seeded: Seeded, key: str) -> Path:
+    """A real small film of one video, where its version says that it lies: a square that moves."""
+    manifest = load_manifest(seeded.version.folder)
+    video = next(v for v in manifest.videos if v.key == key)
+    path = Path(manifest.media_root) / video.path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("libx264", rate=int(video.fps))
+        stream.width, stream.height, stream.pix_fmt = video.width, video.height, "yuv420p"
+        stream.options = {"preset": "ultrafast", "crf": "32", "g": "12"}
+        for n in range(video.num_frames):
+            picture = np.full((video.height, video.width, 3), 90, dtype=np.uint8)
+            left = n % (video.width - 40)
+            picture[90:140, left : left + 40] = (200, 190, 170)
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        file.mux(stream.encode())
+    return path
+
+
 def people() -> tuple[User, Project]:
     """A member and the project."""
     project = Project.objects.create(name="Campus safety", slug="campus-safety")
@@ -174,8 +279,14 @@ def _manifest() -> tuple[Manifest, dict[str, Truth]]:
         )
         if label:
             start = int(rng.integers(4, 14)) * 16 + 5
-            truth[key] = Truth(intervals=((start, start + int(rng.integers(6, 14)) * 16),))
-    manifest = Manifest(name="campus", format="synthetic", videos=tuple(videos), rules={"seed": 7})
+            end = start + int(rng.integers(6, 14)) * 16
+            boxes = ((start, 60.0, 80.0, 110.0, 150.0), (end - 1, 180.0, 100.0, 240.0, 180.0))
+            track = Track(start_frame=start, end_frame=end, keyframes=boxes)
+            truth[key] = Truth(intervals=((start, end),), tracks=(track,) if i % 16 != 15 else ())
+    manifest = Manifest(
+        name="campus", format="synthetic", videos=tuple(videos), rules={"seed": 7},
+        media_root=str(settings.DATA_DIR / "footage"),
+    )  # fmt: skip
     return manifest, truth
 
 

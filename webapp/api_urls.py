@@ -47,6 +47,16 @@ urlpatterns = [
         name="evaluation-videos",
     ),
     path(
+        "evaluations/<uuid:run_id>/maps/",
+        evaluations.EvaluationMaps.as_view(),
+        name="evaluation-maps",
+    ),
+    path(
+        "evaluations/<uuid:run_id>/truth/",
+        evaluations.EvaluationTruth.as_view(),
+        name="evaluation-truth",
+    ),
+    path(
         "evaluations/<uuid:run_id>/<slug:name>/",
         evaluations.EvaluationCurve.as_view(),
         name="evaluation-curve",

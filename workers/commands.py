@@ -15,13 +15,15 @@ from django.db.models import Max
 from vad import results
 from vad.data.tensorfile import write_text
 from vad.errors import VadError
-from webapp.runs import recording
+from webapp.runs import needs, recording
 from webapp.runs.models import Run
 
 SUBCOMMANDS: dict[str, tuple[str, ...]] = {
     "register": ("dataset", "read"),
     "extract": ("extract",),
+    "proxies": ("proxies",),
     "train-urdmu": ("train", "urdmu"),
+    "train-two-stage": ("train", "two-stage"),
     "evaluate": ("evaluate",),
 }
 
@@ -82,13 +84,19 @@ def _inputs(run: Run) -> dict[str, Path]:
     if run.version is None:
         raise _missing(run, "no data set version")
     inputs["--manifest"] = run.version.folder
-    if run.kind == "extract":
+    if run.kind in ("extract", "proxies"):
         return inputs
     if run.feature_set is None or not run.feature_set.ready:
         raise _missing(run, "no features that are ready")
     inputs["--features"] = run.feature_set.folder
     if run.kind == "evaluate":
         inputs["--checkpoint"] = _checkpoint(run)
+    start = needs.start_run(str(run.config.get("pretrained_point", "")), run.project)
+    if start is not None:
+        inputs["--start"] = _checkpoint_of(run, start, "best")
+    proxies = run.parents.filter(kind="proxies").order_by("-created_at").first()
+    if proxies is not None:
+        inputs["--proxies"] = proxies.folder / "proxies"
     return inputs
 
 
@@ -96,15 +104,19 @@ def _checkpoint(run: Run) -> Path:
     """The file of the checkpoint that an evaluate run asks for."""
     if run.of_run is None:
         raise _missing(run, "no training run to take a checkpoint from")
-    row = recording.checkpoint_for(run.of_run.pk, run.config.get("checkpoint", "best"))
+    return _checkpoint_of(run, run.of_run, run.config.get("checkpoint", "best"))
+
+
+def _checkpoint_of(run: Run, trained: Run, which: str) -> Path:
+    row = recording.checkpoint_for(trained.pk, which)
     if row is None:
-        raise _missing(run, f"no checkpoint to take: {run.of_run.name} has written none")
-    path = run.of_run.folder / row.path
+        raise _missing(run, f"no checkpoint to take: {trained.name} has written none")
+    path = trained.folder / row.path
     if not path.is_file():
         raise VadError(
             "file-missing",
-            f"The checkpoint of step {row.step} of {run.of_run.name} is not at {path}.",
-            "Retry the training run, or evaluate another one.",
+            f"The checkpoint of step {row.step} of {trained.name} is not at {path}.",
+            "Retry the training run, or take another one.",
         )
     return path
 

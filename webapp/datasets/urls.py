@@ -13,4 +13,5 @@ urlpatterns = [
     path("<uuid:version_id>/", views.dataset_detail, name="detail"),
     path("<uuid:version_id>/classes/", views.dataset_classes, name="classes"),
     path("<uuid:version_id>/alignment/", views.dataset_alignment, name="alignment"),
+    path("<uuid:version_id>/videos/<int:video_id>/media", views.video_media, name="media"),
 ]

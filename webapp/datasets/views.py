@@ -8,6 +8,7 @@ from uuid import UUID
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.http import HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_safe
@@ -20,8 +21,9 @@ from vad.errors import VadError
 from webapp.core import errors
 from webapp.core.http import Request, figure, go
 from webapp.core.query import uuids
-from webapp.datasets import listing
-from webapp.datasets.models import DatasetVersion
+from webapp.core.ranges import ranged
+from webapp.datasets import listing, media
+from webapp.datasets.models import DatasetVersion, Video
 from webapp.datasets.paths import data_roots
 from webapp.runs import services
 from webapp.runs.models import Run
@@ -95,6 +97,18 @@ def dataset_alignment(request: Request, version_id: UUID) -> HttpResponse:
         "page": Paginator(found, VIDEOS_PAGE_SIZE).get_page(request.GET.get("page")),
     }
     return render(request, "datasets/alignment.html", context)
+
+
+@require_safe
+def video_media(request: Request, version_id: UUID, video_id: int) -> HttpResponseBase:
+    """The video itself, whole or in ranges: its proxy, else its file where browsers play it."""
+    videos = Video.objects.visible_to(request.user).select_related("version__dataset")
+    video = get_object_or_404(videos, pk=video_id, version=version_id)
+    try:
+        found = media.media_of(video)
+        return ranged(request, found.path, found.content_type)
+    except VadError as exc:
+        return errors.response(request, exc, 404)
 
 
 def dataset_new(request: Request) -> HttpResponse:

@@ -67,7 +67,7 @@ def problems(address: str, user: User, runs: Sequence[Run]) -> list[str]:
 
     for run in runs:
         check(run.name, lambda run=run: _run_stands(site, run))
-    trainings = [r for r in runs if r.kind == "train-urdmu"]
+    trainings = [r for r in runs if r.kind.startswith("train")]
     query = "&".join(f"run={r.pk}" for r in trainings)
     pages = [
         reverse("runs:list"), reverse("fleet:queue"), reverse("datasets:list"),
@@ -82,7 +82,7 @@ def _run_stands(site: Site, run: Run) -> None:
     shown = site.data(f"/api/v1/runs/{run.pk}/")
     assert shown["state"] == "succeeded", f"{run.name} is {shown['state']}: {shown.get('error')}"
     assert run.name in site.page(reverse("runs:detail", args=[run.pk])), f"{run.name}: empty page"
-    if run.kind == "train-urdmu":
+    if run.kind.startswith("train"):
         steps = run.config["num_epochs"]
         data = site.data(f"/api/v1/runs/{run.pk}/metrics/?keys=loss/total&raw=1")
         points = data["series"]["loss/total"]["steps"]
@@ -93,5 +93,15 @@ def _run_stands(site: Site, run: Run) -> None:
         assert auc is not None and 0.5 < auc <= 1, f"{run.name}: frame AUC {auc}"
         curve = site.data(f"/api/v1/evaluations/{run.pk}/roc/")
         assert len(curve["fpr"]) == len(curve["tpr"]) > 2, f"{run.name}: no ROC curve"
+        if run.of_run and run.of_run.kind == "train-two-stage":
+            _maps_stand(site, run, evaluation)
         if run.of_run and run.of_run.name.startswith("UR-DMU"):
             assert auc >= LEAST_AUC, f"{run.name}: frame AUC {auc:.3f} is below {LEAST_AUC}"
+
+
+def _maps_stand(site: Site, run: Run, evaluation: Any) -> None:
+    """The patches were measured, and a map and its film are there for the browser."""
+    auc = evaluation["patch"]["metrics"]["patch_auc"]
+    assert auc is not None and 0.5 < auc <= 1, f"{run.name}: patch AUC {auc}"
+    page = site.page(reverse("evaluations:detail", args=[run.pk]))
+    assert "data-viewer" in page, f"{run.name}: no anomaly map on its page"

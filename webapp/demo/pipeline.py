@@ -16,7 +16,15 @@ from typing import Any
 
 from django.conf import settings
 
-from vad.configs import EvaluateConfig, ExtractConfig, RegisterConfig, RunConfig, UrdmuConfig
+from vad.configs import (
+    EvaluateConfig,
+    ExtractConfig,
+    ProxiesConfig,
+    RegisterConfig,
+    RunConfig,
+    TwoStageConfig,
+    UrdmuConfig,
+)
 from vad.errors import VadError
 from vad.results import Failed, Progress, parse_line
 from webapp.accounts.models import Project, User
@@ -46,6 +54,25 @@ MODELS: dict[str, UrdmuConfig] = {
     "UR-DMU, seed 2": replace(_SMALL, seed=2),
     "without memory losses": replace(
         _SMALL, memory_weight=0, triplet_weight=0, kl_weight=0, distance_weight=0
+    ),
+    # Each patch by itself, and by how much it moves: what so few clips can teach.
+    "STPVAD": TwoStageConfig(
+        num_epochs=60,
+        batch_size=15,
+        num_segments=32,
+        selection="last",
+        validation_share=0,
+        eval_every=10,
+        checkpoint_every=30,
+        seed=1,
+        num_tubelet=1,
+        clip_view="energy",
+        view_cell=16,
+        patch_context="patch",
+        ranking="score",
+        encoder_dim=48,
+        encoder_depth=1,
+        encoder_heads=4,
     ),
 }
 
@@ -93,7 +120,7 @@ def registration(*, project: Project, by: User) -> Run:
 
 
 def models(*, project: Project, version: DatasetVersion, by: User) -> list[Run]:
-    """Features, and for each of `MODELS` a training and its evaluation, in the order they run.
+    """Features, proxies, and for each of `MODELS` a training and its evaluation, in that order.
 
     What an earlier start queued is taken as it is; what failed or was cancelled is queued anew.
     """
@@ -106,9 +133,10 @@ def models(*, project: Project, version: DatasetVersion, by: User) -> list[Run]:
 
     extract = once(ExtractConfig(), "motion features", version=version)
     features = extract.features_made
+    proxies = once(ProxiesConfig(), "small copies of the clips", version=version)
     trained = [once(config, name, feature_set=features) for name, config in MODELS.items()]
     evaluated = [
         once(EvaluateConfig(), f"{run.name}: test split", feature_set=features, of_run=run)
         for run in trained
     ]
-    return [extract, *trained, *evaluated]
+    return [extract, proxies, *trained, *evaluated]

@@ -6,14 +6,16 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
-from django.http import Http404
+from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404
+from django.utils.cache import get_conditional_response
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from vad.evaluation.curves import Curve, pr_curve, roc_curve
 from webapp.core.api import Cursor, Request, int_param
 from webapp.core.query import uuids
+from webapp.evaluations import maps
 from webapp.evaluations import scores as store
 from webapp.evaluations.models import Evaluation
 
@@ -29,6 +31,7 @@ class EvaluationList(APIView):
 
     def get(self, request: Request) -> Response:
         rows = Evaluation.objects.visible_to(request.user).select_related("of_run")
+        rows = rows.defer("patch", "stages")
         if request.GET.get("of_run"):
             rows = rows.filter(of_run__in=uuids([request.GET["of_run"]]))
         if request.GET.get("version"):
@@ -46,6 +49,8 @@ class EvaluationDetail(APIView):
         return Response(
             evaluation_json(found)
             | {
+                "patch": found.patch,
+                "stages": found.stages,
                 "protocol": found.protocol,
                 "per_class": found.per_class,
                 "counts": found.counts,
@@ -88,6 +93,30 @@ class EvaluationTimeline(APIView):
         )
 
 
+class EvaluationMaps(APIView):
+    """GET: `?video=KEY`: the maps of stage 2 as bytes; their layout is in `maps`."""
+
+    def get(self, request: Request, run_id: UUID) -> HttpResponse:
+        evaluation = _evaluation(request, run_id)
+        key = _mapped(evaluation, request)
+        etag = maps.etag(evaluation, key)
+        known = get_conditional_response(request, etag=etag)
+        answer = known or HttpResponse(
+            maps.encode(evaluation, key), content_type="application/octet-stream"
+        )
+        answer["ETag"] = etag
+        answer["Cache-Control"] = "private, no-cache"
+        return answer
+
+
+class EvaluationTruth(APIView):
+    """GET: `?video=KEY`: where the anomalies are in the frame, as runs of frames."""
+
+    def get(self, request: Request, run_id: UUID) -> Response:
+        evaluation = _evaluation(request, run_id)
+        return Response(maps.truth(evaluation, _mapped(evaluation, request)))
+
+
 class EvaluationVideos(APIView):
     """GET: the evaluated videos with their highest scores, in the order of the data set."""
 
@@ -117,6 +146,19 @@ def evaluation_json(found: Evaluation) -> dict[str, Any]:
         "intervals": found.intervals,
         "created_at": found.created_at,
     }
+
+
+def _mapped(evaluation: Evaluation, request: Request) -> str:
+    """The video of the query.
+
+    Raises:
+        Http404: there are no maps of it, or of no video.
+        VadError: the file of the maps is gone or damaged.
+    """
+    key = request.GET.get("video", "")
+    if not evaluation.has_maps or key not in maps.load(evaluation).index:
+        raise Http404
+    return key
 
 
 def _evaluation(request: Request, run_id: UUID) -> Evaluation:

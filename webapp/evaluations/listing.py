@@ -94,6 +94,7 @@ def evaluations(project: Project | None, filters: Filters) -> QuerySet[Evaluatio
     found = Evaluation.objects.filter(run__project=project).select_related(
         "of_run", "checkpoint", "version__dataset"
     )
+    found = found.defer("patch", "stages")  # a row of `patch` for each video, and no page lists it
     for word in words(filters.q):
         found = found.filter(of_run__name__icontains=word)
     if filters.version:

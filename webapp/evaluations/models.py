@@ -10,6 +10,8 @@ from webapp.accounts.access import through
 from webapp.datasets.models import DatasetVersion, FeatureSet
 from webapp.runs.models import Checkpoint, Run
 
+_EMPTY = models.Value({}, models.JSONField())  # the database's own, for code that is older
+
 
 class Evaluation(models.Model):
     """The result of one evaluate run. Its scores are kept, so any figure can be drawn later."""
@@ -31,6 +33,9 @@ class Evaluation(models.Model):
     per_class = models.JSONField(default=list)
     counts = models.JSONField(default=dict)
     scores_sha256 = models.CharField(max_length=64)
+    # of two stages, else empty: the patch metrics, and the frame metrics of each stage
+    patch = models.JSONField(default=dict, db_default=_EMPTY, blank=True)
+    stages = models.JSONField(default=dict, db_default=_EMPTY, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = through("run__project").as_manager()
@@ -42,3 +47,13 @@ class Evaluation(models.Model):
     def scores_path(self) -> Path:
         """The score store, a safetensors file."""
         return self.run.folder / "scores.safetensors"
+
+    @property
+    def patches_path(self) -> Path:
+        """The maps of stage 2, a safetensors file; only there where `has_maps`."""
+        return self.run.folder / "patches.safetensors"
+
+    @property
+    def has_maps(self) -> bool:
+        """Whether stage 2 was evaluated; its file may still be gone."""
+        return bool(self.patch) or self.patches_path.is_file()

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_GET, require_safe
 
 from vad.errors import VadError
 from webapp.core.http import Request, figure, respond
-from webapp.evaluations import figures, listing
+from webapp.evaluations import figures, listing, viewer
 from webapp.evaluations.models import Evaluation
 from webapp.evaluations.numbers import SELECTION
 
@@ -57,6 +57,9 @@ def evaluation_detail(request: Request, run_id: UUID) -> HttpResponse:
         "filters": {"class": request.GET.get("class", "")},
         "sort": request.GET.get("sort", "") or "contribution",
     }
+    context["patch_main"], context["patch_rest"] = viewer.patch_numbers(evaluation)
+    context["patch_facts"] = viewer.patch_facts(evaluation)
+    context["stage_rows"] = viewer.stage_rows(evaluation)
     try:
         rows = listing.video_rows(
             evaluation, sort=request.GET.get("sort", ""), class_name=request.GET.get("class", "")
@@ -72,6 +75,9 @@ def evaluation_detail(request: Request, run_id: UUID) -> HttpResponse:
     if video:
         query = urlencode({"key": video})
         context["timeline_title"] = f"Score of {video}"
+        context["viewer"] = viewer.viewer_of(
+            evaluation, video, frame=request.GET.get("frame", ""), can_edit=request.can_edit
+        )
         context["timeline_src"] = f"{reverse('evaluations:timeline', args=[run_id])}?{query}"
     return respond(request, "evaluations/evaluation_detail.html", "timeline", context)
 

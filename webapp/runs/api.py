@@ -12,7 +12,15 @@ from django.shortcuts import get_object_or_404
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from vad.configs import CONFIGS, EvaluateConfig, ExtractConfig, UrdmuConfig, config_class
+from vad.configs import (
+    CONFIGS,
+    EvaluateConfig,
+    ExtractConfig,
+    ProxiesConfig,
+    TwoStageConfig,
+    UrdmuConfig,
+    config_class,
+)
 from webapp.accounts.models import Project
 from webapp.core import query
 from webapp.core.api import (
@@ -27,7 +35,7 @@ from webapp.core.api import (
     texts,
 )
 from webapp.datasets.models import DatasetVersion, FeatureSet
-from webapp.runs import log, metrics, services, waiting
+from webapp.runs import log, metrics, pipelines, services, waiting
 from webapp.runs.models import ENDED, MetricChunk, MetricSummary, Run, State
 from webapp.runs.represent import checkpoint_json, event_json, run_json
 
@@ -70,24 +78,27 @@ class RunList(APIView):
 
 
 class PipelineList(APIView):
-    """POST: features if they have to be made, trainings, evaluations; all queued or none.
+    """POST: features and proxies if they have to be made, trainings, evaluations; all or none.
 
-    `"evaluate": null` leaves the evaluations out.
+    `kind` is that of the trainings, by default `train-urdmu`. `"evaluate": null` leaves the
+    evaluations out.
     """
 
     def post(self, request: Request) -> Response:
         data = json_object(
-            request, "train", "evaluate", "extract", "seeds", "name", "tags", "project", "priority",
-            "version", "feature_set",
+            request, "kind", "train", "evaluate", "extract", "proxies", "seeds", "name", "tags",
+            "project", "priority", "version", "feature_set",
         )  # fmt: skip
         seeds = member(data, "seeds", list, [])
         if not all(type(seed) is int for seed in seeds):
             raise invalid({"seeds": "expected a list of whole numbers"})
         extract = data.get("extract")
-        made = services.pipeline_create(
+        made = pipelines.pipeline_create(
             project=project_of(request, member(data, "project", str, "")),
             by=request.user,
-            train=UrdmuConfig.from_dict(member(data, "train", dict, {})),
+            train=_training(member(data, "kind", str, UrdmuConfig.kind)).from_dict(
+                member(data, "train", dict, {})
+            ),
             evaluate=(
                 None if data.get("evaluate", {}) is None else EvaluateConfig.from_dict(
                     member(data, "evaluate", dict, {})
@@ -98,6 +109,11 @@ class PipelineList(APIView):
                     member(data, "extract", dict, {})
                 )
             ),
+            proxies=(
+                None if data.get("proxies") is None else ProxiesConfig.from_dict(
+                    member(data, "proxies", dict, {})
+                )
+            ),
             version=row(DatasetVersion.objects.visible_to(request.user), data, "version"),
             feature_set=row(FeatureSet.objects.visible_to(request.user), data, "feature_set"),
             seeds=seeds,
@@ -106,6 +122,14 @@ class PipelineList(APIView):
             priority=_priority(data, 0),
         )  # fmt: skip
         return Response({"runs": [run_json(run) for run in made.runs]}, status=201)
+
+
+def _training(kind: str) -> type[UrdmuConfig]:
+    """The configuration class of a kind of training."""
+    for found in (UrdmuConfig, TwoStageConfig):
+        if found.kind == kind:
+            return found
+    raise invalid({"kind": f"{kind!r} is no kind of training"})
 
 
 class RunDetail(APIView):

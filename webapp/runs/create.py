@@ -12,7 +12,15 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 
-from vad.configs import CONFIGS, EvaluateConfig, ExtractConfig, RunConfig, UrdmuConfig
+from vad.configs import (
+    CONFIGS,
+    EvaluateConfig,
+    ExtractConfig,
+    ProxiesConfig,
+    RunConfig,
+    TwoStageConfig,
+    UrdmuConfig,
+)
 from vad.errors import ConfigError, VadError
 from webapp.accounts.models import Project
 from webapp.core import errors
@@ -20,11 +28,20 @@ from webapp.core.configforms import as_text
 from webapp.core.http import Request, go
 from webapp.core.query import uuids
 from webapp.datasets.models import DatasetVersion, FeatureSet
-from webapp.runs import services
+from webapp.runs import needs, pipelines, services
 from webapp.runs.models import Run, State
 
-KINDS = [("train-urdmu", "Train UR-DMU"), ("extract", "Extract features"), ("evaluate", "Evaluate")]
-OTHERS = ("name", "priority", "tags", "inputs", "seeds", "evaluate", "version", "of_run")
+KINDS = [
+    ("train-urdmu", "Train UR-DMU"),
+    ("train-two-stage", "Train STPVAD"),
+    ("extract", "Extract features"),
+    ("proxies", "Build proxies"),
+    ("evaluate", "Evaluate"),
+]
+OTHERS = (
+    "name", "priority", "tags", "inputs", "seeds", "evaluate", "version", "of_run", "copies",
+    "start",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,10 +82,12 @@ def _context(project: Project, kind: str) -> dict[str, Any]:
     properties = dict(schema["properties"])
     properties["device"] = properties.pop("device")  # the last of the groups
     default_seed = ""
-    if kind == "train-urdmu":  # the form asks for a list of them
+    trains = kind.startswith("train")
+    if trains:  # the form asks for a list of them
         default_seed = as_text(properties.pop("seed")["default"])
     context: dict[str, Any] = {
         "kind": kind,
+        "trains": kind.startswith("train"),
         "kinds": KINDS,
         "title": CONFIGS[kind].title,
         "schema": {**schema, "properties": properties},
@@ -82,13 +101,21 @@ def _context(project: Project, kind: str) -> dict[str, Any]:
             context["missing"] = _missing_training()
         return context
     context["versions"] = _versions(project)
-    if kind == "extract":
+    if kind != "train-urdmu":
         context["versions"] = [v for v in context["versions"] if v.has_media]
-    else:
+    if trains:
         context["inputs"] = _inputs(context["versions"])
-    if not (context["versions"] if kind == "extract" else context["inputs"]):
+        context["starts"] = [
+            (f"{needs.FROM_RUN}{run.pk}", run) for run in _trained(project) if _may_start(run, kind)
+        ]
+    if not context["inputs" if trains else "versions"]:
         context["missing"] = _missing_data(kind)
     return context
+
+
+def _may_start(run: Run, kind: str) -> bool:
+    """Whether the weights of a training fit the start of one of this kind, as far as one sees."""
+    return kind == TwoStageConfig.kind or run.kind == kind
 
 
 def _create(request: Request, kind: str, values: dict[str, str], source: Run | None) -> list[Run]:
@@ -98,9 +125,13 @@ def _create(request: Request, kind: str, values: dict[str, str], source: Run | N
         VadError: with the problems by the form's fields, where they belong to one.
     """
     problems: dict[str, str] = {}
+    if values["start"]:
+        if values.get("pretrained_point"):
+            problems["pretrained_point"] = "either a run or a file, not both"
+        values = {**values, "pretrained_point": values["start"]}
     config = _config(kind, values, problems)
     priority = _number(values, "priority", problems, least=-100, most=100)
-    seeds = _seeds(values["seeds"], problems) if kind == "train-urdmu" else []
+    seeds = _seeds(values["seeds"], problems) if kind.startswith("train") else []
     if problems or config is None:
         raise ConfigError(problems, what="The form")
     common: dict[str, Any] = {
@@ -112,15 +143,16 @@ def _create(request: Request, kind: str, values: dict[str, str], source: Run | N
         "cloned_from": source,
     }
     if isinstance(config, UrdmuConfig):
-        pipeline = services.pipeline_create(
+        pipeline = pipelines.pipeline_create(
             train=config,
             seeds=seeds,
             evaluate=EvaluateConfig(device=config.device) if values["evaluate"] else None,
+            proxies=ProxiesConfig() if values["copies"] else None,
             **_chosen_inputs(request.project, values["inputs"]),
             **common,
         )
         return pipeline.runs
-    if isinstance(config, ExtractConfig):
+    if isinstance(config, ExtractConfig | ProxiesConfig):
         version = _one(_versions(request.project), values["version"])
         return [services.run_create(config=config, version=version, **common)]
     of_run = _one(_trained(request.project), values["of_run"])
@@ -239,9 +271,11 @@ def _source(request: Request, text: str) -> Run | None:
 
 def _prefilled(request: Request, source: Run | None) -> dict[str, Any]:
     """The fields of the run to clone, and what the address chooses."""
-    values: dict[str, Any] = {"evaluate": "yes"}
+    values: dict[str, Any] = {"evaluate": "yes", "copies": "yes"}
     if source is not None:
         values |= {name: as_text(value) for name, value in source.config.items()}
+        if str(values.get("pretrained_point", "")).startswith(needs.FROM_RUN):
+            values["start"] = values.pop("pretrained_point")
         values |= {
             "seeds": as_text(source.config.get("seed")),
             "tags": " ".join(source.tags),
@@ -269,8 +303,10 @@ def _first_of(project: Project, version: str) -> str:
 def _missing_data(kind: str) -> dict[str, str]:
     return {
         "icon": "datasets",
-        "title": "No data set with videos yet" if kind == "extract" else "No data set yet",
-        "text": "Register a data set first: a folder of videos, or of published features.",
+        "title": "No data set yet" if kind == "train-urdmu" else "No data set with videos yet",
+        "text": "Register a data set first: a folder of videos, or of published features."
+        if kind == "train-urdmu"
+        else "Register a folder of videos first.",
         "url": reverse("datasets:new"),
         "label": "Register a data set",
     }

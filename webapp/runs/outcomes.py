@@ -160,14 +160,13 @@ def _evaluate(run: Run, result: dict[str, Any]) -> dict[str, Any]:
             f"What {run.name} evaluated was deleted while it ran.",
             "Evaluate another run.",
         )
-    scores = run.folder / "scores.safetensors"
-    if _sha256(scores) != result["sha256"]:
-        raise VadError(
-            "scores-invalid",
-            f"The scores of {run.name} are not the ones that it says it wrote.",
-            "Look for a fault of the disk, and retry the run.",
-        )
-    metrics = {name: _number(value) for name, value in result["metrics"].items()}
+    _check_scores(run, "scores.safetensors", result["sha256"])
+    patch = dict(result.get("patch") or {})
+    if patch:
+        patch["metrics"] = _numbers(patch.get("metrics") or {})
+    if patch.get("sha256"):
+        _check_scores(run, "patches.safetensors", patch["sha256"])
+    metrics = _numbers(result["metrics"])
     checkpoint = Checkpoint.objects.filter(run=run.of_run, step=int(result["checkpoint_step"]))
     Evaluation.objects.create(
         run=run,
@@ -185,9 +184,31 @@ def _evaluate(run: Run, result: dict[str, Any]) -> dict[str, Any]:
         per_class=result.get("per_class") or [],
         counts=result.get("counts") or {},
         scores_sha256=result["sha256"],
+        patch=patch,
+        stages={
+            name: {
+                **_numbers({k: v for k, v in found.items() if k not in ("score", "intervals")}),
+                "score": str(found.get("score", "")),
+                "intervals": found.get("intervals") or {},
+            }
+            for name, found in (result.get("stages") or {}).items()
+        },
     )
     kept = ("fingerprint", "selection", "checkpoint_step", "sha256")
     return {"metrics": metrics, **{name: result.get(name) for name in kept}}
+
+
+def _check_scores(run: Run, name: str, sha256: str) -> None:
+    if _sha256(run.folder / name) != sha256:
+        raise VadError(
+            "scores-invalid",
+            f"The scores of {run.name} in {name} are not the ones that it says it wrote.",
+            "Look for a fault of the disk, and retry the run.",
+        )
+
+
+def _numbers(values: dict[str, Any]) -> dict[str, float | None]:
+    return {name: _number(value) for name, value in values.items()}
 
 
 def _number(value: Any) -> float | None:

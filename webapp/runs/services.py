@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,47 +14,23 @@ from django.db import transaction
 from vad.configs import (
     EvaluateConfig,
     ExtractConfig,
+    ProxiesConfig,
     RegisterConfig,
     RunConfig,
     UrdmuConfig,
     config_class,
-    is_bare_name,
 )
 from vad.errors import ConfigError, VadError
 from webapp.accounts.models import Project, User
 from webapp.accounts.permissions import require_editor
 from webapp.datasets import services as datasets
 from webapp.datasets.models import DatasetVersion, FeatureSet
-from webapp.runs import lifecycle
+from webapp.runs import lifecycle, needs
 from webapp.runs.models import CLAIMED, ENDED, Run
+from webapp.runs.needs import Inputs
 
 NAME_LENGTH = 120
 TAG_LENGTH, MAX_TAGS = 40, 20
-MAX_SEEDS = 20
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pipeline:
-    """Runs that were made together, in the order in which they can go."""
-
-    extract: Run | None
-    trainings: list[Run]
-    evaluations: list[Run]
-
-    @property
-    def runs(self) -> list[Run]:
-        first = [self.extract] if self.extract else []
-        return [*first, *self.trainings, *self.evaluations]
-
-
-@dataclass(kw_only=True)
-class _Inputs:
-    """What a run works on, and the runs that have to be done before."""
-
-    version: DatasetVersion | None = None
-    feature_set: FeatureSet | None = None
-    of_run: Run | None = None
-    parents: list[Run]
 
 
 # --- making ---------------------------------------------------------------------------------
@@ -79,7 +54,7 @@ def run_create(
     """Queue a run; it starts when what it waits for is done and a fitting slot is free.
 
     Args:
-        version: needed by extract.
+        version: needed by extract and proxies.
         feature_set: needed by train; its version is the run's.
         of_run: needed by evaluate: the training run whose checkpoint it takes. Data set and
             features are that run's unless `feature_set` names others.
@@ -90,7 +65,7 @@ def run_create(
     require_editor(by, project)
     if isinstance(config, RegisterConfig):
         config = datasets.checked(config)
-    inputs = _inputs(project, config, version, feature_set, of_run)
+    inputs = needs.inputs_of(project, config, version, feature_set, of_run)
     run = Run(
         project=project,
         name=_name(name) or _default_name(config, inputs),
@@ -129,7 +104,7 @@ def run_clone(
         config=config,
         by=by,
         name=name or f"{run.name[: NAME_LENGTH - 7]} (copy)",
-        version=run.version if run.kind == "extract" else None,
+        version=run.version if run.kind in ("extract", "proxies") else None,
         feature_set=run.feature_set,
         of_run=run.of_run,
         tags=run.tags,
@@ -139,168 +114,21 @@ def run_clone(
     )
 
 
-@transaction.atomic
-def pipeline_create(
-    *,
-    project: Project,
-    by: User,
-    train: UrdmuConfig,
-    evaluate: EvaluateConfig | None = EvaluateConfig(),  # noqa: B008, it is frozen
-    extract: ExtractConfig | None = None,
-    version: DatasetVersion | None = None,
-    feature_set: FeatureSet | None = None,
-    seeds: Sequence[int] = (),
-    name: str = "",
-    tags: Sequence[str] = (),
-    priority: int = 0,
-    cloned_from: Run | None = None,
-) -> Pipeline:
-    """Features if they have to be made, one training a seed, one evaluation a training.
-
-    Args:
-        evaluate: None for no evaluations.
-        version: with `extract`, whose videos to make features of.
-        feature_set: features that exist or are being made, instead of `extract`.
-        seeds: by default the one of `train`.
-
-    Raises:
-        VadError: what `run_create` raises; then nothing is queued.
-    """
-    if len(set(seeds)) != len(seeds) or len(seeds) > MAX_SEEDS:
-        raise ConfigError({"seeds": f"must differ from each other, {MAX_SEEDS} at most"})
-    first = None
-    if extract is not None:
-        first = run_create(
-            project=project, config=extract, by=by, version=version, tags=tags,
-            name=f"{name}: features" if name else "", priority=priority,
-        )  # fmt: skip
-        feature_set = first.features_made
-    trainings = []
-    for seed in seeds or (train.seed,):
-        own = f"{name}, seed {seed}" if name and len(seeds) > 1 else name
-        config = replace(train, seed=seed)
-        trainings.append(
-            run_create(
-                project=project,
-                config=config,
-                by=by,
-                name=own,
-                tags=tags,
-                priority=priority,
-                feature_set=feature_set,
-                cloned_from=cloned_from,
-            )
-        )
-    evaluations = []
-    if evaluate is not None:
-        evaluations = [
-            run_create(
-                project=project, config=evaluate, by=by, of_run=run, tags=tags, priority=priority
-            )
-            for run in trainings
-        ]
-    return Pipeline(extract=first, trainings=trainings, evaluations=evaluations)
-
-
-def _inputs(
-    project: Project,
-    config: RunConfig,
-    version: DatasetVersion | None,
-    feature_set: FeatureSet | None,
-    of_run: Run | None,
-) -> _Inputs:
-    """What this kind of run needs, checked; what it does not need is left out."""
-    if isinstance(config, RegisterConfig):
-        return _Inputs(parents=[])
-    if isinstance(config, ExtractConfig):
-        if version is None:
-            raise _needs("Extracting features needs a data set version.", "version")
-        _same_project(project, version.dataset.project_id, "data set", "version")
-        return _Inputs(version=version, parents=[])
-    if isinstance(config, EvaluateConfig):
-        return _evaluate_inputs(project, feature_set, of_run)
-    if isinstance(config, UrdmuConfig) and not is_bare_name(config.pretrained_point):
-        raise ConfigError(
-            {"pretrained_point": "must be the bare name of a file in the server's weights folder"}
-        )
-    if feature_set is None:
-        raise _needs(
-            "Training needs features.", "feature_set",
-            hint="Choose a feature set, or queue an extract run first.",
-        )  # fmt: skip
-    return _Inputs(
-        version=feature_set.version,
-        feature_set=feature_set,
-        parents=_until_ready(project, feature_set),
-    )
-
-
-def _evaluate_inputs(
-    project: Project, feature_set: FeatureSet | None, of_run: Run | None
-) -> _Inputs:
-    if of_run is None or not of_run.kind.startswith("train"):
-        raise _needs("An evaluation needs a training run.", "of_run")
-    _same_project(project, of_run.project_id, "training run", "of_run")
-    parents = [] if of_run.has_ended else [of_run]
-    if of_run.has_ended and not of_run.checkpoints.exists():
-        raise _needs(
-            f"{of_run.name} has {of_run.state} without a checkpoint.", "of_run",
-            hint="Retry that run, or choose another one.",
-        )  # fmt: skip
-    features = feature_set or of_run.feature_set
-    if features is None:
-        raise _needs(f"The features of {of_run.name} are gone.", "feature_set")
-    trained_on = of_run.feature_set
-    if trained_on and trained_on.dim and features.dim and features.dim != trained_on.dim:
-        raise _needs(
-            f"{features.name} has {features.dim} numbers a snippet, but {of_run.name} was trained "
-            f"on {trained_on.dim}.",
-            "feature_set",
-            hint="Choose features of the same extractor.",
-        )
-    return _Inputs(
-        version=features.version,
-        feature_set=features,
-        of_run=of_run,
-        parents=[*parents, *_until_ready(project, features)],
-    )
-
-
-def _until_ready(project: Project, feature_set: FeatureSet) -> list[Run]:
-    """The run to wait for before these features can be read."""
-    _same_project(project, feature_set.version.dataset.project_id, "feature set", "feature_set")
-    if feature_set.ready:
-        return []
-    if feature_set.produced_by is None:
-        raise _needs(
-            f"The features {feature_set.name} were never finished.", "feature_set",
-            hint="Choose others, or extract them again.",
-        )  # fmt: skip
-    return [feature_set.produced_by]
-
-
-def _same_project(project: Project, of: int, what: str, field: str) -> None:
-    if of != project.pk:
-        raise _needs(f"The {what} belongs to another project.", field)
-
-
-def _needs(message: str, field: str, hint: str = "Choose one and try again.") -> VadError:
-    return VadError("run-inputs-missing", message, hint, fields={field: message})
-
-
-def _default_name(config: RunConfig, inputs: _Inputs) -> str:
+def _default_name(config: RunConfig, inputs: Inputs) -> str:
     if isinstance(config, RegisterConfig):
         return f"Register {config.name}"[:NAME_LENGTH]
     if isinstance(config, ExtractConfig):
         return f"{config.extractor} features of {inputs.version}"[:NAME_LENGTH]
+    if isinstance(config, ProxiesConfig):
+        return f"Proxies of {inputs.version}"[:NAME_LENGTH]
     if isinstance(config, EvaluateConfig) and inputs.of_run:
         return f"Evaluate {inputs.of_run.name}"[:NAME_LENGTH]
     seed = f", seed {config.seed}" if isinstance(config, UrdmuConfig) else ""
-    title = config.title.removeprefix("Train ")
+    title = config.title.removeprefix("Train ").removesuffix(" (both stages)")
     return f"{title} on {inputs.version}{seed}"[:NAME_LENGTH]
 
 
-def _color(project: Project, config: RunConfig, inputs: _Inputs) -> int:
+def _color(project: Project, config: RunConfig, inputs: Inputs) -> int:
     """The next of the palette among runs of its kind; an evaluation has that of its training."""
     if inputs.of_run is not None:
         return inputs.of_run.color

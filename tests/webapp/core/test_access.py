@@ -13,6 +13,9 @@ from django.contrib.sessions.models import Session
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
+from vad.data.manifest import Manifest, Truth, save_version
+from vad.data.manifest import Video as Manifested
+from vad.evaluation.patch_scores import PatchScores, VideoPatches
 from vad.evaluation.scores import ScoreSet
 from webapp.accounts.models import Role
 from webapp.datasets.models import Video
@@ -38,7 +41,7 @@ ROUTES = sorted({route for route, entry in addresses() if entry.name not in OPEN
 
 
 @pytest.fixture
-def world(make_run, version, feature_set, user) -> dict[str, Any]:
+def world(make_run, version, feature_set, user, settings) -> dict[str, Any]:
     """One of everything, in `project`."""
     training = make_run(state=State.SUCCEEDED, version=version, feature_set=feature_set)
     checkpoint = Checkpoint.objects.create(run=training, step=5, path="c", sha256="a", size_bytes=1)
@@ -46,7 +49,16 @@ def world(make_run, version, feature_set, user) -> dict[str, Any]:
         kind="evaluate", state=State.SUCCEEDED, of_run=training, version=version,
         feature_set=feature_set,
     )  # fmt: skip
-    Video.objects.create(version=version, key="a", split="test", label=1)
+    video = Video.objects.create(version=version, key="a", split="test", label=1, path="a.mp4")
+    root = settings.DATA_DIR / "footage"
+    root.mkdir()
+    (root / "a.mp4").write_bytes(b"a film")
+    version.folder.mkdir(parents=True)
+    manifest = Manifest(
+        name="a set", format="generic", media_root=str(root),
+        videos=(Manifested(key="a", split="test", label=1, path="a.mp4"),),
+    )  # fmt: skip
+    save_version(version.folder, manifest, {"a": Truth(intervals=((0, 16),))})
     scores = ScoreSet(
         keys=("a", "b"), labels=np.array([1, 0], dtype=np.int8), classes=(("Fight",), ()),
         offsets=np.array([0, 2, 4]), scores=np.array([0.9, 0.2, 0.1, 0.3], dtype=np.float32),
@@ -54,6 +66,12 @@ def world(make_run, version, feature_set, user) -> dict[str, Any]:
     )  # fmt: skip
     run.folder.mkdir(parents=True)
     sha256 = scores.save(run.folder / "scores.safetensors")
+    maps = np.array([0.9, 0.2], dtype=np.float32)
+    patches = VideoPatches(
+        key="a", maps=maps[:, None, None], kept=np.ones((2, 1, 1), dtype=bool), stage1=maps,
+        stage2=maps, frames=np.array([16, 16]),
+    )  # fmt: skip
+    PatchScores.build([patches], rows=1, columns=1).save(run.folder / "patches.safetensors")
     (run.folder / "log.txt").write_text("hello\n")
     Evaluation.objects.create(
         run=run, of_run=training, checkpoint=checkpoint, version=version, feature_set=feature_set,
@@ -63,6 +81,7 @@ def world(make_run, version, feature_set, user) -> dict[str, Any]:
     return {
         "run_id": run.pk, "version_id": version.pk, "feature_set_id": feature_set.pk,
         "dataset_id": version.dataset_id, "kind": "evaluate", "action": "stop", "name": "roc",
+        "video_id": video.pk,
     }  # fmt: skip
 
 
@@ -81,7 +100,7 @@ def everything() -> dict[str, list]:
 
 
 def query(world: dict[str, Any]) -> str:
-    return f"?run={world['run_id']}&runs={world['run_id']}&key=a"
+    return f"?run={world['run_id']}&runs={world['run_id']}&key=a&video=a"
 
 
 @pytest.mark.django_db

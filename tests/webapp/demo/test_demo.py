@@ -19,26 +19,37 @@ def test_a_second_start_queues_nothing_new(project, user, version):
     again = pipeline.models(project=project, version=version, by=user)
 
     assert [r.pk for r in again] == [r.pk for r in first]
-    assert Run.objects.count() == len(first) == 1 + 2 * len(pipeline.MODELS)
+    assert Run.objects.count() == len(first) == 2 + 2 * len(pipeline.MODELS)
 
 
 def test_what_failed_is_queued_anew_at_the_next_start(project, user, version):
     first = pipeline.models(project=project, version=version, by=user)
-    Run.objects.filter(pk=first[1].pk).update(state=State.CANCELLED)
+    Run.objects.filter(pk=first[2].pk).update(state=State.CANCELLED)
 
     again = pipeline.models(project=project, version=version, by=user)
 
-    assert again[1].pk != first[1].pk
-    assert again[1].name == first[1].name
-    assert [r.pk for r in again[2:4]] == [r.pk for r in first[2:4]]
+    assert again[2].pk != first[2].pk
+    assert again[2].name == first[2].name
+    assert [r.pk for r in again[3:5]] == [r.pk for r in first[3:5]]
 
 
 def test_every_model_trains_on_the_features_that_the_first_run_extracts(project, user, version):
     runs = pipeline.models(project=project, version=version, by=user)
 
     features = FeatureSet.objects.get(produced_by=runs[0])
-    assert {r.feature_set_id for r in runs[1:]} == {features.pk}
-    assert [r.state for r in runs] == [State.QUEUED] + [State.WAITING] * (len(runs) - 1)
+    assert {r.feature_set_id for r in runs[2:]} == {features.pk}
+    waiting = [State.WAITING] * (len(runs) - 2)
+    assert [r.state for r in runs] == [State.QUEUED, State.QUEUED, *waiting]
+
+
+def test_the_model_of_both_stages_looks_at_the_copies_that_the_second_run_makes(
+    project, user, version
+):
+    _, copies, *rest = pipeline.models(project=project, version=version, by=user)
+
+    both = [r for r in rest if r.kind == "train-two-stage"]
+    assert len(both) == 1
+    assert copies in both[0].parents.all()
 
 
 def test_a_taken_port_is_passed_over():

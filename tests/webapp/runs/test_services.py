@@ -10,7 +10,7 @@ from vad.configs import EvaluateConfig, ExtractConfig, RegisterConfig, UrdmuConf
 from vad.errors import ConfigError, VadError
 from webapp.accounts.models import Project
 from webapp.datasets.models import Dataset, DatasetVersion, FeatureSet
-from webapp.runs import services
+from webapp.runs import pipelines, services
 from webapp.runs.models import Checkpoint, Run, RunEvent, State
 
 TRAIN = UrdmuConfig(num_epochs=10)
@@ -253,7 +253,7 @@ def test_each_kind_can_be_cloned(make, make_run, user, version, feature_set, roo
 
 
 def test_a_pipeline_is_queued_as_a_whole(project, user, version):
-    made = services.pipeline_create(
+    made = pipelines.pipeline_create(
         project=project, by=user, extract=ExtractConfig(), version=version, train=TRAIN,
         seeds=[1, 2, 3], name="demo", tags=["demo"],
     )  # fmt: skip
@@ -268,12 +268,12 @@ def test_a_pipeline_is_queued_as_a_whole(project, user, version):
 
 def test_a_pipeline_with_one_wrong_part_queues_nothing(project, user, version):
     with pytest.raises(VadError):
-        services.pipeline_create(
+        pipelines.pipeline_create(
             project=project, by=user, extract=ExtractConfig(), version=version, train=TRAIN,
             seeds=[1, 1],
         )  # fmt: skip
     with pytest.raises(VadError):
-        services.pipeline_create(project=project, by=user, train=TRAIN, name="x")
+        pipelines.pipeline_create(project=project, by=user, train=TRAIN, name="x")
 
     assert not Run.objects.exists()
     assert not FeatureSet.objects.exists()

@@ -221,6 +221,8 @@ def json_attr(value: Any) -> str:
 
 KIND_WORDS = {
     "train-urdmu": "UR-DMU",
+    "train-two-stage": "STPVAD",
+    "proxies": "proxies",
     "extract": "features",
     "evaluate": "evaluation",
     "register": "register",

@@ -5,11 +5,11 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
-from vad.configs import EvaluateConfig, ExtractConfig, UrdmuConfig
+from vad.configs import EvaluateConfig, ExtractConfig, ProxiesConfig, TwoStageConfig, UrdmuConfig
 from webapp.accounts.models import Project, User
 from webapp.core import inputs
 from webapp.core.terminal import VadCommand
-from webapp.runs import services
+from webapp.runs import pipelines
 from webapp.runs.models import Run
 
 
@@ -23,7 +23,14 @@ class Command(VadCommand):
         parser.add_argument("dataset", help="id, NAME (its newest version) or 'NAME v2'")
         parser.add_argument("--features", help="id or name of a feature set, instead of extracting")
         parser.add_argument("--seeds", type=int, nargs="+", default=[], help="one training each")
-        for stage in ("train", "extract", "evaluate"):
+        parser.add_argument(
+            "--both-stages", action="store_true", help="train UR-DMU and STPVAD together"
+        )
+        parser.add_argument(
+            "--no-proxies", action="store_true",
+            help="with --both-stages: read the videos themselves instead of small copies",
+        )  # fmt: skip
+        for stage in ("train", "extract", "proxies", "evaluate"):
             parser.add_argument(f"--{stage}-config", help="JSON: a file, or the object itself")
             parser.add_argument(
                 f"--{stage}", action="append", default=[], metavar="NAME=VALUE",
@@ -39,10 +46,15 @@ class Command(VadCommand):
             features = inputs.features(project, options["features"], version)
         else:
             extract = inputs.config(ExtractConfig, options["extract_config"], options["extract"])
-        made = services.pipeline_create(
+        kind: type[UrdmuConfig] = TwoStageConfig if options["both_stages"] else UrdmuConfig
+        proxies = None
+        if not options["no_proxies"]:
+            proxies = inputs.config(ProxiesConfig, options["proxies_config"], options["proxies"])
+        made = pipelines.pipeline_create(
             project=project,
             by=by,
-            train=inputs.config(UrdmuConfig, options["train_config"], options["train"]),
+            train=inputs.config(kind, options["train_config"], options["train"]),
+            proxies=proxies,
             evaluate=inputs.config(EvaluateConfig, options["evaluate_config"], options["evaluate"]),
             extract=extract,
             version=version,

@@ -1,0 +1,143 @@
+"""The file in which a browser can play a video of a data set: its proxy, else its source."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from vad.data.manifest import Manifest, load_manifest
+from vad.errors import VadError
+from webapp.datasets.models import Video
+from webapp.datasets.paths import inside_roots
+from webapp.runs.models import Run, State
+
+PLAYABLE = {
+    ".mp4": "video/mp4",
+    ".m4v": "video/mp4",
+    ".webm": "video/webm",
+    ".mov": "video/quicktime",
+}
+PROXIES = "proxies"  # the kind of the run, and the folder in it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Media:
+    """A file for a browser; frames, rate and size are 0 where they are unknown.
+
+    Args:
+        is_proxy: made by a proxies run, so each of its frames is one of the video's.
+    """
+
+    path: Path
+    content_type: str
+    is_proxy: bool
+    num_frames: int
+    fps: float
+    width: int
+    height: int
+
+
+def media_of(video: Video) -> Media:
+    """The file to play.
+
+    Raises:
+        VadError: `file-missing`, there is no file, or not any more; `video-unreadable`, no browser
+            plays it, so proxies are needed; `path-outside-roots`, `manifest-invalid`.
+    """
+    return _proxy(video) or _source(video)
+
+
+def _proxy(video: Video) -> Media | None:
+    """From the newest finished proxies run; None where it has none of this video."""
+    made = Run.objects.filter(version=video.version_id, kind=PROXIES, state=State.SUCCEEDED)
+    run = made.order_by("-created_at").first()
+    if run is None:
+        return None
+    folder = run.folder / PROXIES
+    proxy = _index(folder).get(video.key)
+    if not proxy or not proxy.get("frames"):
+        return None
+    path = (folder / proxy["file"]).resolve()
+    content_type = PLAYABLE.get(path.suffix.lower())
+    if content_type is None or not path.is_relative_to(folder.resolve()) or not path.is_file():
+        return None
+    return Media(
+        path=path,
+        content_type=content_type,
+        is_proxy=True,
+        num_frames=int(proxy["frames"]),
+        fps=float(proxy["fps"]),
+        width=video.width or int(proxy["source_width"]),  # the picture's shape, not the copy's
+        height=video.height or int(proxy["source_height"]),
+    )
+
+
+def _index(folder: Path) -> dict[str, dict[str, Any]]:
+    """By key what `vad.video.proxies` wrote of each video; that module itself loads torch.
+
+    Empty where the proxies are gone or damaged: then the source will do.
+    """
+    path = folder / "proxies.json"
+    try:
+        return _read(path, path.stat().st_mtime_ns)
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+@lru_cache(maxsize=8)
+def _read(path: Path, _changed: int) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["videos"]
+    return found
+
+
+def _source(video: Video) -> Media:
+    if not video.path:
+        raise VadError(
+            "file-missing",
+            f"{video.key} has no video file: its data set was registered without videos.",
+            "Register the data set again with the folder of its videos.",
+        )
+    path = _found(video)
+    content_type = PLAYABLE.get(path.suffix.lower())
+    if content_type is None or not path.is_file():
+        what = "a folder of frames" if path.is_dir() else f"a {path.suffix or 'nameless'} file"
+        raise VadError(
+            "video-unreadable",
+            f"{video.key} is {what}, which no browser plays.",
+            f"Build proxies of {video.version}: small copies of its videos that every browser "
+            "plays.",
+        )
+    return Media(
+        path=path,
+        content_type=content_type,
+        is_proxy=False,
+        num_frames=video.num_frames,
+        fps=video.fps,
+        width=video.width,
+        height=video.height,
+    )
+
+
+def _found(video: Video) -> Path:
+    """Its file or folder, inside the data roots."""
+    path = _manifest(video.version.folder).media_path(video.path)
+    try:
+        return inside_roots(str(path), "path")
+    except VadError as exc:
+        if exc.code != "file-missing":
+            raise
+        raise VadError(
+            "file-missing",
+            f"The file of {video.key}, {video.path}, is no longer in the folder of "
+            f"{video.version}.",
+            "Put it back where it was when the data set was registered.",
+        ) from None
+
+
+@lru_cache(maxsize=8)
+def _manifest(folder: Path) -> Manifest:
+    """A version never changes, and a video is asked for many times while it plays."""
+    return load_manifest(folder)
