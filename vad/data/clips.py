@@ -65,7 +65,7 @@ class Clips:
             it was called for.
 
     Attributes:
-        damaged: videos whose end could not be shown so far, each with what happened.
+        damaged: videos of which frames could not be shown so far, each with what happened.
     """
 
     def __init__(
@@ -259,8 +259,12 @@ class Clips:
             _fill(out, reader, frames)
 
     def _read_damaged(self, key: str, state: _State, frames: np.ndarray, out: np.ndarray) -> None:
-        """What the rule for damage says."""
+        """What the rule for damage says, unless it was only that frames were not found."""
         with self._reader(key) as reader:
+            with suppress(VadError):
+                _fill(out, reader, frames)
+                state.forwards = True
+                return
             with state.turn:
                 if state.stand_ins is None:
                     state.stand_ins = _stand_ins(reader)
@@ -276,7 +280,7 @@ class Clips:
     def _finds_frames(self, key: str) -> bool:
         """Whether a file's frames come out by number as they do in order.
 
-        Looked at at its start, and on both sides of the second key frame, where looking for frames
+        Tried at its start, and on both sides of the second key frame, where looking for frames
         begins to matter.
         """
         with self._reader(key) as forward:
@@ -284,7 +288,9 @@ class Clips:
                 return True
             keys = forward.index.keys[1:2].tolist()
             near = [key_frame + by for key_frame in keys for by in (8, 3, 1, 0, -1)]
-            places = [at for at in (*near, 0) if at < min(forward.listed_frames, FAR)]
+            places = [at for at in (*near, 3, 2, 1, 0) if at < min(forward.listed_frames, FAR)]
+            if not forward.times_tell():
+                return False
             try:
                 with SeekingReader(forward.path, forward.index) as finder:
                     by_number = {at: finder.frames(at, at + 1) for at in places}
@@ -429,15 +435,19 @@ def _salvaged(reader: VideoReader) -> Generator[tuple[int, Callable[[], np.ndarr
     Behind a damage, decoding begins anew at the next key frame: what can be decoded is then what a
     decoder that looks for frames by number can reach as well.
     """
-    if reader.path.is_dir():
+    if not isinstance(reader, ForwardReader) or not reader.times_tell():
         for number in range(reader.listed_frames):
-            with suppress(VadError):
+            try:
                 block = reader.frames(number, number + 1)
-                yield number, lambda block=block: block  # type: ignore[misc]
+            except VadError:
+                if reader.path.is_dir():
+                    continue
+                return  # what comes behind has no number
+            yield number, partial(np.asarray, block)
         return
     import av
 
-    index = FrameIndex.of(reader.path)
+    index = reader.index
     with av.open(str(reader.path)) as container:
         stream = container.streams.video[0]
         decoder = stream.codec_context

@@ -595,6 +595,21 @@ class ForwardReader(VideoReader):
             self._container.close()
         self._container = self._graph = None
 
+    def times_tell(self, count: int = BLOCK_FRAMES) -> bool:
+        """Whether the times of the first frames give their numbers; in AVI they may not."""
+        import av
+
+        try:
+            self._go_near(0)
+            for number in range(min(count, self.listed_frames)):
+                if self.index.number(self._decode()[1].pts) != number:
+                    return False
+        except (StopIteration, av.FFmpegError):
+            pass
+        finally:
+            self.close()
+        return True
+
     def _go_near(self, start: int) -> None:
         """Make the next frame that is decoded `start`, or one before it."""
         if self._container is None or start < self._next:

@@ -35,9 +35,9 @@ def numbers(clip: np.ndarray) -> list[int]:
     return [int((c.reshape(-1) > 120) @ (1 << np.arange(12))) for c in centres]
 
 
-def write_video(path: Path, count: int = 60, *, gop: int = 12) -> Path:
+def write_video(path: Path, count: int = 60, *, gop: int = 12, codec: str = "libx264") -> Path:
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=25)
+        stream = container.add_stream(codec, rate=25)
         stream.width, stream.height, stream.pix_fmt, stream.gop_size = 160, 96, "yuv420p", gop
         for i in range(count):
             frame = av.VideoFrame.from_ndarray(picture(i), format="rgb24")
@@ -186,20 +186,31 @@ def test_odd_clips_come_out_in_order_whatever_way_they_are_read(shared):
     held = shown(manifest, 2, None, WAYS[4])
 
     assert by_number == held
-    with av.open(str(folder / "h265_video.mp4")) as container:
+
+
+# in the first the decoder finds other frames by number, the second has no times of its frames
+@pytest.mark.parametrize("name", ["h265_video.mp4", "mpeg4_test.avi", "unordered.mov"])
+def test_a_frame_found_by_number_is_the_one_of_that_number(shared, name):
+    with av.open(str(shared / "data" / "clips" / name)) as container:
         frames = [f.to_ndarray(format="rgb24") for f in container.decode(video=0)]
-    with Clips(manifest, size=(128, 128), held_bytes=0) as clips:
-        for at in (7, 2, 5):  # the decoder that finds frames by number hands out others here
-            (clip,) = clips.get([("h265_video.mp4", np.array([at]))])
-            assert np.array_equal(clip[0], frames[at])
+    size = frames[0].shape[:2]
+
+    with Clips(manifest_of(shared / "data" / "clips", {name: 0}), size=size, held_bytes=0) as clips:
+        for at in (9, 2, 5, 3, 8):
+            number = min(at, len(frames) - 1)
+            assert np.array_equal(clips.get([(name, np.array([at]))])[0, 0], frames[number])
+        assert clips.damaged == {}
 
 
-def test_frames_of_a_transport_stream_are_counted_from_its_first(tmp_path):
-    write_video(tmp_path / "a.ts", gop=12)
+@pytest.mark.parametrize("suffix", ["ts", "mpg", "avi"])
+def test_where_frames_are_not_found_by_number_they_are_counted(tmp_path, suffix):
+    codec = {"ts": "libx264", "mpg": "mpeg2video", "avi": "mpeg4"}[suffix]
+    name = write_video(tmp_path / f"a.{suffix}", codec=codec).name
 
-    with Clips(manifest_of(tmp_path, {"a.ts": 60}), size=SIZE, held_bytes=0) as clips:
-        assert numbers(clips.get([("a.ts", window(0))])[0]) == list(range(8))
-        assert numbers(clips.get([("a.ts", window(52))])[0]) == list(range(52, 60))
+    with Clips(manifest_of(tmp_path, {name: 60}), size=SIZE, held_bytes=0) as clips:
+        for at in (50, 3, 33, 20):
+            assert numbers(clips.get([(name, window(at))])[0]) == list(range(at, at + 8))
+        assert clips.damaged == {}
 
 
 def test_frames_are_resized_as_pillow_does(tmp_path):
