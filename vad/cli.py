@@ -66,7 +66,7 @@ def _extract(config: Any, args: argparse.Namespace, reporter: Reporter) -> None:
 
 
 def _proxies(config: Any, args: argparse.Namespace, reporter: Reporter) -> None:
-    from vad.video.proxies import build
+    from vad.video.proxy_build import build
 
     build(config, manifest_dir=args.manifest, output=args.output, reporter=reporter)
 

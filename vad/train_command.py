@@ -227,7 +227,7 @@ def _motion_features(
 def _proxies(
     args: argparse.Namespace, config: TwoStageConfig, version: Path, reporter: Reporter
 ) -> Path:
-    from vad.video.proxies import build
+    from vad.video.proxy_build import build
 
     folder = args.output_path / "proxies"
     build(ProxiesConfig(), manifest_dir=version, output=folder, reporter=reporter)

@@ -29,7 +29,8 @@ from vad.data.clips import Clips
 from vad.data.manifest import Manifest, Video, save_version
 from vad.data.resize import resize
 from vad.reporting import Reporter
-from vad.video.proxies import ProxyStore, build
+from vad.video.proxies import ProxyStore
+from vad.video.proxy_build import build
 from vad.video.reader import open_video
 
 RATIO_BUDGET = 20.0  # of design.md: the published way's time over ours

@@ -11,11 +11,41 @@ from vad.cli import main
 from vad.data import synthetic
 from vad.training import checkpoints
 
-SMALL = (
-    "--batch_size 2 --segment_length 8 --num_tubelet 2 --patch_size 8 --resize 32 32 --lr 1e-4 "
-    "--num_epochs 2 --num_segments 16 --encoder_dim 24 --encoder_depth 4 --encoder_heads 2 "
-    "--pruning_places 1 2 3 --validation_share 0.3 --validation_clips 1 --device cpu"
-).split()
+SMALL = [
+    "--batch_size",
+    "2",
+    "--segment_length",
+    "8",
+    "--num_tubelet",
+    "2",
+    "--patch_size",
+    "8",
+    "--resize",
+    "32",
+    "32",
+    "--lr",
+    "1e-4",
+    "--num_epochs",
+    "2",
+    "--num_segments",
+    "16",
+    "--encoder_dim",
+    "24",
+    "--encoder_depth",
+    "4",
+    "--encoder_heads",
+    "2",
+    "--pruning_places",
+    "1",
+    "2",
+    "3",
+    "--validation_share",
+    "0.3",
+    "--validation_clips",
+    "1",
+    "--device",
+    "cpu",
+]
 
 
 @pytest.fixture(scope="module")

@@ -32,17 +32,16 @@ import numpy as np
 from vad.data.manifest import Manifest
 from vad.data.resize import resize
 from vad.errors import ShapeError, VadError
-from vad.video.proxies import (
+from vad.video.proxies import Proxy, ProxyStore
+from vad.video.reader import VideoReader
+from vad.video.seeking import (
     ForwardReader,
     FrameIndex,
-    Proxy,
-    ProxyStore,
     SeekingReader,
     block_frames,
     open_source,
     upright_rgb,
 )
-from vad.video.reader import VideoReader
 
 Wanted = Sequence[tuple[str, np.ndarray]]  # video and its frames [F] int64, rising, ends may repeat
 

@@ -48,7 +48,9 @@ def tracks_from_masks(masks: Iterable[np.ndarray]) -> tuple[Track, ...]:
         Track(
             start_frame=track[0][0],
             end_frame=track[-1][0] + 1,
-            keyframes=tuple((frame, *map(float, box)) for frame, box in track),
+            keyframes=tuple(
+                (frame, float(a), float(b), float(c), float(d)) for frame, (a, b, c, d) in track
+            ),
         )
         for track in found
     )

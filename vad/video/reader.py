@@ -122,7 +122,7 @@ class FileReader(VideoReader):
     """A video file, decoded by decord (which honours rotation and variable frame rates)."""
 
     def __init__(self, path: Path, limits: Limits) -> None:
-        _check_container(path)
+        check_container(path)
         import decord  # here, so that modules above import without a decoder
 
         decord.logging.set_level(decord.logging.QUIET)
@@ -145,7 +145,7 @@ class FileReader(VideoReader):
                 f"{path.name} cannot be decoded: {_reason(exc)} ({path}).",
                 _HINT,
             ) from exc
-        _check_size(path, self.width, self.height, self.listed_frames, limits)
+        check_size(path, self.width, self.height, self.listed_frames, limits)
         self.batches_fit = self._batches_fit()
 
     def _batches_fit(self) -> bool:
@@ -251,7 +251,7 @@ class FrameFolder(VideoReader):
                 self.width, self.height = image.size
         except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as exc:
             raise _bad_image(self._files[0]) from exc
-        _check_size(path, self.width, self.height, self.listed_frames, limits)
+        check_size(path, self.width, self.height, self.listed_frames, limits)
 
     def frames(self, start: int, stop: int) -> np.ndarray:
         if stop > len(self._files):
@@ -290,7 +290,7 @@ def _numbers(stem: str) -> tuple[int, ...]:
     return tuple(int(n) for n in re.findall(r"\d+", stem))
 
 
-def _check_container(path: Path) -> None:
+def check_container(path: Path) -> None:
     """Let only real video containers reach the decoder.
 
     FFmpeg goes by content, not by name, and some contents are lists that make it open other files
@@ -324,7 +324,7 @@ def _check_container(path: Path) -> None:
         raise VadError("video-unreadable", f"{path.name} {what} ({path}).", _HINT)
 
 
-def _check_size(path: Path, width: int, height: int, frames: int, limits: Limits) -> None:
+def check_size(path: Path, width: int, height: int, frames: int, limits: Limits) -> None:
     if width * height > limits.max_pixels or frames > limits.max_frames:
         raise VadError(
             "video-unreadable",

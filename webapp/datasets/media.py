@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from vad.data.manifest import Manifest, load_manifest
 from vad.errors import VadError
+from vad.video.proxies import INDEX, ProxyStore
 from webapp.datasets.models import Video
 from webapp.datasets.paths import inside_roots
 from webapp.runs.models import Run, State
@@ -57,10 +56,11 @@ def _proxy(video: Video) -> Media | None:
     if run is None:
         return None
     folder = run.folder / PROXIES
-    proxy = _index(folder).get(video.key)
-    if not proxy or not proxy.get("frames"):
+    store = _store(folder)
+    proxy = store.get(video.key) if store else None
+    if store is None or proxy is None:
         return None
-    path = (folder / proxy["file"]).resolve()
+    path = store.path(video.key).resolve()
     content_type = PLAYABLE.get(path.suffix.lower())
     if content_type is None or not path.is_relative_to(folder.resolve()) or not path.is_file():
         return None
@@ -68,29 +68,24 @@ def _proxy(video: Video) -> Media | None:
         path=path,
         content_type=content_type,
         is_proxy=True,
-        num_frames=int(proxy["frames"]),
-        fps=float(proxy["fps"]),
-        width=video.width or int(proxy["source_width"]),  # the picture's shape, not the copy's
-        height=video.height or int(proxy["source_height"]),
+        num_frames=proxy.frames,
+        fps=proxy.fps,
+        width=video.width or proxy.source_width,  # the picture's shape, not the copy's
+        height=video.height or proxy.source_height,
     )
 
 
-def _index(folder: Path) -> dict[str, dict[str, Any]]:
-    """By key what `vad.video.proxies` wrote of each video; that module itself loads torch.
-
-    Empty where the proxies are gone or damaged: then the source will do.
-    """
-    path = folder / "proxies.json"
+def _store(folder: Path) -> ProxyStore | None:
+    """None where the proxies are gone or damaged: then the source will do."""
     try:
-        return _read(path, path.stat().st_mtime_ns)
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
+        return _opened(folder, (folder / INDEX).stat().st_mtime_ns)
+    except (OSError, VadError):
+        return None
 
 
 @lru_cache(maxsize=8)
-def _read(path: Path, _changed: int) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["videos"]
-    return found
+def _opened(folder: Path, _changed: int) -> ProxyStore:
+    return ProxyStore.open(folder)
 
 
 def _source(video: Video) -> Media:

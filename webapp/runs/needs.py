@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from dataclasses import dataclass
 
@@ -88,11 +89,10 @@ def start_run(text: str, project: Project) -> Run | None:
     """
     if not text.startswith(FROM_RUN):
         return None
-    try:
+    found = None
+    with contextlib.suppress(ValueError):
         pk = uuid.UUID(text.removeprefix(FROM_RUN))
-    except ValueError:
-        pk = None
-    found = Run.objects.filter(project=project, kind__startswith="train", pk=pk).first()
+        found = Run.objects.filter(project=project, kind__startswith="train", pk=pk).first()
     if found is None:
         raise ConfigError({"pretrained_point": f"{text} is no training run of this project"})
     return found

@@ -17,7 +17,9 @@ from vad.data.manifest import Manifest, Video, save_version
 from vad.errors import ShapeError, VadError
 from vad.features.preprocess import resize_pillow
 from vad.reporting import Reporter
-from vad.video.proxies import ForwardReader, ProxyStore, build
+from vad.video.proxies import ProxyStore
+from vad.video.proxy_build import build
+from vad.video.seeking import ForwardReader
 
 SIZE = (48, 80)
 CELLS = (3, 4)  # a frame shows its number in binary, in 12 black or white cells

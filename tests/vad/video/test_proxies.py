@@ -13,11 +13,12 @@ from PIL import Image
 
 from vad import cli, results
 from vad.configs import ProxiesConfig
-from vad.data.manifest import Manifest, Video, save_version
+from vad.data.manifest import Manifest, Video, load_manifest, save_version
 from vad.errors import VadError
 from vad.reporting import Reporter
-from vad.video import proxies
-from vad.video.proxies import INDEX, ProxyStore, build, proxy_size
+from vad.video import proxy_build, seeking
+from vad.video.proxies import INDEX, ProxyStore
+from vad.video.proxy_build import build, proxy_size
 from vad.video.reader import open_video
 
 CELLS = (3, 4)  # a frame shows its number in binary, in 12 black or white cells
@@ -296,7 +297,7 @@ def test_a_stopped_run_goes_on_behind_the_videos_that_are_done(tmp_path):
 
 
 def test_a_stop_does_not_wait_for_the_end_of_a_long_video(tmp_path, monkeypatch):
-    monkeypatch.setattr(proxies, "BLOCK_FRAMES", 8)
+    monkeypatch.setattr(seeking, "BLOCK_FRAMES", 8)
     write_video(tmp_path / "long.mp4", count=200)
     recorder = Recorder(stop_at_look=4)
 
@@ -349,10 +350,10 @@ def test_other_settings_replace_the_proxies_and_threads_change_nothing(tmp_path)
 def test_a_full_disk_is_named_and_ends_the_run(tmp_path):
     write_video(tmp_path / "a.mp4", count=200)
     folder, config = version(tmp_path, ["a.mp4"]), ProxiesConfig()
-    manifest = proxies.load_manifest(folder)
-    work = tmp_path / f"partial-{proxies._digest(config, manifest)}"
+    manifest = load_manifest(folder)
+    work = tmp_path / f"partial-{proxy_build._digest(config, manifest)}"
     work.mkdir()
-    (work / f"{proxies._name(manifest.videos[0])}.mp4").symlink_to("/dev/full")
+    (work / f"{proxy_build._name(manifest.videos[0])}.mp4").symlink_to("/dev/full")
 
     with pytest.raises(VadError) as error:
         build(config, manifest_dir=folder, output=tmp_path, reporter=Reporter())

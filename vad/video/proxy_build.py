@@ -1,0 +1,457 @@
+"""Build proxies: small copies of the videos of a version, as a run.
+
+A proxy is H.264 with a key frame every few frames and none that depend on later ones, so any frame
+is a short decode away, and a browser plays it. Sources are decoded once, from start to end: some of
+them come out right in no other order.
+
+A run that is started again goes on behind the videos that are done.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import hashlib
+import json
+import math
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from PIL import Image
+
+from vad import devices, results
+from vad.configs import ProxiesConfig
+from vad.data.manifest import Manifest, Video, load_manifest
+from vad.data.resize import resize
+from vad.data.tensorfile import sync_folder, write_text
+from vad.errors import VadError
+from vad.reporting import Reporter
+from vad.video.proxies import INDEX, VERSION, Proxy, ProxyStore
+from vad.video.reader import FrameFolder, VideoReader, frame_files
+from vad.video.seeking import (
+    ForwardReader,
+    FrameIndex,
+    SeekingReader,
+    block_frames,
+    open_source,
+)
+
+FPS_UNKNOWN = 25.0  # of frame folders, which do not say
+CHECKED = 5  # places of a proxy at which random access is compared with reading in order
+
+
+class _StopAsked(Exception):
+    """Raised inside the loops when the run was asked to stop, or is about to fail."""
+
+
+# --- the run ------------------------------------------------------------------------------------
+
+
+def build(config: ProxiesConfig, *, manifest_dir: Path, output: Path, reporter: Reporter) -> None:
+    """Write the proxies of a version into `output/proxies`.
+
+    A video that cannot be read, or only in part, is named in the result and stops nothing. Sends
+    Started, Progress (in videos), and Result, or Stopped. Proxies of other settings or of another
+    version that lie there are replaced.
+
+    Raises:
+        VadError: `run-inputs-missing` when no video has a file; `video-unreadable` when none of
+            them can be read; `disk-full`.
+    """
+    manifest = load_manifest(manifest_dir)
+    if not any(v.path for v in manifest.videos):
+        raise VadError(
+            "run-inputs-missing",
+            f"None of the {len(manifest.videos)} videos of {manifest.name} has a video file.",
+            "Register the data set with its videos.",
+        )
+    folder, digest = output / "proxies", _digest(config, manifest)
+    work = output / f"partial-{digest}"
+    finished = _made_from(folder) == digest  # a kill came after the rename
+    with _disk_full_said(work):
+        if not finished:
+            (work / "records").mkdir(parents=True, exist_ok=True)
+        left = [] if finished else [v for v in manifest.videos if not _record(work, v).is_file()]
+        done = len(manifest.videos) - len(left)
+        reporter.send(_started(len(manifest.videos), done))
+        for video, proxy in _make_all(config, manifest, left, work, reporter):
+            done += 1
+            if proxy.problem:
+                reporter.log(proxy.problem, "warning")
+            reporter.progress(done, len(manifest.videos), "videos", note=video.key)
+        if done < len(manifest.videos):
+            reporter.send(results.Stopped(step=done))
+            return
+        if not finished:
+            _finish(config, manifest, work, folder, digest)
+    store = ProxyStore.open(folder)
+    for rest in [*output.glob("partial-*"), folder / "records"]:
+        shutil.rmtree(rest, ignore_errors=True)
+    reporter.progress(done, done, "videos")
+    reporter.send(results.Result(kind=config.kind, data=_summary(store)))
+
+
+def _started(total: int, done: int) -> results.Started:
+    cpu = torch.device("cpu")
+    return results.Started(
+        pid=os.getpid(),
+        device=devices.describe(cpu),
+        total=total,
+        unit="videos",
+        resumed_step=done,
+        environment=devices.environment(cpu),
+    )
+
+
+def _make_all(
+    config: ProxiesConfig,
+    manifest: Manifest,
+    videos: list[Video],
+    work: Path,
+    reporter: Reporter,
+) -> Iterator[tuple[Video, Proxy]]:
+    """Several at a time, as they get done; ends early when somebody asks for a stop."""
+    workers = config.threads or os.cpu_count() or 1
+    failed = False
+    queue = iter(videos)
+    running: dict[Future[Proxy], Video] = {}
+
+    def check() -> None:
+        if failed or reporter.stop_requested:
+            raise _StopAsked
+
+    with ThreadPoolExecutor(workers, thread_name_prefix="proxy") as pool:
+        while True:
+            while len(running) < workers and not reporter.stop_requested:
+                video = next(queue, None)
+                if video is None:
+                    break
+                running[pool.submit(_make, config, manifest, video, work, check)] = video
+            if not running:
+                return
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                video = running.pop(future)
+                try:
+                    yield video, future.result()
+                except _StopAsked:
+                    continue
+                except BaseException:
+                    failed = True  # the other threads need not finish their videos
+                    raise
+
+
+def _finish(
+    config: ProxiesConfig, manifest: Manifest, work: Path, folder: Path, digest: str
+) -> None:
+    """Turn the work folder into the finished one: whole, or not there."""
+    found = {
+        v.key: Proxy(**json.loads(_record(work, v).read_text(encoding="utf-8")))
+        for v in manifest.videos
+    }
+    if not any(proxy.frames for proxy in found.values()):
+        shutil.rmtree(work, ignore_errors=True)  # so that a second try looks again
+        raise VadError(
+            "video-unreadable",
+            f"None of the {len(found)} videos of {manifest.name} can be read.",
+            "Look at the first of them in a player, and register the data set again.",
+            problems=[proxy.problem for proxy in found.values()][:1000],
+        )
+    entries = {key: dataclasses.asdict(proxy) for key, proxy in found.items()}
+    settings = _settings(config)
+    content = json.dumps([VERSION, settings, entries], sort_keys=True)
+    index = {
+        "version": VERSION,
+        "fingerprint": hashlib.sha256(content.encode()).hexdigest(),
+        "made_from": digest,
+        "settings": settings,
+        "videos": entries,
+    }
+    write_text(work / INDEX, json.dumps(index))
+    if folder.exists():  # of other settings, or another version
+        shutil.rmtree(folder)
+    work.rename(folder)
+    sync_folder(folder.parent)
+
+
+def _summary(store: ProxyStore) -> dict[str, Any]:
+    made = [proxy for proxy in store.proxies.values() if proxy.frames]
+    problems = {key: p.problem for key, p in store.proxies.items() if p.problem}
+    return {
+        "videos": len(made),
+        "incomplete": sum(bool(proxy.problem) for proxy in made),
+        "without_proxy": len(store.proxies) - len(made),
+        "frames": sum(proxy.frames for proxy in made),
+        "size_bytes": sum(proxy.size_bytes for proxy in made),
+        "fingerprint": store.fingerprint,
+        "problems": dict(list(problems.items())[:1000]),
+    }
+
+
+# --- one video ----------------------------------------------------------------------------------
+
+
+def _make(
+    config: ProxiesConfig,
+    manifest: Manifest,
+    video: Video,
+    work: Path,
+    check: Callable[[], None],
+) -> Proxy:
+    """Write one proxy, and the record beside it, which says that it is done."""
+    target = work / f"{_name(video)}.mp4"
+    try:
+        found = _encode(config, manifest, video, target, check)
+        _verify(target, found)
+    except VadError as exc:
+        if exc.code == "disk-full":
+            raise
+        found = Proxy(problem=f"{video.key} has no proxy: {exc.message}")
+    except (OSError, RuntimeError, LookupError, ValueError) as exc:
+        # Decoders meet files here that nobody has looked at; one of them must not end the run.
+        found = Proxy(problem=f"{video.key} has no proxy: it cannot be decoded ({exc}).")
+    if not found.frames:
+        target.unlink(missing_ok=True)
+    write_text(_record(work, video), json.dumps(dataclasses.asdict(found)))
+    return found
+
+
+def _encode(
+    config: ProxiesConfig,
+    manifest: Manifest,
+    video: Video,
+    target: Path,
+    check: Callable[[], None],
+) -> Proxy:
+    """Copy a video small, up to the first frame that cannot be decoded.
+
+    Raises:
+        VadError: `video-unreadable` and its kin, when not even its first frame can be decoded, or
+            its frames change their size; `disk-full`.
+    """
+    if not video.path:
+        raise VadError("file-missing", "It has no video file.")
+    with open_source(manifest.media_path(video.path)) as reader:
+        height, width = proxy_size(reader.height, reader.width, config.short_side)
+        known = math.isfinite(reader.fps) and reader.fps > 0
+        rate = Fraction(max(0.1, reader.fps if known else FPS_UNKNOWN)).limit_denominator(1001)
+        count, problem = 0, ""
+        with _Encoder(target, (height, width), rate, config) as encoder:
+            try:
+                for block in _readable(reader):
+                    check()
+                    encoder.add(resize(block, (height, width)))
+                    count += len(block)
+            except VadError as exc:
+                if exc.code == "disk-full" or not count or _changes_size(reader, count):
+                    raise
+                problem = f"{exc.message} "
+        source_frames = max(video.num_frames, reader.listed_frames)
+        if count < source_frames:
+            problem += f"The proxy of {video.key} holds {count} of {source_frames} frames."
+        return Proxy(
+            file=target.name,
+            frames=count,
+            width=width,
+            height=height,
+            fps=float(rate),
+            size_bytes=target.stat().st_size,
+            sha256=_sha256(target),
+            source_frames=source_frames,
+            source_width=reader.width,
+            source_height=reader.height,
+            problem=problem,
+        )
+
+
+class _Encoder:
+    """Writes frames as H.264 in MP4, at a constant rate. Use as a context manager.
+
+    `fastdecode` leaves out the deblocking filter and arithmetic coding: clips decode a third
+    faster, files grow by a tenth, and the error stays the same (docs/datasets.md has figures).
+    """
+
+    def __init__(
+        self, path: Path, size: tuple[int, int], rate: Fraction, config: ProxiesConfig
+    ) -> None:
+        import av
+
+        self._path, self._count = path, 0
+        with self._writing():
+            # `faststart` puts the index in front, so a browser plays before all of it is there
+            self._file = av.open(str(path), "w", format="mp4", options={"movflags": "faststart"})
+            stream: Any = self._file.add_stream("libx264", rate=rate)
+            stream.height, stream.width = size
+            stream.pix_fmt = "yuv420p"
+            stream.gop_size, stream.max_b_frames = config.gop, 0
+            stream.codec_context.thread_count = 1  # videos are made in parallel, not their frames
+            stream.options = {
+                "preset": "veryfast",
+                "tune": "fastdecode",
+                "crf": str(config.crf),
+                "x264-params": "scenecut=0",  # key frames at their fixed distance, nowhere else
+            }
+            self._stream = stream
+
+    def add(self, frames: np.ndarray) -> None:
+        """Append frames: uint8 [F, H, W, 3], RGB."""
+        import av
+
+        for picture in frames:
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts = self._count
+            with self._writing():
+                self._file.mux(self._stream.encode(frame))
+            self._count += 1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:  # the file will be thrown away; why it failed is said already
+            with contextlib.suppress(OSError):
+                self._file.close()
+            return
+        with self._writing():
+            self._file.mux(self._stream.encode())
+            self._file.close()
+            with self._path.open("rb") as file:
+                os.fsync(file.fileno())
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        import av
+
+        try:
+            with _disk_full_said(self._path):
+                yield
+        except (OSError, av.FFmpegError) as exc:
+            raise VadError(
+                "video-unreadable", f"{self._path.name} cannot be written ({exc})."
+            ) from exc
+
+
+def proxy_size(height: int, width: int, short_side: int) -> tuple[int, int]:
+    """Height and width of a proxy: never enlarged, the aspect kept, both even as H.264 needs it.
+
+    One short side for all videos, and not the size that stage 2 trains at: that size may change
+    from run to run and bend the picture, while proxies are built once and looked at as well. 240
+    covers 128x128 as well as 240x320; what is larger gains nothing there and is slower to decode.
+    """
+    scale = min(1.0, short_side / min(height, width))
+    return _even(height * scale), _even(width * scale)
+
+
+def _even(pixels: float) -> int:
+    return max(2, round(pixels / 2) * 2)
+
+
+def _readable(reader: VideoReader) -> Iterator[np.ndarray]:
+    """All frames in order, in blocks; raises at the first that cannot be decoded, not before."""
+    total, size, at = reader.listed_frames, block_frames(reader), 0
+    while at < total:
+        try:
+            block = reader.frames(at, min(at + size, total))
+        except VadError:
+            break
+        yield block
+        at += len(block)
+    for number in range(at, total):
+        yield reader.frames(number, number + 1)
+
+
+def _changes_size(reader: VideoReader, at: int) -> bool:
+    """Whether the first frame that could not be read is of another size than those before."""
+    if isinstance(reader, ForwardReader):
+        return reader.changes_size
+    if not isinstance(reader, FrameFolder):
+        return False
+    try:
+        with Image.open(frame_files(reader.path)[at]) as image:
+            return image.size != (reader.width, reader.height)
+    except (OSError, ValueError, SyntaxError, IndexError, Image.DecompressionBombError):
+        return False
+
+
+def _verify(path: Path, proxy: Proxy) -> None:
+    """Every frame is there, and is found by its number.
+
+    Raises:
+        VadError: `video-unreadable`.
+    """
+    places = sorted({round(i * (proxy.frames - 1) / (CHECKED - 1)) for i in range(CHECKED)})
+    index = FrameIndex.of(path)
+    in_order: dict[int, np.ndarray] = {}
+    with ForwardReader(path, index) as reader, SeekingReader(path, index) as finder:
+        right = reader.listed_frames == proxy.frames
+        size = block_frames(reader)
+        for first in range(0, proxy.frames if right else 0, size):
+            block = reader.frames(first, min(first + size, proxy.frames))
+            in_order |= {at: block[at - first] for at in places if 0 <= at - first < len(block)}
+        right = right and all(
+            np.array_equal(in_order[at], finder.frames(at, at + 1)[0]) for at in reversed(places)
+        )
+    if not right:
+        raise VadError(
+            "video-unreadable",
+            f"its copy {path.name} does not hold its {proxy.frames} frames in order.",
+            "Export the video again as H.264 MP4.",
+        )
+
+
+# --- names, digests, a full disk ----------------------------------------------------------------
+
+
+def _settings(config: ProxiesConfig) -> dict[str, Any]:
+    """What the copies depend on: not how many threads made them."""
+    return {k: v for k, v in config.to_dict().items() if k not in ("device", "threads")}
+
+
+def _digest(config: ProxiesConfig, manifest: Manifest) -> str:
+    videos = [[v.key, v.path, v.num_frames] for v in manifest.videos]
+    text = json.dumps([VERSION, _settings(config), manifest.media_root, videos])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _made_from(folder: Path) -> str:
+    """The digest of finished proxies; empty where there are none."""
+    try:
+        return str(json.loads((folder / INDEX).read_text(encoding="utf-8"))["made_from"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def _name(video: Video) -> str:
+    """A hash, because a key may be no file name."""
+    return hashlib.sha256(video.key.encode()).hexdigest()[:32]
+
+
+def _record(work: Path, video: Video) -> Path:
+    return work / "records" / f"{_name(video)}.json"
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def _disk_full_said(path: Path) -> Iterator[None]:
+    """Name a full disk, whoever notices it; other errors pass."""
+    try:
+        yield
+    except Exception as exc:
+        if getattr(exc, "errno", None) not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise VadError(
+            "disk-full",
+            f"The disk has no room for {path}. The proxies made before are unharmed.",
+            "Free some space and start the run again; it goes on behind the finished videos.",
+        ) from exc
