@@ -1,6 +1,6 @@
 """Stage 2 on real video with pixel truth, beside a motion baseline on the same clips.
 
-    python tests/bench/bench_patches.py [--seeds 1 2 3] [--steps 120] [--keep DIR]
+    python tests/bench/bench_patches.py [--seeds 1 2 3] [--steps 300] [--keep DIR]
 
 UCSD Ped2 in its weak split, from video-level labels. The baseline is learned from nothing: the mean
 absolute difference of neighbouring frames over a snippet, on the same grid, its frame score the
@@ -43,7 +43,7 @@ from vad.video.reader import open_video
 GRID = 8
 SHOWN = ("patch_auc_ungated", "patch_ap_step_ungated", "patch_auc", "patch_ap_step", "tiou")
 REGIONS = ("rbdc", "tbdc")
-STEPS = 120
+STEPS = 300
 
 
 def configuration(seed: int, steps: int, root: Path) -> TwoStageConfig:

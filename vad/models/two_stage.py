@@ -148,9 +148,8 @@ class TwoStage(nn.Module):
 
     def view(self, clips: Tensor) -> Tensor:
         """[B, F, H, W, 3] uint8 to what the encoder sees of it, of the size of its grid."""
-        frames = to_input(clips)
         a = self.architecture
-        return motion_energy(frames, a.grid, a.view_cell) if a.view == "energy" else frames
+        return motion_energy(clips, a.grid, a.view_cell) if a.view == "energy" else to_input(clips)
 
     def patch_maps(self, clips: Tensor, snippets: Tensor | None) -> tuple[Tensor, Tensor]:
         """Score every patch of clips; in evaluation mode.
@@ -182,29 +181,24 @@ def to_input(clips: Tensor) -> Tensor:
     return rearrange(clips, "b f h w c -> b c f h w").to(torch.float32) / 255
 
 
-def motion_energy(frames: Tensor, grid: ClipGrid, cell: int) -> Tensor:
+def motion_energy(clips: Tensor, grid: ClipGrid, cell: int) -> Tensor:
     """How much each tubelet moves, by colour: mean square of the differences between frames.
 
     Squares, so that the noise of a still picture counts next to nothing beside what moves.
 
     Args:
-        frames: [B, 3, F, H, W], 0 to 1. The first frame takes the difference of the second.
+        clips: [B, F, H, W, 3] uint8. The first frame takes the difference of the second.
         grid: of the clips.
         cell: side of the squares of pixels that are averaged.
 
     Returns:
         [B, 3, t, H / cell, W / cell], about 0 to 1; see `ClipGrid.averaged`.
     """
-    steps = frames.diff(dim=2).square()
-    steps = torch.cat([steps[:, :, :1], steps], dim=2)
-    return ENERGY_GAIN * reduce(
-        steps,
-        "b c (t f) (h y) (w x) -> b c t h w",
-        "mean",
-        f=grid.tubelet_frames,
-        y=cell,
-        x=cell,
-    )
+    steps = clips.to(torch.float32).diff(dim=1).square_()
+    means = reduce(steps, "b f (h y) (w x) c -> b c f h w", "mean", y=cell, x=cell)
+    means = torch.cat([means[:, :, :1], means], dim=2)
+    energy = reduce(means, "b c (t f) h w -> b c t h w", "mean", f=grid.tubelet_frames)
+    return energy * (ENERGY_GAIN / 255**2)
 
 
 def map_of_frames(maps: Tensor) -> Tensor:
