@@ -143,3 +143,16 @@ def test_a_configuration_that_is_not_valid_any_more_is_refused_by_field(make_run
         commands.prepare(run)
 
     assert "batch_size" in caught.value.fields
+
+
+def test_both_stages_are_told_where_they_start_and_where_the_copies_lie(make_run, trained):
+    copies = make_run("proxies", feature_set=None)
+    run = make_run("train-two-stage")
+    run.parents.add(copies)
+    run.config["pretrained_point"] = f"run:{trained.pk}"
+    run.project = trained.project
+
+    given = options(commands.prepare(run).argv)
+
+    assert given["--start"] == str(trained.folder / "checkpoints" / "step-000100.safetensors")
+    assert given["--proxies"] == str(copies.folder / "proxies")

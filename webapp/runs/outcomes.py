@@ -41,6 +41,8 @@ def record(run: Run, result: dict[str, Any]) -> dict[str, Any]:
         return _extract(run, result)
     if run.kind == "evaluate":
         return _evaluate(run, result)
+    if run.kind == "proxies":  # its files stay in its folder
+        return result
     if not run.checkpoints.exists():
         raise VadError(
             "checkpoint-invalid",
