@@ -253,7 +253,8 @@ class ProxiesConfig(RunConfig):
     short_side: int = option(
         240,
         help="The shorter side of a proxy; smaller videos keep their size. As large as the clips "
-        "of stage 2 or larger, and large enough to look at in a browser.",
+        "of stage 2 or larger, and large enough to look at in a browser. Smaller is quicker: "
+        "128 is twice as quick for clips of 128x128, and further from the source.",
         group="Proxies",
         unit="px",
         min=32,

@@ -53,7 +53,7 @@ class ProxyStore:
         """Read the index.
 
         Raises:
-            VadError: `file-missing`, or `manifest-invalid` when the index is damaged.
+            VadError: `file-missing`, or `proxies-invalid` when the index is damaged.
         """
         path = folder / INDEX
         try:
@@ -67,7 +67,7 @@ class ProxyStore:
                 "file-missing", f"{folder} holds no proxies ({INDEX} is missing).", AGAIN
             ) from None
         except (ValueError, KeyError, TypeError, AttributeError) as exc:
-            raise VadError("manifest-invalid", f"{path} cannot be used: {exc}.", AGAIN) from exc
+            raise VadError("proxies-invalid", f"{path} cannot be used: {exc}.", AGAIN) from exc
 
     def get(self, key: str) -> Proxy | None:
         """The proxy of a video; None where it has none."""

@@ -18,6 +18,13 @@ WORDS = {
     "checkpoint_every": "Checkpoint every",
     "kl_weight": "KL weight",
     "resize": "Frame size",
+    "lr_schedule": "Learning-rate schedule",
+    "pretrained_point": "Weights file to start from",
+    "stage1": "Stage 1",
+    "num_tubelet": "Tubelets",
+    "motion": "Motion score",
+    "crf": "Quality (CRF)",
+    "gop": "Key-frame distance",
 }
 
 

@@ -196,7 +196,7 @@ def _evaluate(run: Run, result: dict[str, Any]) -> dict[str, Any]:
             for name, found in (result.get("stages") or {}).items()
         },
     )
-    kept = ("fingerprint", "selection", "checkpoint_step", "sha256")
+    kept = ("fingerprint", "selection", "checkpoint_step", "sha256", "left_out", "damaged")
     return {"metrics": metrics, **{name: result.get(name) for name in kept}}
 
 

@@ -18,6 +18,8 @@ from webapp.runs.models import CLAIMED, Checkpoint, Run, RunEvent
 
 TABS = ("overview", "log", "checkpoints", "config", "events")
 
+NAMED = 5  # videos in a sentence
+
 
 @dataclass(frozen=True, kw_only=True)
 class ConfigRow:
@@ -75,6 +77,23 @@ def results(run: Run) -> Results:
     evaluations = list(found.filter(of_run=run).order_by("-created_at"))
     pending = run.evaluated_by.filter(evaluation=None).order_by("created_at")
     return Results(evaluations=evaluations, pending=list(pending))
+
+
+def result_facts(run: Run) -> list[tuple[str, str]]:
+    """What a person should know of how the run went: which videos it did without."""
+    found = []
+    for key, title in (
+        ("left_out", "Left out"),
+        ("damaged", "Damaged"),
+        ("problems", "Not copied, or in part"),
+    ):
+        videos = run.result.get(key)
+        if isinstance(videos, dict) and videos:
+            count = "1 video" if len(videos) == 1 else f"{len(videos):,} videos"
+            named = ", ".join(list(videos)[:NAMED]) + (", …" if len(videos) > NAMED else "")
+            first = next(iter(videos.values()))
+            found.append((title, f"{count}: {named}. {first}"))
+    return found
 
 
 def lineage(run: Run) -> dict[str, Any]:

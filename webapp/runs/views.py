@@ -142,6 +142,7 @@ def _tab_context(run: Run, tab: str) -> dict[str, Any]:
     return {
         "figures": _metric_figures(run),
         "results": results,
+        "result_facts": page.result_facts(run),
         "evaluation_figures": _evaluation_figures(results),
         "lineage": page.lineage(run),
     }

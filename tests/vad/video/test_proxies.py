@@ -410,7 +410,7 @@ def test_an_index_that_cannot_be_used_says_so(tmp_path, content):
     with pytest.raises(VadError, match=INDEX) as error:
         ProxyStore.open(tmp_path)
 
-    assert error.value.code == ("file-missing" if content is None else "manifest-invalid")
+    assert error.value.code == ("file-missing" if content is None else "proxies-invalid")
 
 
 def test_the_command_line_builds_proxies(tmp_path, capsys):

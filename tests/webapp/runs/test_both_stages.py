@@ -129,3 +129,13 @@ def test_the_form_says_at_the_field_what_does_not_divide(client, filmed, feature
 
     assert answer.status_code == 422
     assert "120 pixels cannot be cut" in answer.text or "100 pixels cannot be cut" in answer.text
+
+
+def test_the_page_names_the_videos_that_a_run_did_without(client, make_run):
+    left = {f"clip-{i}": f"clip-{i} is no video file." for i in range(7)}
+    run = make_run(state=State.SUCCEEDED, result={"left_out": left, "damaged": {}})
+
+    text = client.get(f"/runs/{run.pk}/").text
+    assert "7 videos: clip-0, clip-1, clip-2, clip-3, clip-4, …" in text
+    assert "clip-0 is no video file." in text
+    assert "Damaged" not in text
