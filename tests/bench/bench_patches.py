@@ -1,6 +1,6 @@
 """Stage 2 on real video with pixel truth, beside a motion baseline on the same clips.
 
-    python tests/bench/bench_patches.py [--seeds 1 2 3] [--steps 300] [--keep DIR]
+    python tests/bench/bench_patches.py [--seeds 1 2 3] [--steps 120] [--keep DIR]
 
 UCSD Ped2 in its weak split, from video-level labels. The baseline is learned from nothing: the mean
 absolute difference of neighbouring frames over a snippet, on the same grid, its frame score the
@@ -41,9 +41,16 @@ from vad.training.two_stage import train
 from vad.video.reader import open_video
 
 GRID = 8
-SHOWN = ("patch_auc_ungated", "patch_ap_step_ungated", "patch_auc", "patch_ap_step", "tiou")
+SHOWN = (
+    "patch_auc_ungated",
+    "patch_ap_step_ungated",
+    "patch_auc",
+    "patch_ap_step",
+    "tiou",
+    "tiou_oracle",
+)
 REGIONS = ("rbdc", "tbdc")
-STEPS = 300
+STEPS = 120
 
 
 def configuration(seed: int, steps: int, root: Path) -> TwoStageConfig:

@@ -31,6 +31,7 @@ from webapp.accounts.models import Project, User
 from webapp.datasets import services as dataset_services
 from webapp.datasets.models import DatasetVersion
 from webapp.datasets.paths import FOOTAGE
+from webapp.runs import lifecycle
 from webapp.runs import services as run_services
 from webapp.runs.models import Run, State
 
@@ -122,14 +123,20 @@ def registration(*, project: Project, by: User) -> Run:
 def models(*, project: Project, version: DatasetVersion, by: User) -> list[Run]:
     """Features, proxies, and for each of `MODELS` a training and its evaluation, in that order.
 
-    What an earlier start queued is taken as it is; what failed or was cancelled is queued anew.
+    What an earlier start queued is taken as it is; what failed or was cancelled is queued anew, and
+    so is what waits for it, which would wait for ever.
     """
     queued = Run.objects.filter(project=project, version=version, tags__0=TAG)
     alive = queued.exclude(state__in=(State.FAILED, State.CANCELLED))
     create = partial(run_services.run_create, project=project, by=by, tags=[TAG])
 
     def once(config: RunConfig, name: str, **inputs: Any) -> Run:
-        return alive.filter(name=name).first() or create(config=config, name=name, **inputs)
+        found = alive.filter(name=name).first()
+        if found and found.parents.filter(state__in=(State.FAILED, State.CANCELLED)).exists():
+            if found.state == State.WAITING:
+                lifecycle.cancel(found, by=by)
+            found = None
+        return found or create(config=config, name=name, **inputs)
 
     extract = once(ExtractConfig(), "motion features", version=version)
     features = extract.features_made

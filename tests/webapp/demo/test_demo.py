@@ -33,6 +33,18 @@ def test_what_failed_is_queued_anew_at_the_next_start(project, user, version):
     assert [r.pk for r in again[3:5]] == [r.pk for r in first[3:5]]
 
 
+def test_what_waits_for_something_that_failed_is_queued_anew_with_it(project, user, version):
+    first = pipeline.models(project=project, version=version, by=user)
+    Run.objects.filter(pk=first[1].pk).update(state=State.FAILED)
+
+    again = pipeline.models(project=project, version=version, by=user)
+
+    both = [r for r in again if r.kind == "train-two-stage"][0]
+    assert both.pk not in {r.pk for r in first}
+    assert again[1] in both.parents.all()
+    assert not Run.objects.filter(state=State.WAITING, parents__state=State.FAILED).exists()
+
+
 def test_every_model_trains_on_the_features_that_the_first_run_extracts(project, user, version):
     runs = pipeline.models(project=project, version=version, by=user)
 
