@@ -7,10 +7,17 @@ import pytest
 from django.core.management.base import CommandError
 
 from webapp.core.launcher import free_port
-from webapp.datasets.models import FeatureSet
+from webapp.datasets.models import FeatureSet, Video
 from webapp.demo import check, pipeline
 from webapp.demo.display import Display
 from webapp.runs.models import Run, State
+
+
+@pytest.fixture
+def version(version):
+    """With a video file, as the demo's has."""
+    Video.objects.create(version=version, key="a", split="train", label=0, path="a.mp4")
+    return version
 
 
 def test_a_second_start_queues_nothing_new(project, user, version):
@@ -39,7 +46,7 @@ def test_what_waits_for_something_that_failed_is_queued_anew_with_it(project, us
 
     again = pipeline.models(project=project, version=version, by=user)
 
-    both = [r for r in again if r.kind == "train-two-stage"][0]
+    both = next(r for r in again if r.kind == "train-two-stage")
     assert both.pk not in {r.pk for r in first}
     assert again[1] in both.parents.all()
     assert not Run.objects.filter(state=State.WAITING, parents__state=State.FAILED).exists()
