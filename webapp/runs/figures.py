@@ -18,7 +18,8 @@ class Group:
 
     Args:
         only: the whole keys that belong to it, when not all of its prefixes do.
-        but: keys that have a figure of their own.
+        but: beginnings of keys that have a figure of their own.
+        start: what its keys begin with, behind the prefix too.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Group:
     prefixes: tuple[str, ...]
     only: tuple[str, ...] = ()
     but: tuple[str, ...] = ()
+    start: str = ""
     y_title: str
     y_unit: str = ""
     log_y: bool = False
@@ -33,7 +35,8 @@ class Group:
 
     def keys(self, known: Iterable[str]) -> list[str]:
         own = [key for key in known if key.partition("/")[0] in self.prefixes]
-        return [key for key in own if key not in self.but and (not self.only or key in self.only)]
+        own = [key for key in own if key.startswith(self.start) and not key.startswith(self.but)]
+        return [key for key in own if not self.only or key in self.only]
 
 
 GROUPS = (
@@ -49,16 +52,27 @@ GROUPS = (
         name="loss",
         title="Training loss",
         prefixes=("loss",),
-        only=("loss/total",),
+        only=("loss/total", "loss/stage1", "loss/stage2"),
         y_title="Loss",
     ),
     Group(
         name="terms",
         title="Terms of the loss before weighting, log scale",
         prefixes=("loss",),
-        but=("loss/total",),
+        but=("loss/total", "loss/stage"),
         y_title="Loss",
         log_y=True,  # they differ by powers of ten
+    ),
+    *(
+        Group(
+            name=f"terms-{number}",
+            title=f"Terms of stage {number}'s loss before weighting, log scale",
+            prefixes=("loss",),
+            start=f"loss/stage{number}_",
+            y_title="Loss",
+            log_y=True,
+        )
+        for number in (1, 2)
     ),
     Group(name="time", title="Time per step", prefixes=("time",), y_title="Time", y_unit="s"),
 )
