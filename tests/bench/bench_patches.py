@@ -63,6 +63,7 @@ def configuration(seed: int, steps: int, root: Path) -> TwoStageConfig:
         batch_size=8,
         num_segments=32,
         snippet_choice="random",
+        ranking="score",
         random_snippet=True,
         resize=(192, 192),
         patch_size=192 // GRID,

@@ -59,6 +59,7 @@ MODELS: dict[str, UrdmuConfig] = {
     # Each patch by itself, and by how much it moves: what so few clips can teach.
     "STPVAD": TwoStageConfig(
         num_epochs=60,
+        lr=3e-4,
         batch_size=15,
         num_segments=32,
         selection="last",
