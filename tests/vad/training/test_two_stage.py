@@ -18,8 +18,6 @@ from vad.errors import ConfigError, VadError
 from vad.training import checkpoints
 
 CHOICES: list[dict[str, Any]] = [
-    {},
-    {"cross_attention": True},
     {"token_ratio": (0.7, 0.5, 0.3), "motion": "time-reversal"},
     {"pruning": "soft", "motion": "variance", "random_snippet": True},
     {"snippet_choice": "several", "choice_count": 2, "ranking": "score", "cross_attention": True},
