@@ -49,6 +49,11 @@ def is_bare_name(text: str) -> bool:
     return text not in (".", "..") and not any(c in text for c in "/\\\0")
 
 
+def redefault(config_type: type[RunConfig], name: str, default: Any) -> Any:
+    """The field of another configuration, with a default of its own."""
+    return field(default=default, metadata=config_type.__dataclass_fields__[name].metadata)
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """What all runs share. Subclasses set `kind` and `title` and add fields."""

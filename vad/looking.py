@@ -6,7 +6,6 @@ as soon as they are there, and a run that goes on looks only at the rest.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import shutil
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ import numpy as np
 
 from vad.data.clips import Clips
 from vad.data.features import FeatureStore
-from vad.data.tensorfile import write_bytes
+from vad.data.tensorfile import file_stem, write_bytes
 from vad.errors import VadError
 from vad.models.two_stage import TwoStage
 from vad.patch_scoring import VideoMaps, score_patches
@@ -77,7 +76,7 @@ class KeptMaps:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _path(self, key: str) -> Path:
-        return self._folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npz"
+        return self._folder / f"{file_stem(key)}.npz"
 
 
 def look(

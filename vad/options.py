@@ -39,12 +39,17 @@ def add(
         elif isinstance(f.default, bool):  # `--compile` as well as `--compile yes`
             form = {"nargs": "?", "const": "yes"}
         groups[title].add_argument(
-            *dict.fromkeys((f"--{f.name}", f"--{f.name.replace('_', '-')}")),
+            *spellings(f.name),
             dest=_PREFIX + f.name,
             metavar=(f.metadata["unit"] or "VALUE").upper(),
             help=plain(f"{f.metadata['help']}{listed} [{default}]"),
             **form,
         )
+
+
+def spellings(name: str) -> tuple[str, ...]:
+    """An option with underscores, as configurations have it, and with hyphens."""
+    return tuple(dict.fromkeys((f"--{name}", f"--{name.replace('_', '-')}")))
 
 
 class _Joined(argparse.Action):

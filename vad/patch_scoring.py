@@ -6,6 +6,7 @@ Shapes: T snippets of a video, n of them, B clips of a batch, t tubelets, P patc
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,17 +96,16 @@ def _batches(
     size = BATCH_CLIPS["cuda" if device.type == "cuda" else "cpu"]
     window = model.architecture.grid.frames
     batches = [list(wanted[i : i + size]) for i in range(0, len(wanted), size)]
-    asked = [
-        clips.ask([window_of(key, snippet, store, clips, window) for snippet in batch])
-        for batch in batches[:1]
-    ]
+
+    def ask(at: int) -> Future[np.ndarray]:
+        return clips.ask([window_of(key, s, store, clips, window) for s in batches[at]])
+
+    following = ask(0)
     for at, batch in enumerate(batches):
+        asked = following
         if at + 1 < len(batches):
-            following = batches[at + 1]
-            asked.append(
-                clips.ask([window_of(key, snippet, store, clips, window) for snippet in following])
-            )
-        yield batch, to_device(asked.pop(0).result(), device)
+            following = ask(at + 1)
+        yield batch, to_device(asked.result(), device)
 
 
 def _snippet_features(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from vad.data.manifest import Manifest, Track, Truth, Video
 from vad.data.masks import MaskReader
-from vad.evaluation.mask_tracks import tracks_from_masks
+from vad.evaluation.mask_tracks import Box, joined, mask_boxes
 from vad.evaluation.patch_protocol import PatchProtocol, spatial_content
 from vad.evaluation.patch_report import report, scored_video
 from vad.evaluation.patch_scores import PatchScores
@@ -164,9 +166,17 @@ def _place(manifest: Manifest, video: Video, truth: Truth, frames: int, rule: Pa
     if truth.masks and not truth.tracks:
         folder = manifest.media_path(truth.masks)
         reader = MaskReader(folder, video)
-        found = truth_from_masks(reader, video, rule).fitted(frames)
+        boxes: list[list[Box]] = []
+
+        def noted() -> Iterator[np.ndarray]:
+            """The masks, read once for patches and for tracks."""
+            for mask in reader:
+                boxes.append(mask_boxes(mask))
+                yield mask
+
+        found = truth_from_masks(noted(), video, rule).fitted(frames)
         content = spatial_content(video, truth, reader.digest)
-        tracks = tracks_from_masks(MaskReader(folder, video))
+        tracks = joined(boxes)
     else:
         found = truth_from_tracks(covered, truth, rule)
         content = spatial_content(video, truth)

@@ -79,18 +79,20 @@ def fill(parser: argparse.ArgumentParser) -> None:
         "feature_root": "published .npy features; without it motion features are extracted",
         "model_path": "where the chosen checkpoint is copied to: a file, or a folder",
     }.items():
-        where.add_argument(*_spellings(name), help=text, **path)
-    where.add_argument(*_spellings("output_path"), required=True, help="the run's folder", **path)
+        where.add_argument(*options.spellings(name), help=text, **path)
     where.add_argument(
-        *_spellings("crop_axis"),
+        *options.spellings("output_path"), required=True, help="the run's folder", **path
+    )
+    where.add_argument(
+        *options.spellings("crop_axis"),
         default="none",
         help="of the features: none [T,D], first [N,T,D], second [T,N,D], files",
     )
     where.add_argument(
-        *_spellings("snippet_rule"), default="hold", help="of the features: hold or stretch"
+        *options.spellings("snippet_rule"), default="hold", help="of the features: hold or stretch"
     )
     where.add_argument(
-        *_spellings("no_proxies"), action="store_true", help="read the videos themselves"
+        *options.spellings("no_proxies"), action="store_true", help="read the videos themselves"
     )
     where.add_argument("--json", action="store_true", help="one JSON record a line, for programs")
     where.add_argument(
@@ -244,10 +246,6 @@ def _copy_model(args: argparse.Namespace, config: TwoStageConfig, reporter: Repo
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(found, target)
     reporter.log(f"{found.name} is copied to {target}")
-
-
-def _spellings(name: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys((f"--{name}", f"--{name.replace('_', '-')}")))
 
 
 def _text(path: Path | None) -> str:

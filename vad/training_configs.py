@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from vad.errors import ConfigError
-from vad.fields import PRECISIONS, RunConfig, option
+from vad.fields import PRECISIONS, RunConfig, option, redefault
 from vad.models.grid import ClipGrid
 from vad.schedule import Schedule
 
@@ -160,22 +160,8 @@ class TwoStageConfig(UrdmuConfig):
     kind: ClassVar[str] = "train-two-stage"
     title: ClassVar[str] = "Train STPVAD (both stages)"
 
-    num_epochs: int = option(
-        4000,
-        help="Training steps. The field calls a step an epoch here: one batch pair each.",
-        group="Training",
-        unit="steps",
-        min=1,
-        max=1_000_000,
-    )
-    batch_size: int = option(
-        16,
-        help="Normal videos per step; as many abnormal ones come on top.",
-        group="Training",
-        unit="videos",
-        min=1,
-        max=4096,
-    )
+    num_epochs: int = redefault(UrdmuConfig, "num_epochs", 4000)
+    batch_size: int = redefault(UrdmuConfig, "batch_size", 16)
     stage1: str = option(
         "joint",
         help="'joint' trains both stages with one optimiser, as published; 'frozen' keeps stage 1 "

@@ -21,10 +21,15 @@ Box = tuple[int, int, int, int]
 
 
 def tracks_from_masks(masks: Iterable[np.ndarray]) -> tuple[Track, ...]:
+    """The tracks of one video: F arrays [H, W] bool, in time order. See `joined`."""
+    return joined(map(mask_boxes, masks))
+
+
+def joined(frames: Iterable[list[Box]]) -> tuple[Track, ...]:
     """The tracks of one video; a region that is gone for a frame begins a new one.
 
     Args:
-        masks: F arrays [H, W] bool, in time order.
+        frames: of each frame what `mask_boxes` gives, in time order.
 
     Returns:
         Tracks in the order in which they begin, with a keyframe on each of their frames. Boxes are
@@ -32,8 +37,7 @@ def tracks_from_masks(masks: Iterable[np.ndarray]) -> tuple[Track, ...]:
     """
     open_tracks: list[list[tuple[int, Box]]] = []
     found: list[list[tuple[int, Box]]] = []
-    for frame, mask in enumerate(masks):
-        boxes = mask_boxes(mask)
+    for frame, boxes in enumerate(frames):
         taken: dict[int, int] = {}  # track to box, each once, the best overlaps first
         for overlap, track, box in _overlaps([t[-1][1] for t in open_tracks], boxes):
             if overlap >= JOIN_IOU and track not in taken and box not in taken.values():

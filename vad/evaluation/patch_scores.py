@@ -9,8 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
-import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,7 +17,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from vad.data.tensorfile import sync_folder
+from vad.data.tensorfile import replacing
 from vad.errors import VadError
 
 FORMAT_VERSION = 1
@@ -176,18 +174,10 @@ class PatchScores:
         for _ in self.videos():
             pass  # looks at every number
         digest = hashlib.sha256()
-        beside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
-        try:
-            with beside.open("xb") as file:
-                for part in self._content(dict(metadata or {})):
-                    digest.update(part)
-                    file.write(part)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
-        sync_folder(path.parent)
+        with replacing(path) as file:
+            for part in self._content(dict(metadata or {})):
+                digest.update(part)
+                file.write(part)
         return digest.hexdigest()
 
     def __len__(self) -> int:

@@ -26,6 +26,7 @@ from vad import devices, results
 from vad.configs import ExtractConfig
 from vad.data.features import FeatureStore, StoreWriter
 from vad.data.manifest import Manifest, Video, load_manifest
+from vad.data.tensorfile import file_stem, replacing
 from vad.errors import VadError
 from vad.features import networks, weights
 from vad.features.motion import MotionDescriptor
@@ -200,18 +201,13 @@ def _stop_if_asked(reporter: Reporter) -> None:
 
 
 def _partial(work: Path, video: Video) -> Path:
-    """A video's finished features; the name is a hash, because a key may be no file name."""
-    name = hashlib.sha256(video.key.encode()).hexdigest()[:32]
-    return work / f"{name}.npy"
+    """A video's finished features."""
+    return work / f"{file_stem(video.key)}.npy"
 
 
 def _write(path: Path, features: np.ndarray) -> None:
-    beside = path.with_suffix(f".{os.getpid()}.part")
-    with beside.open("wb") as file:
+    with replacing(path) as file:
         np.save(file, features, allow_pickle=False)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
 
 
 def _assemble(

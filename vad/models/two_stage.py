@@ -26,7 +26,7 @@ from vad.models.urdmu import UrDmu
 from vad.training_configs import TwoStageConfig
 
 NAME = "two-stage"
-STAGE1, HEAD = "stage1.", "head."  # of parameter names
+STAGE1 = "stage1."  # of parameter names
 ENERGY_GAIN = 20.0  # brings walking and faster to about the scale of a picture, 0 to 1
 PRUNED_SCORE = 0.0  # of a patch that was pruned away: it was not worth looking at
 
@@ -199,8 +199,3 @@ def motion_energy(clips: Tensor, grid: ClipGrid, cell: int) -> Tensor:
     means = torch.cat([means[:, :, :1], means], dim=2)
     energy = reduce(means, "b c (t f) h w -> b c t h w", "mean", f=grid.tubelet_frames)
     return energy * (ENERGY_GAIN / 255**2)
-
-
-def map_of_frames(maps: Tensor) -> Tensor:
-    """[B, t, P] to one map a clip, [B, P]: of each patch the highest score over time."""
-    return maps.amax(dim=1)

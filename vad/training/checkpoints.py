@@ -22,7 +22,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from vad.data.tensorfile import write_bytes
+from vad.data.tensorfile import file_sha256, write_bytes
 from vad.errors import VadError
 
 FORMAT_VERSION = 1
@@ -190,12 +190,6 @@ def file_record(output: Path, step: int) -> Written | None:
         return Written(step, name_of(step), file_sha256(path), path.stat().st_size)
     except FileNotFoundError:
         return None
-
-
-def file_sha256(path: Path) -> str:
-    """Of the file's bytes. Raises OSError."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def digest(tensors: Mapping[str, Tensor]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vad.data.tensorfile import file_sha256
 from vad.errors import VadError
 from vad.features.weights import locate
 from vad.fields import is_bare_name
@@ -36,7 +37,7 @@ def import_weights(
         VadError: `file-missing`, `checkpoint-invalid`, `disk-full`.
     """
     try:
-        sha256 = checkpoints.file_sha256(source)
+        sha256 = file_sha256(source)
     except FileNotFoundError:
         raise VadError("file-missing", f"{source} does not exist.", "Check the path.") from None
     if expected_sha256 is not None and sha256 != expected_sha256.lower():
@@ -90,7 +91,7 @@ def start_from(model: UrDmu | TwoStage, name: str, weights_dir: Path | None) -> 
     """
     path = locate(weights_dir, name) if is_bare_name(name) else Path(name)
     try:
-        sha256 = checkpoints.file_sha256(path)
+        sha256 = file_sha256(path)
     except OSError as exc:
         raise VadError(
             "weights-missing",
@@ -112,7 +113,7 @@ def start_from(model: UrDmu | TwoStage, name: str, weights_dir: Path | None) -> 
 def describe(path: Path) -> dict[str, Any]:
     """What a checkpoint of ours holds, after checking its digest. Plain JSON types."""
     found = checkpoints.read(path)
-    sha256 = checkpoints.file_sha256(path)
+    sha256 = file_sha256(path)
     weights = found.part(checkpoints.MODEL)
     known = {k: v for k, v in found.metadata.items() if k != "recent"}
     return {

@@ -11,7 +11,7 @@ Shapes: B videos of one label, S segments, M chosen ones, F frames, N tokens, C 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, cast
@@ -25,7 +25,6 @@ from vad.data.clips import Clips
 from vad.data.features import FeatureStore
 from vad.data.manifest import Manifest, Video, load_manifest
 from vad.errors import ConfigError
-from vad.evaluation.sweep import Sweep
 from vad.losses import ad_loss
 from vad.models.pruning import keep_ratio_loss
 from vad.models.two_stage import Architecture, TwoStage
@@ -188,20 +187,16 @@ class TwoStageTask(UrdmuTask):
             **{f"stage2_{name}": value for name, value in stage2.items()},
         }
 
-    def evaluate(self) -> dict[str, float]:
+    def _validate(
+        self, scores: Mapping[str, np.ndarray], tops: np.ndarray
+    ) -> dict[str, float | None]:
         """What stage 1 reaches, and stage 2 on a few snippets of each validation video."""
-        found = super().evaluate()
-        if not (self.split.validation and self.config.validation_clips):
-            return found
-        scores = self._scores(self.split.validation)
-        tops = [self._top_patch(video, scores[video.key]) for video in self.split.validation]
-        patches = np.array(tops, dtype=np.float64)
-        fused = (patches + [scores[v.key].max() for v in self.split.validation]) / 2
-        labels = np.array([v.label for v in self.split.validation])
-        for key, values in (("validation/patch_video_auc", patches), (FUSED_KEY, fused)):
-            auc = Sweep.over(values, labels, 1 - labels).auc()
-            if auc is not None:
-                found[key] = auc
+        found = super()._validate(scores, tops)
+        if self.config.validation_clips:
+            videos = self.split.validation
+            patches = np.array([self._top_patch(v, scores[v.key]) for v in videos], np.float64)
+            found["validation/patch_video_auc"] = self._validation_auc(patches)
+            found[FUSED_KEY] = self._validation_auc((patches + tops) / 2)
         return found
 
     def identity(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ never opened.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -160,8 +160,7 @@ class UrdmuTask:
         if self.split.validation:
             scores = self._scores(self.split.validation)
             tops = np.array([scores[v.key].max() for v in self.split.validation])
-            labels = np.array([v.label for v in self.split.validation])
-            found["validation/video_auc"] = Sweep.over(tops, labels, 1 - labels).auc()
+            found |= self._validate(scores, tops)
         if self._test:
             sweep = Sweep.of(
                 ScoreSet.build(
@@ -174,6 +173,16 @@ class UrdmuTask:
             found["test/frame_auc"] = sweep.auc()
             found["test/frame_ap"] = sweep.ap_step()
         return {key: value for key, value in found.items() if value is not None}
+
+    def _validate(
+        self, scores: Mapping[str, np.ndarray], tops: np.ndarray
+    ) -> dict[str, float | None]:
+        """Metrics on the validation videos: their snippets' scores, and the highest of each."""
+        return {"validation/video_auc": self._validation_auc(tops)}
+
+    def _validation_auc(self, values: np.ndarray) -> float | None:
+        labels = np.array([v.label for v in self.split.validation])
+        return Sweep.over(values, labels, 1 - labels).auc()
 
     def identity(self) -> dict[str, Any]:
         return {

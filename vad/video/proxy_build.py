@@ -31,7 +31,7 @@ from vad import devices, results
 from vad.configs import ProxiesConfig
 from vad.data.manifest import Manifest, Video, load_manifest
 from vad.data.resize import resize
-from vad.data.tensorfile import sync_folder, write_text
+from vad.data.tensorfile import file_sha256, file_stem, sync_folder, write_text
 from vad.errors import VadError
 from vad.reporting import Reporter
 from vad.video.proxies import INDEX, VERSION, Proxy, ProxyStore
@@ -206,7 +206,7 @@ def _make(
     check: Callable[[], None],
 ) -> Proxy:
     """Write one proxy, and the record beside it, which says that it is done."""
-    target = work / f"{_name(video)}.mp4"
+    target = work / f"{file_stem(video.key)}.mp4"
     try:
         found = _encode(config, manifest, video, target, check)
         _verify(target, found)
@@ -263,7 +263,7 @@ def _encode(
             height=height,
             fps=float(rate),
             size_bytes=target.stat().st_size,
-            sha256=_sha256(target),
+            sha256=file_sha256(target),
             source_frames=source_frames,
             source_width=reader.width,
             source_height=reader.height,
@@ -430,18 +430,8 @@ def _made_from(folder: Path) -> str:
         return ""
 
 
-def _name(video: Video) -> str:
-    """A hash, because a key may be no file name."""
-    return hashlib.sha256(video.key.encode()).hexdigest()[:32]
-
-
 def _record(work: Path, video: Video) -> Path:
-    return work / "records" / f"{_name(video)}.json"
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return work / "records" / f"{file_stem(video.key)}.json"
 
 
 @contextlib.contextmanager

@@ -118,7 +118,7 @@ def _source(video: Video) -> Media:
 
 def _found(video: Video) -> Path:
     """Its file or folder, inside the data roots."""
-    path = _manifest(video.version.folder).media_path(video.path)
+    path = manifest_of(video.version.folder).media_path(video.path)
     try:
         return inside_roots(str(path), "path")
     except VadError as exc:
@@ -133,6 +133,6 @@ def _found(video: Video) -> Path:
 
 
 @lru_cache(maxsize=8)
-def _manifest(folder: Path) -> Manifest:
+def manifest_of(folder: Path) -> Manifest:
     """A version never changes, and a video is asked for many times while it plays."""
     return load_manifest(folder)

@@ -25,11 +25,12 @@ from typing import Any
 
 import numpy as np
 
-from vad.data.manifest import Manifest, Track, Truth, Video, load_manifest, load_truth
+from vad.data.manifest import Track, Truth, Video, load_truth
 from vad.data.masks import MaskReader
 from vad.errors import VadError
 from vad.evaluation.patch_scores import PatchScores
 from vad.evaluation.patch_truth import PatchRule, has_area, scaled_boxes, truth_from_masks
+from webapp.datasets.media import manifest_of
 from webapp.datasets.paths import inside_roots
 from webapp.evaluations import scores as store
 from webapp.evaluations.models import Evaluation
@@ -169,7 +170,7 @@ def _box_runs(track: Track, video: Video) -> list[list[float]]:
 @lru_cache(maxsize=_KEPT)
 def _mask_runs(folder: Path, key: str, rows: int, columns: int) -> list[list[Any]]:
     """The abnormal patches of masks; small videos only, since every mask is decoded for it."""
-    manifest, video = _manifest(folder), _videos(folder)[key]
+    manifest, video = manifest_of(folder), _videos(folder)[key]
     masks: Truth = load_truth(folder, "test")[key]
     if video.num_frames * video.width * video.height > MOST_MASK_PIXELS:
         raise VadError(
@@ -187,10 +188,5 @@ def _mask_runs(folder: Path, key: str, rows: int, columns: int) -> list[list[Any
 
 
 @lru_cache(maxsize=4)
-def _manifest(folder: Path) -> Manifest:
-    return load_manifest(folder)
-
-
-@lru_cache(maxsize=4)
 def _videos(folder: Path) -> dict[str, Video]:
-    return {video.key: video for video in _manifest(folder).videos}
+    return {video.key: video for video in manifest_of(folder).videos}

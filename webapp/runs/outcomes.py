@@ -7,7 +7,6 @@ the rename takes that folder's place. So there is nothing, or the finished thing
 
 from __future__ import annotations
 
-import hashlib
 import math
 import shutil
 import uuid
@@ -17,13 +16,11 @@ from typing import Any
 from django.db.models import Max
 
 from vad.data.manifest import Manifest, load_manifest
-from vad.data.tensorfile import sync_folder
+from vad.data.tensorfile import file_sha256, sync_folder
 from vad.errors import VadError
 from webapp.datasets.models import Dataset, DatasetVersion, FeatureSet, Video
 from webapp.evaluations.models import Evaluation
 from webapp.runs.models import Checkpoint, Run
-
-_BLOCK = 1 << 20
 
 
 def record(run: Run, result: dict[str, Any]) -> dict[str, Any]:
@@ -221,16 +218,12 @@ def _number(value: Any) -> float | None:
 
 
 def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
     try:
-        with path.open("rb") as file:
-            while block := file.read(_BLOCK):
-                digest.update(block)
+        return file_sha256(path)
     except FileNotFoundError:
         raise VadError(
             "file-missing", f"{path} was not written.", "Look at the end of the log; retry the run."
         ) from None
-    return digest.hexdigest()
 
 
 # --- files ----------------------------------------------------------------------------------

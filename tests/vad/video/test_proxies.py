@@ -14,6 +14,7 @@ from PIL import Image
 from vad import cli, results
 from vad.configs import ProxiesConfig
 from vad.data.manifest import Manifest, Video, load_manifest, save_version
+from vad.data.tensorfile import file_stem
 from vad.errors import VadError
 from vad.reporting import Reporter
 from vad.video import proxy_build, seeking
@@ -353,7 +354,7 @@ def test_a_full_disk_is_named_and_ends_the_run(tmp_path):
     manifest = load_manifest(folder)
     work = tmp_path / f"partial-{proxy_build._digest(config, manifest)}"
     work.mkdir()
-    (work / f"{proxy_build._name(manifest.videos[0])}.mp4").symlink_to("/dev/full")
+    (work / f"{file_stem(manifest.videos[0].key)}.mp4").symlink_to("/dev/full")
 
     with pytest.raises(VadError) as error:
         build(config, manifest_dir=folder, output=tmp_path, reporter=Reporter())

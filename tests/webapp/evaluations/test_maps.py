@@ -284,7 +284,7 @@ def test_what_no_browser_plays_asks_for_proxies(
         video["path"] = video["path"].replace(".mp4", ".avi")
     (seeded.version.folder / "manifest.json").write_text(json.dumps(manifest))
     Video.objects.filter(version=seeded.version, key=KEY).update(path=f"{KEY}.avi")
-    media._manifest.cache_clear()
+    media.manifest_of.cache_clear()
 
     answer = client.get(media_url(seeded), headers={"Accept": "application/json"})
     page = client.get(f"/evaluations/{evaluation.pk}/?video={KEY}").content.decode()
