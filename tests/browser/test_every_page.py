@@ -1,4 +1,5 @@
-"""Every page in a real browser: nothing in the console, nothing refused, nothing cut off.
+"""Every page in a real browser: nothing in the console, nothing refused, nothing cut off, and
+nothing serious found by axe-core.
 
 With VADLAB_SCREENSHOTS=FOLDER each page is saved there as a picture.
 """
@@ -9,6 +10,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import accessibility
 import pytest
 import seeding
 from playwright.sync_api import Page
@@ -111,11 +113,13 @@ def test_every_page_is_drawn_without_a_complaint(
             page.wait_for_timeout(300)
         if page.evaluate(OVERFLOW) > 0:
             problems.append(f"is {page.evaluate(OVERFLOW)} px wider than the window")
+        problems += accessibility.findings(page)
         problems += watch.found
         watch.found.clear()
         _picture(page, f"{name}-{size}-{scheme}")
 
-    assert {name: found for name, found in complaints.items() if found} == {}
+    found = [f"{name}: {each}" for name, all_of in complaints.items() for each in all_of]
+    assert not found, "\n".join(found)
 
 
 def _see_all(page: Page) -> None:
