@@ -55,6 +55,15 @@ class UrdmuConfig(RunConfig):
     weight_decay: float = option(
         5e-5, help="L2 penalty inside Adam.", group="Training", min=0, max=1
     )
+    ema_decay: float = option(
+        0.0,
+        help="Evaluate and keep an exponential average of the weights instead of those of the last "
+        "step; 0.99 looks back over about 100 steps. 0 is off, as published.",
+        group="Training",
+        min=0,
+        max=0.9999,
+        advanced=True,
+    )
     pretrained_point: str = option(
         "",
         help="Start from these weights instead of random ones: the name of a file in the weights "

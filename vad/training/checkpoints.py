@@ -1,9 +1,10 @@
 """Checkpoints: one safetensors file each, complete or absent, never half-written.
 
 A file holds weights (`model.<published key>`), optimiser state (`adam.<moment>.<key>`) and, as one
-JSON text in the header, everything else (step, configuration, architecture, metrics). It is written
-to a temporary name, synced, hashed and renamed, so neither a kill nor a full disk harms an earlier
-one. The header also holds a digest of all tensors, which every load checks.
+JSON text in the header, everything else (step, configuration, architecture, metrics). Where weights
+are averaged over steps, `model.` is the average and `trained.` what the optimiser goes on from. It
+is written to a temporary name, synced, hashed and renamed, so neither a kill nor a full disk harms
+an earlier one. The header also holds a digest of all tensors, which every load checks.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from vad.errors import VadError
 
 FORMAT_VERSION = 1
 FOLDER = "checkpoints"
-MODEL, ADAM = "model.", "adam."
+MODEL, TRAINED, ADAM = "model.", "trained.", "adam."
 _HEADER = "vadlab"
 _NAME = re.compile(r"step-(\d{6,})\.safetensors")
 

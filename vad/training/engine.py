@@ -12,6 +12,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,9 +21,11 @@ import torch
 from torch import Tensor, nn
 
 from vad import devices, results
+from vad.configs import config_class
 from vad.errors import VadError
 from vad.reporting import Reporter
 from vad.training import checkpoints
+from vad.training.averaging import Average
 from vad.training.determinism import seeded
 from vad.training.parallel import World
 
@@ -65,6 +68,7 @@ class Plan:
     eval_every: int
     checkpoint_every: int
     best_key: str | None  # the metric whose highest value is best; None: the last step
+    average_decay: float = 0.0  # of the weights that are evaluated and kept; 0: those of the step
 
 
 @dataclass
@@ -95,6 +99,7 @@ class Trainer:
     ) -> None:
         self.world = world or World()
         self.task, self.plan, self.output, self.reporter = task, plan, output, reporter
+        self.average = Average(task.model, plan.average_decay) if plan.average_decay else None
         self.step = 0
         self.best = _Best()
         self.last_metrics: dict[str, float] = {}
@@ -123,7 +128,7 @@ class Trainer:
             ends = self.step == plan.steps
             improved = False
             if ends or self.step % plan.eval_every == 0:
-                found = self.task.evaluate() if self.world.speaks else {}
+                found = self._evaluate() if self.world.speaks else {}
                 values |= found
                 self.last_metrics = found
                 improved = self._is_best(found)
@@ -157,8 +162,15 @@ class Trainer:
         for group in task.optimizer.param_groups:
             group["lr"] = task.learning_rate(step)
         task.optimizer.step()
+        if self.average:
+            self.average.update(step)
         metrics = {f"loss/{name}": value for name, value in named.items()}
         return {**metrics, "time/step_s": time.perf_counter() - started_s}
+
+    def _evaluate(self) -> dict[str, float]:
+        """What the weights that would be kept reach."""
+        with self.average.in_place() if self.average else nullcontext():
+            return self.task.evaluate()
 
     def _not_finite(self, step: int, losses: Mapping[str, float]) -> VadError:
         bad = [name for name, value in losses.items() if not math.isfinite(value)]
@@ -199,9 +211,12 @@ class Trainer:
         if not self.world.speaks or (self._kept and self._kept[-1].step == self.step):
             return
         task = self.task
-        tensors = {
-            checkpoints.MODEL + k: v for k, v in task.model.state_dict().items()
-        } | checkpoints.adam_tensors(task.model, task.optimizer)
+        own = task.model.state_dict()
+        tensors = checkpoints.adam_tensors(task.model, task.optimizer)
+        if self.average:
+            tensors |= {checkpoints.TRAINED + k: v for k, v in own.items()}
+            own = self.average.state()
+        tensors |= {checkpoints.MODEL + k: v for k, v in own.items()}
         metadata = {
             "kind": self.plan.kind,
             "best_key": self.plan.best_key,
@@ -262,8 +277,12 @@ class Trainer:
 
     def _restore(self, found: checkpoints.Checkpoint) -> None:
         self._check_identity(found)
-        source = found.path
-        checkpoints.load_weights(self.task.model, found.part(checkpoints.MODEL), source)
+        source, kept = found.path, found.part(checkpoints.MODEL)
+        checkpoints.load_weights(self.task.model, kept, source)
+        if self.average:
+            self.average.restore(kept)
+            trained = found.part(checkpoints.TRAINED)
+            checkpoints.load_weights(self.task.model, trained, source)
         checkpoints.load_adam(self.task.model, self.task.optimizer, found)
         self.step = found.step
         held = found.metadata["best"]
@@ -287,6 +306,10 @@ class Trainer:
     def _check_identity(self, found: checkpoints.Checkpoint) -> None:
         for part, own in self.task.identity().items():
             held = found.metadata.get(part)
+            if part == "config" and isinstance(held, Mapping):
+                # A setting that is younger than the checkpoint was at its default then.
+                fields = config_class(self.plan.kind).json_schema()["properties"]
+                held = {**{k: spec["default"] for k, spec in fields.items()}, **held}
             if held == own:
                 continue
             names = [part]

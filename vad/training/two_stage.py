@@ -99,6 +99,7 @@ def train(
             eval_every=config.eval_every,
             checkpoint_every=config.checkpoint_every,
             best_key=best or BEST_KEYS[config.selection],
+            average_decay=config.ema_decay,
         )
         Trainer(task, plan, output, reporter, world).run(
             selection=config.selection,

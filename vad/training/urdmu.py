@@ -82,6 +82,7 @@ def train(
         eval_every=config.eval_every,
         checkpoint_every=config.checkpoint_every,
         best_key=BEST_KEYS[config.selection],
+        average_decay=config.ema_decay,
     )
     with joined(device) as world, devices.fast_products(config.precision, device):
         task = UrdmuTask(

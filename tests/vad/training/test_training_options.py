@@ -10,8 +10,14 @@ import torch
 from conftest_training import DIM, Recorder, World, run
 
 from vad import results
+from vad.data.features import FeatureStore
+from vad.data.manifest import load_manifest, load_truth
 from vad.errors import ConfigError, VadError
+from vad.evaluation.scores import ScoreSet
+from vad.evaluation.sweep import Sweep
+from vad.loading import load_model
 from vad.models.urdmu import UrDmu
+from vad.scoring import score_videos
 from vad.training import checkpoints
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
@@ -53,6 +59,65 @@ def test_a_run_with_a_schedule_resumes_to_the_bit(world: World, tmp_path: Path) 
 
     whole, cut = weights(tmp_path / "whole", 6), weights(tmp_path / "cut", 6)
     assert all(torch.equal(whole[k], cut[k]) for k in whole)
+
+
+def test_the_kept_weights_are_the_average_over_the_steps(world: World, tmp_path: Path) -> None:
+    steps = []
+    for step in range(1, 7):  # a run removes older checkpoints, so each is made anew
+        run(world, tmp_path / f"to-{step}", num_epochs=step, selection="last")
+        steps.append(weights(tmp_path / f"to-{step}", step))
+    run(world, tmp_path / "untrained", num_epochs=1, lr_schedule="1:0 2:1")
+    expected = {k: v.double() for k, v in weights(tmp_path / "untrained", 1).items()}
+    for step, held in enumerate(steps, start=1):
+        decay = min(0.3, step / (step + 9))
+        expected = {k: decay * v + (1 - decay) * held[k] for k, v in expected.items()}
+
+    recorder = run(world, tmp_path / "mean", ema_decay=0.3, selection="last")
+    found = checkpoints.read(tmp_path / "mean" / checkpoints.name_of(6))
+    for name, value in found.part(checkpoints.MODEL).items():
+        torch.testing.assert_close(value.double(), expected[name], rtol=1e-5, atol=1e-6)
+    trained = found.part(checkpoints.TRAINED)
+    assert all(torch.equal(trained[k], v) for k, v in steps[-1].items())
+    assert recorder.losses()[6]["test/frame_auc"] == frame_auc(world, found.path)
+
+
+def frame_auc(world: World, checkpoint: Path) -> float | None:
+    """Of the test split, by the weights that a checkpoint gives to whoever loads it."""
+    cpu = torch.device("cpu")
+    store = FeatureStore.open(world.features)
+    videos = load_manifest(world.data).split("test")
+    model, _ = load_model(checkpoint, cpu)
+    scores = dict(score_videos(model, store, [v.key for v in videos], cpu))
+    truth = load_truth(world.data, "test")
+    return Sweep.of(ScoreSet.build(scores, videos=videos, truth=truth, rule=store.rule)).auc()
+
+
+def test_an_averaged_run_resumes_to_the_bit(world: World, tmp_path: Path) -> None:
+    run(world, tmp_path / "whole", ema_decay=0.9)
+    run(world, tmp_path / "cut", ema_decay=0.9, stop_after=3)
+    run(world, tmp_path / "cut", ema_decay=0.9)
+
+    whole, cut = (
+        checkpoints.read(tmp_path / name / checkpoints.name_of(6)).tensors
+        for name in ("whole", "cut")
+    )
+    assert whole.keys() == cut.keys()
+    assert all(torch.equal(whole[k], cut[k]) for k in whole)
+
+
+def test_a_setting_younger_than_the_checkpoint_counts_as_its_default(
+    world: World, tmp_path: Path
+) -> None:
+    run(world, tmp_path, stop_after=3)
+    path = tmp_path / checkpoints.name_of(3)
+    found = checkpoints.read(path)
+    metadata = {k: v for k, v in found.metadata.items() if k not in ("digest", "version", "step")}
+    del metadata["config"]["ema_decay"]
+    checkpoints.save(tmp_path, 3, found.tensors, metadata)
+
+    with pytest.raises(VadError, match=r"ema_decay: 0\.0, now 0\.9"):
+        run(world, tmp_path, ema_decay=0.9)
+    assert run(world, tmp_path).of(results.Started)[0].total == 6
 
 
 def test_a_run_starts_from_a_published_checkpoint(
