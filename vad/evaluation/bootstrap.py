@@ -214,7 +214,7 @@ def paired(
                 difference=after - before,
                 low=interval[0] if interval else None,
                 high=interval[1] if interval else None,
-                p=_two_sided(drawn[name]) if interval else None,
+                p=two_sided(drawn[name]) if interval else None,
             )
     return found
 
@@ -331,7 +331,7 @@ def percentile_interval(values: np.ndarray) -> list[float] | None:
     return [float(low), float(high)]
 
 
-def _two_sided(differences: np.ndarray) -> float:
+def two_sided(differences: np.ndarray) -> float:
     """Twice the share of samples on the rarer side of zero, zero itself on both; never 0."""
     defined = differences[np.isfinite(differences)]
     side = min((defined <= 0).sum(), (defined >= 0).sum())
