@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import path
 
 from webapp.accounts.api import Me
-from webapp.compare.api import Compare
+from webapp.compare.api import Compare, CompareExplain, ComparePairs
 from webapp.datasets import api as datasets
 from webapp.evaluations import api as evaluations
 from webapp.fleet import api as fleet
@@ -62,6 +62,8 @@ urlpatterns = [
         name="evaluation-curve",
     ),
     path("compare/", Compare.as_view(), name="compare"),
+    path("compare/pairs/", ComparePairs.as_view(), name="compare-pairs"),
+    path("compare/explain/", CompareExplain.as_view(), name="compare-explain"),
     path("queue/", fleet.Queue.as_view(), name="queue"),
     path("workers/", fleet.Workers.as_view(), name="workers"),
 ]

@@ -22,6 +22,7 @@ from webapp.charts.curves import Band, Curve, OperatingPoint, pr, roc
 from webapp.charts.figure import Figure
 from webapp.charts.metrics import Series, metric_curves
 from webapp.charts.palette import Style, assign, style
+from webapp.charts.scatter import VideoPoint, videos_scatter
 from webapp.charts.timeline import ScoreTrack, score_timeline
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "ScoreTrack",
     "Series",
     "Style",
+    "VideoPoint",
     "assign",
     "class_histogram",
     "metric_curves",
@@ -41,4 +43,5 @@ __all__ = [
     "roc",
     "score_timeline",
     "style",
+    "videos_scatter",
 ]

@@ -19,16 +19,18 @@ from webapp.charts.figure import (
 )
 from webapp.charts.palette import style
 
+DIGITS = 5  # significant ones of what is drawn; areas are made from the exact values
 UNIT_RANGE = [-0.005, 1.005]  # a curve on the border keeps its full width
 
 
 @dataclass(frozen=True, kw_only=True)
 class Band:
-    """A 95 % interval around a curve."""
+    """What lies around a curve: its 95 % interval, unless `label` says otherwise."""
 
     x: Sequence[float]
     low: Sequence[float]
     high: Sequence[float]
+    label: str = "95 % interval"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +50,11 @@ class Curve:
         x, y: false and true positive rate, or recall and precision.
         value: area under the curve (ROC AUC or AP), computed from all points, not from these.
         low, high: 95 % interval of `value`.
+        deviation: of `value` over the seeds of a group.
         thresholds: the score at each point, when known.
+        other: at each point with a threshold the rate that is on neither axis: precision along a
+            ROC curve, the false-positive rate along a precision-recall curve.
+        key: what the page calls the curve, so that scripts find it.
         index: the run's place in the selection.
     """
 
@@ -58,7 +64,10 @@ class Curve:
     value: float | None
     low: float | None = None
     high: float | None = None
+    deviation: float | None = None
     thresholds: Sequence[float] | None = None
+    other: Sequence[float] | None = None
+    key: str = ""
     band: Band | None = None
     point: OperatingPoint | None = None
     index: int = 0
@@ -79,7 +88,8 @@ def roc(curves: Sequence[Curve], *, title: str, unit: str = "frames") -> Figure:
             "hoverinfo": "skip",
         }
     ]
-    data += _traces(ranked, "AUC", "false positives", "true positives", shape="linear")
+    words = ("false positives", "true positives", "precision")
+    data += _traces(ranked, words, shape="linear")
     return Figure(
         data=data,
         layout=layout(
@@ -113,7 +123,7 @@ def pr(
                 "hoverinfo": "skip",
             }
         )
-    data += _traces(ranked, "AP", "recall", "precision", shape="vh")
+    data += _traces(ranked, ("recall", "precision", "false positives"), shape="vh")
     baseline = "" if prevalence is None else f" Chance is {shown(prevalence)}."
     return Figure(
         data=data,
@@ -138,30 +148,38 @@ def _free_corner(curves: Sequence[Curve]) -> str:
 
 
 def _traces(
-    ranked: Sequence[Curve], metric: str, x_word: str, y_word: str, *, shape: str
+    ranked: Sequence[Curve], words: tuple[str, str, str], *, shape: str
 ) -> list[dict[str, Any]]:
+    """Bands, curves and rings; `words` for x, y and the rate that is on neither axis."""
+    x_word, y_word, other_word = words
     data: list[dict[str, Any]] = []
     for place, one in enumerate(ranked):
         look = style(one.index)
-        label = f"{plain(one.name)}  {shown(one.value)}"
-        group = f"{one.index} {plain(one.name)}"
+        spread = "" if one.deviation is None else f" \u00b1 {shown(one.deviation)}"
+        label = f"{plain(one.name)}  {shown(one.value)}{spread}"
+        group = f"{one.key or one.index} {plain(one.name)}"
         if one.band:
             data += _band(one, one.band, group, look.rgba(0.15))
-        threshold = "<br>threshold %{customdata:.3f}" if one.thresholds is not None else ""
         trace: dict[str, Any] = {
             "type": "scatter",
             "mode": "lines",
-            "x": clean(one.x),
-            "y": clean(one.y),
+            "x": clean(one.x, DIGITS),
+            "y": clean(one.y, DIGITS),
             "name": label,
             "legendgroup": group,
             "legendrank": place + 1,
             "line": {"color": look.color, "dash": look.dash, "width": 1.75, "shape": shape},
-            "hovertemplate": f"{plain(one.name)}<br>{x_word} %{{x:.3f}}, {y_word} %{{y:.3f}}"
-            f"{threshold}<extra></extra>",
+            "hovertemplate": f"{plain(one.name)}<br>{x_word} %{{x:.3f}}, {y_word} %{{y:.3f}}",
         }
-        if one.thresholds is not None:
-            trace["customdata"] = clean(one.thresholds)
+        if one.key:
+            trace["meta"] = {"key": one.key}
+        if one.thresholds is not None and one.other is not None:
+            pairs = zip(clean(one.thresholds, DIGITS), clean(one.other, DIGITS), strict=True)
+            trace["customdata"] = [list(pair) for pair in pairs]
+            trace["hovertemplate"] += (
+                f"<br>threshold %{{customdata[0]:.3f}}, {other_word} %{{customdata[1]:.3f}}"
+            )
+        trace["hovertemplate"] += "<extra></extra>"
         data.append(trace)
         if one.point:
             data.append(_ring(one, one.point, group, look.color, x_word, y_word))
@@ -172,17 +190,22 @@ def _band(one: Curve, band: Band, group: str, fill: str) -> list[dict[str, Any]]
     edge = {
         "type": "scatter",
         "mode": "lines",
-        "x": clean(band.x),
+        "x": clean(band.x, DIGITS),
         "legendgroup": group,
         "line": {"width": 0},
         "hoverinfo": "skip",
     }
     return [
-        {**edge, "y": clean(band.low), "name": f"{plain(one.name)} low", "showlegend": False},
         {
             **edge,
-            "y": clean(band.high),
-            "name": "95 % interval",
+            "y": clean(band.low, DIGITS),
+            "name": f"{plain(one.name)} low",
+            "showlegend": False,
+        },
+        {
+            **edge,
+            "y": clean(band.high, DIGITS),
+            "name": band.label,
             "showlegend": False,
             "fill": "tonexty",
             "fillcolor": fill,
@@ -201,6 +224,7 @@ def _ring(
         "name": f"{plain(one.name)} at {point.threshold:.2f}",
         "legendgroup": group,
         "showlegend": False,
+        "meta": {"ring": one.key},
         "marker": {"symbol": "circle-open", "size": 11, "color": color, "line": {"width": 2}},
         "hovertemplate": f"{plain(one.name)}<br>threshold {point.threshold:.3f}<br>{x_word} "
         f"%{{x:.3f}}, {y_word} %{{y:.3f}}<extra></extra>",

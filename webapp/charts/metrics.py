@@ -31,6 +31,7 @@ class Series:
         y: values; gaps are None or NaN.
         index: the run's place in the selection, which is its colour and dash.
         low, high: least and greatest value that each point stands for, when the curve is reduced.
+        around: what `low` and `high` are called in the data that is saved.
         points: how many points there are in the store, when `x` holds fewer.
     """
 
@@ -40,6 +41,7 @@ class Series:
     index: int = 0
     low: Sequence[float | None] = field(default=())
     high: Sequence[float | None] = field(default=())
+    around: tuple[str, str] = ("least", "greatest")
     points: int | None = None
 
 
@@ -155,14 +157,20 @@ def _envelope(one: Series, x: list[Any], fill: str, group: str) -> list[dict[str
         "legendgroup": group,
         "hoverinfo": "skip",
     }
+    least, greatest = one.around
     return [
-        {**edge, "y": clean(one.low, DIGITS), "name": f"{group} (least)", "uid": f"{group} least"},
+        {
+            **edge,
+            "y": clean(one.low, DIGITS),
+            "name": f"{group} ({least})",
+            "uid": f"{group} least",
+        },
         {
             **edge,
             "y": clean(one.high, DIGITS),
             "fill": "tonexty",
             "fillcolor": fill,
-            "name": f"{group} (greatest)",
+            "name": f"{group} ({greatest})",
             "uid": f"{group} greatest",
         },
     ]

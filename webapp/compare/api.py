@@ -3,54 +3,126 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Any
 
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from webapp.compare import comparison
+from vad.evaluation.anatomy import explain_difference
+from webapp.compare import comparison, draws, selection
+from webapp.compare.selection import Member
 from webapp.core.api import Request, int_param, invalid
 from webapp.core.query import uuids
+from webapp.evaluations import scores as store
 from webapp.evaluations.api import evaluation_json
 from webapp.runs import metrics
 from webapp.runs.api import STEP_MAX, keys_param, points_param
+from webapp.runs.models import Run
 
 
 class Compare(APIView):
-    """GET: `?runs=id,id&keys=a,b&max_points=1000&from=&to=`: curves, numbers, differences.
+    """GET: `?runs=id,id&group=&keys=a,b&max_points=1000&from=&to=`: curves, numbers, differences.
 
-    Without `keys` there are no curves, only the metrics that could be asked for.
+    Without `keys` there are no curves, only the metrics that could be asked for. `group` is empty,
+    `seed`, `tag` or `config.FIELD`; the numbers of a group are means over its runs.
     """
 
     def get(self, request: Request) -> Response:
-        ids = uuids(request.GET.getlist("runs"))
-        if not 1 <= len(ids) <= comparison.MOST_RUNS:
-            raise invalid({"runs": f"name 1 to {comparison.MOST_RUNS} runs"})
+        runs, members = _chosen(request)
         low = int_param(request, "from", None, least=-STEP_MAX, most=STEP_MAX)
         high = int_param(request, "to", None, least=-STEP_MAX, most=STEP_MAX)
         keys, most = keys_param(request), points_param(request)
-        runs = comparison.chosen(request.user, ids)
-        evaluations = comparison.evaluations(runs)
-        columns = [comparison.Column(run=run, evaluation=evaluations.get(run.pk)) for run in runs]
         found = metrics.read_many(
             [run.pk for run in runs], keys, max_points=most, from_step=low, to_step=high
         )
         series: dict[str, dict[str, object]] = {key: {} for key in keys}
         for (run_id, key), part in found.items():
             series[key][str(run_id)] = part.to_json()
+        table = comparison.metric_table(members, None)
         return Response(
             {
                 "runs": [
                     {"id": r.pk, "name": r.name, "state": r.state, "color": r.color} for r in runs
                 ],
+                "members": [
+                    {
+                        **_member_json(row.member),
+                        "metrics": {
+                            column.name: _cell_json(cell)
+                            for column, cell in zip(table.columns, row.cells, strict=True)
+                        },
+                    }
+                    for row in table.rows
+                ],
                 "keys": comparison.metric_keys(runs),
                 "series": series,
                 "evaluations": {
-                    str(run_id): evaluation_json(e) for run_id, e in evaluations.items()
+                    str(e.of_run_id): evaluation_json(e) for m in members for e in m.evaluations
                 },
-                "not_comparable": [asdict(w) for w in comparison.not_comparable(columns)],
+                "not_comparable": [asdict(w) for w in comparison.not_comparable(members)],
                 "config_differences": {
-                    line.name: [cell.value for cell in line.cells]
-                    for line in comparison.config_rows(columns)
+                    setting.name: [v if len(v) > 1 else v[0] for v, _ in setting.cells]
+                    for setting in comparison.settings(members)
                 },
             }
         )
+
+
+class ComparePairs(APIView):
+    """GET: `?runs=id,id&group=&metric=auc`: the paired difference of every two members.
+
+    Over the same resamples of the test videos; `p_holm` is corrected for the number of pairs. 400
+    where the protocols differ.
+    """
+
+    def get(self, request: Request) -> Response:
+        _, members = _chosen(request)
+        members = [member for member in members if member.evaluations]
+        metric = request.GET.get("metric", "auc")
+        if metric not in (*draws.FAST, *draws.SLOW):
+            raise invalid({"metric": f"one of {', '.join((*draws.FAST, *draws.SLOW))}"})
+        if len(members) < 2 or not draws.comparable(members):
+            raise invalid({"runs": "name two or more runs that were evaluated under one protocol"})
+        return Response(
+            {
+                "metric": metric,
+                "samples": draws.SAMPLES,
+                "members": [_member_json(member) for member in members],
+                "pairs": [pair.to_dict() for pair in draws.all_pairs(members, metric)],
+            }
+        )
+
+
+class CompareExplain(APIView):
+    """GET: `?runs=first,second`: which videos and classes explain the difference of the AUC."""
+
+    def get(self, request: Request) -> Response:
+        _, members = _chosen(request)
+        evaluations = [e for member in members for e in member.evaluations]
+        if len(members) != 2 or len(evaluations) != 2 or not draws.comparable(members):
+            raise invalid({"runs": "name two runs that were evaluated under one protocol"})
+        return Response(explain_difference(*(store.load(e) for e in evaluations)))
+
+
+def _chosen(request: Request) -> tuple[list[Run], list[Member]]:
+    ids = uuids(request.GET.getlist("runs"))
+    if not 1 <= len(ids) <= selection.MOST_RUNS:
+        raise invalid({"runs": f"name 1 to {selection.MOST_RUNS} runs"})
+    runs = selection.chosen(request.user, ids)
+    by, known = request.GET.get("group", ""), dict(selection.ways(runs))
+    if by and by not in known:
+        raise invalid({"group": f"for these runs one of: {', '.join(filter(None, known))}"})
+    return runs, selection.members(runs, selection.evaluations(runs), by)
+
+
+def _member_json(member: Member) -> dict[str, Any]:
+    return {"name": member.name, "runs": [run.pk for run in member.runs]}
+
+
+def _cell_json(cell: comparison.Cell) -> dict[str, Any] | None:
+    if cell.value is None:
+        return None
+    return {
+        "value": cell.value, "low": cell.low, "high": cell.high,
+        "deviation": cell.deviation, "n": cell.n,
+    }  # fmt: skip

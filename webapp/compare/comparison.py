@@ -1,123 +1,117 @@
-"""Several runs side by side: what was measured, what differs, and whether it may be compared."""
+"""The tables of a comparison: metrics, classes, settings, and whether it may be made at all."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 from vad.configs import config_class
 from vad.errors import VadError
-from vad.evaluation.bootstrap import Difference, paired
+from vad.evaluation.bootstrap import over_seeds
+from vad.evaluation.frame import METRICS, MetricInfo
+from vad.evaluation.members import Pair
+from vad.evaluation.patch import PATCH_METRICS
 from vad.evaluation.protocol import Protocol, differences
-from vad.evaluation.scores import ScoreSet
-from webapp.accounts.models import Project, User
+from webapp.compare import draws
+from webapp.compare.selection import Member
 from webapp.evaluations.models import Evaluation
-from webapp.evaluations.numbers import HEADLINE, Number, numbers
 from webapp.runs.models import MetricSummary, Run
 
-MOST_RUNS = 20
-CANDIDATES = 200
-# Differences that a matrix of pairs gives at once (0.4 s for 290 videos), and those that need a
-# walk over all scores for every sample (1 s each), which are left out beyond a few runs.
-PAIRED = ("auc", "auc_abnormal", "video_auc", "far_normal")
-PAIRED_SLOW = ("ap_step",)
-SLOW_RUNS = 4
-PAIRED_SAMPLES = 500
+FRAME = ("auc", "ap_step", "auc_abnormal", "auc_fpr_10", "auc_fpr_01", "video_auc", "far_normal")
+FRAME_MORE = ("ap_pr_auc", "auc_macro")
+PATCH = ("patch_auc", "patch_ap_step", "tiou", "rbdc", "tbdc")
+SHADES = 5  # of the class matrix, within one row
 
 
 @dataclass(frozen=True, kw_only=True)
-class Column:
-    """One run of the comparison, with the evaluation that is shown of it."""
+class Difference:
+    """A difference to the reference in words.
 
-    run: Run
-    evaluation: Evaluation | None
-    without: str = ""  # the address of the comparison without this run
-
-
-@dataclass(frozen=True, kw_only=True)
-class Paired:
-    """A difference to the first run in words."""
+    Args:
+        sign: better, worse, or empty when it is not certain.
+    """
 
     text: str
-    sign: str  # better, worse, or empty when it is not certain
+    sign: str
     p: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
+    """A number of one member.
+
+    Args:
+        low, high: its 95 % interval over the test videos; of single runs.
+        deviation, n: over the seeds; of groups.
+    """
+
     value: float | None = None
     low: float | None = None
     high: float | None = None
+    deviation: float | None = None
+    n: int = 1
     best: bool = False
-    difference: Paired | None = None
+    difference: Difference | None = None
+    shade: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
-class MetricRow:
+class Column:
+    """A metric of the table."""
+
+    name: str
     title: str
     help: str
+    higher_is_better: bool | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A member with its cells, in the order of the columns."""
+
+    member: Member
     cells: list[Cell]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConfigCell:
-    value: Any
-    changed: bool
+class Table:
+    columns: list[Column]
+    rows: list[Row]
+    problems: list[VadError] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConfigRow:
+class ClassRow:
+    """One class over all members."""
+
+    name: str
+    videos: int
+    cells: list[Cell]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """A field in which the members differ.
+
+    Args:
+        cells: of each member its values, several where a group varies, and whether they differ
+            from the first member's.
+    """
+
     name: str
     help: str
-    cells: list[ConfigCell]
+    cells: list[tuple[list[Any], bool]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Warning:
-    """Two runs whose numbers must not be compared, and why."""
+    """Two members whose numbers must not be compared, and why."""
 
     first: str
     second: str
     differences: list[str]
-
-
-def chosen(user: User, ids: Sequence[UUID]) -> list[Run]:
-    """The runs of these ids that the person may see, in this order; at most `MOST_RUNS`.
-
-    An evaluate run stands for the run that it evaluated.
-    """
-    runs = Run.objects.visible_to(user).select_related(
-        "owner", "version__dataset", "feature_set", "of_run__version__dataset",
-        "of_run__feature_set", "of_run__owner",
-    )  # fmt: skip
-    by_id = {run.pk: run for run in runs.filter(pk__in=ids)}
-    found: dict[UUID, Run] = {}
-    for pk in ids:
-        run = by_id.get(pk)
-        if run is not None:
-            meant = run.of_run or run
-            found.setdefault(meant.pk, meant)
-    return list(found.values())[:MOST_RUNS]
-
-
-def candidates(project: Project | None, runs: Sequence[Run]) -> list[Run]:
-    """Training runs that could join the comparison, the newest first."""
-    found = Run.objects.filter(project=project, kind__startswith="train")
-    found = found.exclude(pk__in=[run.pk for run in runs]).select_related("version__dataset")
-    return list(found.order_by("-created_at")[:CANDIDATES])
-
-
-def evaluations(runs: Sequence[Run]) -> dict[UUID, Evaluation]:
-    """The newest evaluation of each run that has one."""
-    found = Evaluation.objects.filter(of_run__in=runs).select_related(
-        "run", "of_run", "checkpoint", "version__dataset"
-    )
-    return {evaluation.of_run_id: evaluation for evaluation in found.order_by("created_at")}
 
 
 def metric_keys(runs: Sequence[Run]) -> list[str]:
@@ -129,12 +123,12 @@ def metric_keys(runs: Sequence[Run]) -> list[str]:
     return sorted(counts, key=lambda key: (-counts[key], key))
 
 
-def not_comparable(columns: Sequence[Column]) -> list[Warning]:
+def not_comparable(members: Sequence[Member]) -> list[Warning]:
     """Neighbours in the list of distinct protocols, and what differs between them."""
     first_of: dict[str, Evaluation] = {}
-    for column in columns:
-        if column.evaluation is not None:
-            first_of.setdefault(column.evaluation.fingerprint, column.evaluation)
+    for member in members:
+        for evaluation in member.evaluations:
+            first_of.setdefault(evaluation.fingerprint, evaluation)
     return [
         Warning(
             first=a.of_run.name,
@@ -145,123 +139,199 @@ def not_comparable(columns: Sequence[Column]) -> list[Warning]:
     ]
 
 
-def metric_rows(
-    columns: Sequence[Column], *, with_differences: bool
-) -> tuple[list[MetricRow], list[VadError]]:
-    """The headline metrics, and what kept pairs from being compared.
+def metric_table(
+    members: Sequence[Member], reference: Member | None, *, with_differences: bool = False
+) -> Table:
+    """The headline metrics of every member, and its difference to the reference.
 
-    Differences to the first run are paired over the same videos and shown only under one protocol.
-    They take about a second a run the first time.
+    Differences are paired over the same videos and made only under one protocol. A run takes about
+    a second the first time; its draws are kept.
     """
-    shown = [
-        {n.name: n for n in numbers(c.evaluation, HEADLINE)} if c.evaluation else {}
-        for c in columns
-    ]
-    first = next((c.evaluation for c in columns if c.evaluation is not None), None)
-    found: dict[UUID, dict[str, Difference | None]] = {}
+    columns = _columns(members)
+    comparable = draws.comparable([m for m in members if m.evaluations])
+    found = [[_cell(member, column.name) for column in columns] for member in members]
     problems: list[VadError] = []
-    asked = (*PAIRED, *PAIRED_SLOW) if len(columns) <= SLOW_RUNS else PAIRED
-    for column in columns if with_differences else ():
-        evaluation = column.evaluation
-        if first is None or evaluation is None or evaluation is first:
-            continue
-        if evaluation.fingerprint != first.fingerprint:
-            continue
-        try:
-            found[column.run.pk] = _paired(
-                first.scores_path,
-                first.scores_sha256,
-                evaluation.scores_path,
-                evaluation.scores_sha256,
-                asked,
-            )
-        except VadError as exc:
-            problems.append(exc)
-    comparable = len({c.evaluation.fingerprint for c in columns if c.evaluation}) == 1
-    names = [name for name in HEADLINE if any(name in row for row in shown)]
-    rows = []
-    for name in names:
-        column_numbers = [row.get(name) for row in shown]
-        best = _best(column_numbers) if comparable else None
-        rows.append(
-            MetricRow(
-                title=next(n.title for n in column_numbers if n),
-                help=next(n.help for n in column_numbers if n),
-                cells=[
-                    _cell(n, best, found.get(c.run.pk, {}).get(name))
-                    for n, c in zip(column_numbers, columns, strict=True)
-                ],
-            )
-        )
-    return rows, problems
+    if with_differences and reference is not None:
+        tested = [c.name for c in columns if c.name in draws.metrics_for(members)]
+        for member, cells in zip(members, found, strict=True):
+            if member is reference or not member.evaluations:
+                continue
+            try:
+                pairs = {name: draws.difference(reference, member, name) for name in tested}
+            except VadError as exc:
+                problems.append(exc)
+                continue
+            for i, column in enumerate(columns):
+                pair = pairs.get(column.name)
+                if pair is not None:
+                    cells[i] = _with(cells[i], difference=_words(pair, column.higher_is_better))
+    if comparable:
+        for i, column in enumerate(columns):
+            best = _best([cells[i].value for cells in found], column.higher_is_better)
+            for cells in found:
+                if best is not None and cells[i].value == best:
+                    cells[i] = _with(cells[i], best=True)
+    rows = [Row(member=m, cells=cells) for m, cells in zip(members, found, strict=True)]
+    return Table(columns=columns, rows=rows, problems=problems)
 
 
-def config_rows(columns: Sequence[Column]) -> list[ConfigRow]:
-    """Settings and inputs in which the runs differ, against the first run."""
-    if len(columns) < 2:
+def class_rows(members: Sequence[Member], metric: str = "auc") -> list[ClassRow]:
+    """AUC of each class and member, the classes with most videos first.
+
+    Args:
+        metric: `auc`, within the videos of the class, or `auc_with_normal`, with all normal videos.
+    """
+    shown = [m for m in members if m.evaluations]
+    videos: dict[str, int] = {}
+    for member in shown:
+        for evaluation in member.evaluations:
+            for row in evaluation.per_class:
+                videos.setdefault(row["class"], row["videos"])
+    found = []
+    for name in sorted(videos, key=lambda c: (-videos[c], c)):
+        cells = [_class_cell(member, name, metric) for member in shown]
+        if any(cell.value is not None for cell in cells):
+            found.append(ClassRow(name=name, videos=videos[name], cells=_shaded(cells)))
+    return found
+
+
+def settings(members: Sequence[Member]) -> list[Setting]:
+    """Settings and inputs in which the members differ; a group that varies shows all its values."""
+    if len(members) < 2:
         return []
-    inputs = [
-        {
-            "kind of run": c.run.get_kind_display(),
-            "data set": str(c.run.version) if c.run.version else None,
-            "features": c.run.feature_set.name if c.run.feature_set else None,
-            **c.run.config,
-        }
-        for c in columns
-    ]
+    given = [[_inputs(run) for run in member.runs] for member in members]
     helps: dict[str, str] = {}
-    for column in columns:
-        properties = config_class(column.run.kind).json_schema()["properties"]
+    for kind in {run.kind for member in members for run in member.runs}:
+        properties = config_class(kind).json_schema()["properties"]
         helps |= {name: spec["description"] for name, spec in properties.items()}
-    names = dict.fromkeys(name for given in inputs for name in given)
+    names = dict.fromkeys(name for runs in given for inputs in runs for name in inputs)
+    found = []
+    for name in names:
+        values = [_values(inputs.get(name) for inputs in runs) for runs in given]
+        if any(value != values[0] for value in values):
+            cells = [(value, value != values[0]) for value in values]
+            found.append(Setting(name=name, help=helps.get(name, ""), cells=cells))
+    return found
+
+
+def _columns(members: Sequence[Member]) -> list[Column]:
+    """The metrics that any member has."""
+    there = {
+        name
+        for member in members
+        for evaluation in member.evaluations
+        for name, value in (*evaluation.metrics.items(), *_patch(evaluation)[0].items())
+        if value is not None
+    }
     return [
-        ConfigRow(
+        Column(
             name=name,
-            help=helps.get(name, ""),
-            cells=[
-                ConfigCell(value=given.get(name), changed=given.get(name) != inputs[0].get(name))
-                for given in inputs
-            ],
+            title=info.title,
+            help=info.help,
+            higher_is_better=info.higher_is_better,
         )
-        for name in names
-        if any(given.get(name) != inputs[0].get(name) for given in inputs)
+        for name, info in _infos()
+        if name in there
     ]
 
 
-def _best(found: Sequence[Number | None]) -> float | None:
-    """The best value among several, when there are several and better means something."""
-    there = [n for n in found if n is not None and n.value is not None]
-    if len(there) < 2 or there[0].higher_is_better is None:
-        return None
-    values = [n.value for n in there if n.value is not None]
-    return max(values) if there[0].higher_is_better else min(values)
+def _infos() -> Iterable[tuple[str, MetricInfo]]:
+    yield from ((name, METRICS[name]) for name in (*FRAME, *FRAME_MORE))
+    yield from ((name, PATCH_METRICS[name]) for name in PATCH)
 
 
-def _cell(number: Number | None, best: float | None, difference: Difference | None) -> Cell:
-    if number is None:
-        return Cell()
-    return Cell(
-        value=number.value,
-        low=number.low,
-        high=number.high,
-        best=best is not None and number.value == best,
-        difference=_words(difference, number) if difference else None,
+def _patch(evaluation: Evaluation) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Metrics and intervals of stage 2, annotated by `selection.evaluations`."""
+    return (
+        getattr(evaluation, "patch_metrics", None) or {},
+        getattr(evaluation, "patch_intervals", None) or {},
     )
 
 
-def _words(difference: Difference, number: Number) -> Paired:
-    text = f"{difference.difference:+.4f}"
-    if difference.low is not None and difference.high is not None:
-        text += f"  [{difference.low:+.3f}, {difference.high:+.3f}]"
+def _cell(member: Member, name: str) -> Cell:
+    values, intervals = [], []
+    for evaluation in member.evaluations:
+        patch, patch_intervals = _patch(evaluation)
+        value = patch.get(name) if name in PATCH_METRICS else evaluation.metrics.get(name)
+        if value is not None:
+            values.append(float(value))
+            held = patch_intervals if name in PATCH_METRICS else evaluation.intervals
+            intervals.append(held.get(name))
+    return _summary(member, values, intervals)
+
+
+def _class_cell(member: Member, class_name: str, metric: str) -> Cell:
+    values, intervals = [], []
+    for evaluation in member.evaluations:
+        rows = {row["class"]: row for row in evaluation.per_class}
+        row: dict[str, Any] = rows.get(class_name, {})
+        if row.get(metric) is not None:
+            values.append(float(row[metric]))
+            intervals.append((row.get("intervals") or {}).get(metric))
+    return _summary(member, values, intervals)
+
+
+def _summary(member: Member, values: list[float], intervals: list[Any]) -> Cell:
+    """One run's number with its interval, or a group's mean with its deviation."""
+    if not values:
+        return Cell()
+    if member.is_group:
+        spread = over_seeds(values)
+        return Cell(value=spread["mean"], deviation=spread["deviation"], n=len(values))
+    low, high = intervals[0] or (None, None)
+    return Cell(value=values[0], low=low, high=high)
+
+
+def _with(cell: Cell, **changes: Any) -> Cell:
+    return Cell(**{**cell.__dict__, **changes})
+
+
+def _best(values: Sequence[float | None], higher_is_better: bool | None) -> float | None:
+    """The best value among several, when there are several and better means something."""
+    there = [value for value in values if value is not None]
+    if len(there) < 2 or higher_is_better is None:
+        return None
+    return max(there) if higher_is_better else min(there)
+
+
+def _shaded(cells: Sequence[Cell]) -> list[Cell]:
+    """With the best marked, and each cell's place between the worst and the best of the row."""
+    there = [cell.value for cell in cells if cell.value is not None]
+    low, high = min(there), max(there)
+    best = _best([cell.value for cell in cells], True)
+    found = []
+    for cell in cells:
+        if cell.value is None or high == low:
+            found.append(cell)
+            continue
+        place = (cell.value - low) / (high - low)
+        found.append(_with(cell, shade=round(place * (SHADES - 1)) + 1, best=cell.value == best))
+    return found
+
+
+def _words(pair: Pair, higher_is_better: bool | None) -> Difference:
+    text = f"{pair.difference:+.4f}"
     sign = ""
-    if difference.significant and number.higher_is_better is not None:
-        gain = (difference.difference > 0) == number.higher_is_better
-        sign = "better" if gain else "worse"
-    return Paired(text=text, sign=sign, p=difference.p)
+    if pair.low is not None and pair.high is not None:
+        text += f"  [{pair.low:+.3f}, {pair.high:+.3f}]"
+        if not pair.low <= 0 <= pair.high and higher_is_better is not None:
+            sign = "better" if (pair.difference > 0) == higher_is_better else "worse"
+    return Difference(text=text, sign=sign, p=pair.p)
 
 
-@lru_cache(maxsize=64)
-def _paired(
-    first: Path, _first_sha256: str, second: Path, _second_sha256: str, names: tuple[str, ...]
-) -> dict[str, Difference | None]:
-    return paired(ScoreSet.load(first), ScoreSet.load(second), samples=PAIRED_SAMPLES, names=names)
+def _inputs(run: Run) -> dict[str, Any]:
+    return {
+        "kind of run": run.get_kind_display(),
+        "data set": str(run.version) if run.version else None,
+        "features": run.feature_set.name if run.feature_set else None,
+        **run.config,
+    }
+
+
+def _values(values: Iterable[Any]) -> list[Any]:
+    """The distinct ones, in order."""
+    found: list[Any] = []
+    for value in values:
+        if value not in found:
+            found.append(value)
+    return found

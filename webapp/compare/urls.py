@@ -10,4 +10,5 @@ app_name = "compare"
 urlpatterns = [
     path("", views.compare, name="index"),
     path("figures/<slug:name>/", views.compare_figure, name="figure"),
+    path("tables/<slug:name>/", views.compare_table, name="table"),
 ]

@@ -1,92 +1,157 @@
-"""The comparison page and its figures. The selection is the address: ?run=…&run=…"""
+"""The comparison page, its figures and its tables. The selection is the address: ?run=…&run=…"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
-from django.http import HttpResponse
+from django.http import Http404, HttpResponse
+from django.shortcuts import render
 from django.urls import reverse
-from django.utils.http import urlencode
 from django.views.decorators.http import require_GET, require_safe
 
 from vad.errors import VadError
+from vad.evaluation.frame import METRICS
 from webapp.charts import Figure
-from webapp.compare import comparison
-from webapp.compare.comparison import Column
-from webapp.core.http import Request, figure, respond
-from webapp.core.query import uuids, whole
-from webapp.evaluations import figures as evaluation_figures
-from webapp.runs import figures as run_figures
-from webapp.runs.models import Run
+from webapp.compare import comparison, draws, export, figures, page, selection, two
+from webapp.compare.page import Asked
+from webapp.core.http import Request, figure
+from webapp.core.query import whole
+
+FIGURES = ("roc", "pr", "curves", "scatter")
+PARTS = ("differences", "pairs", "two")  # asked for by htmx once the page stands
 
 
 @require_safe
 def compare(request: Request) -> HttpResponse:
-    runs = _runs(request)
-    evaluated = comparison.evaluations(runs)
-    columns = [
-        Column(run=run, evaluation=evaluated.get(run.pk), without=_address(runs, leave_out=run))
-        for run in runs
-    ]
-    keys = comparison.metric_keys(runs)
-    key = request.GET.get("key", "")
-    key = key if key in keys else next(iter(_preferred(keys)), "")
-    # Paired differences take a moment, so htmx asks for them once the page stands.
-    with_differences = bool(request.htmx) or "differences" in request.GET
-    rows, problems = comparison.metric_rows(columns, with_differences=with_differences)
-    query = _query(runs)
-    context = {
-        "columns": columns,
-        "candidates": comparison.candidates(request.project, runs),
-        "not_comparable": comparison.not_comparable(columns),
-        "problems": problems,
-        "any_evaluated": bool(evaluated),
-        "metric_rows": rows,
-        "config_rows": comparison.config_rows(columns),
-        "keys": keys,
-        "key": key,
-        "any_active": any(run.is_active for run in runs),
-        "roc_src": f"{reverse('compare:figure', args=['roc'])}?{query}",
-        "pr_src": f"{reverse('compare:figure', args=['pr'])}?{query}",
-        "curves_src": f"{reverse('compare:figure', args=['curves'])}?{query}&"
-        + urlencode({"key": key}),
-        "with_differences": with_differences,
-        "differences_src": f"{reverse('compare:index')}?{query}&differences=yes",
-        "samples": comparison.PAIRED_SAMPLES,
+    asked = page.asked(request.user, request.GET)
+    part = request.GET.get("part", "")
+    context: dict[str, Any] = {"asked": asked, "members": asked.members, "part": part}
+    if part in PARTS and request.htmx:
+        context["formats"] = export.FORMATS
+        return render(request, f"compare/{part}.html", context | _part(asked, part))
+    context |= {
+        "candidates": selection.candidates(request.project, asked.runs),
+        "ways": selection.ways(asked.runs),
+        "not_comparable": comparison.not_comparable(asked.members),
+        "settings": comparison.settings(asked.members),
+        "class_rows": comparison.class_rows(asked.members, asked.classes),
+        "class_metrics": page.CLASS_METRICS,
+        "class_words": page.CLASS_METRICS[asked.classes],
+        "any_active": any(run.is_active for run in asked.runs),
+        "figure_src": {name: _figure(asked, name) for name in FIGURES},
+        "formats": export.FORMATS,
     }
-    return respond(request, "compare/compare.html", "metrics", context)
+    try:
+        context["operating_rows"] = page.operating_rows(asked.evaluated[: figures.MOST_CURVES])
+    except VadError as exc:
+        context["operating_error"] = exc
+    for name in PARTS:  # without scripts a part comes with the page when it is asked for
+        context |= _part(asked, name) if part == name else _without(asked, name)
+    return render(request, "compare/compare.html", context)
 
 
 @require_GET
 def compare_figure(request: Request, name: str) -> HttpResponse:
-    runs = _runs(request)
-    return figure(lambda: _draw(request, name, runs))
+    return figure(lambda: _draw(request, name))
 
 
-def _draw(request: Request, name: str, runs: Sequence[Run]) -> Figure:
+@require_GET
+def compare_table(request: Request, name: str) -> HttpResponse:
+    """A table as a file: `?as=md`, `csv` or `tex`."""
+    asked = page.asked(request.user, request.GET)
+    form = request.GET.get("as", "md")
+    if form not in export.FORMATS or name not in ("metrics", "classes"):
+        raise Http404
+    if not asked.evaluated:
+        raise Http404
+    _, media_type, write = export.FORMATS[form]
+    if name == "metrics":
+        sheet = export.metric_sheet(
+            comparison.metric_table(asked.members, asked.reference), caption(asked)
+        )
+    else:
+        rows = comparison.class_rows(asked.members, asked.classes)
+        text = f"AUC {page.CLASS_METRICS[asked.classes]}. {caption(asked)}"
+        sheet = export.class_sheet(rows, asked.members, text)
+    answer = HttpResponse(write(sheet), content_type=f"{media_type}; charset=utf-8")
+    answer["Content-Disposition"] = f'attachment; filename="{name}.{form}"'
+    return answer
+
+
+def caption(asked: Asked) -> str:
+    """What the numbers are, in a sentence: data, protocol, intervals."""
+    prints = {e.fingerprint for member in asked.evaluated for e in member.evaluations}
+    versions = {str(e.version) for member in asked.evaluated for e in member.evaluations}
+    spread = (
+        "mean ± standard deviation over the runs of a group"
+        if any(member.is_group for member in asked.members)
+        else "95 % bootstrap intervals over test videos in brackets"
+    )
+    same = f"Protocol {next(iter(prints))[:12]}" if len(prints) == 1 else "Different protocols"
+    return f"{', '.join(sorted(versions))}, test split; {spread}. {same}."
+
+
+def _part(asked: Asked, name: str) -> dict[str, Any]:
+    """What a part of the page shows once it has been computed."""
+    if name == "differences":
+        table = comparison.metric_table(asked.members, asked.reference, with_differences=True)
+        return {"table": table, "with_differences": True, "samples": draws.SAMPLES}
+    if name == "pairs":
+        return _pairs(asked)
+    chosen = asked.two
+    if chosen is None:
+        return {"two_error": None}
+    context: dict[str, Any] = {
+        "a": chosen[0],
+        "b": chosen[1],
+        "scatter_by": two.BY,
+        "scatter_src": f"{_figure(asked, 'scatter')}",
+    }
+    try:
+        context["explained"] = two.explained(*chosen)
+    except VadError as exc:
+        context["two_error"] = exc
+    return context
+
+
+def _pairs(asked: Asked) -> dict[str, Any]:
+    context: dict[str, Any] = {
+        "metrics": {name: METRICS[name].title for name in draws.FAST},
+        "samples": draws.SAMPLES,
+        "left_out": max(0, len(asked.evaluated) - page.MOST_PAIRED),
+    }
+    if not draws.comparable(asked.evaluated):
+        return context | {"pair_rows": None}
+    try:
+        rows = page.pair_cells(asked.evaluated, asked.pairs)
+    except VadError as exc:
+        return context | {"pair_error": exc}
+    return context | {"pair_rows": rows, "pair_members": [member for member, _ in rows]}
+
+
+def _without(asked: Asked, name: str) -> dict[str, Any]:
+    """The place of a part that is still to come."""
+    address = asked.address(part=name)
+    if name == "differences":
+        table = comparison.metric_table(asked.members, asked.reference)
+        return {"table": table, "with_differences": False, "differences_src": address}
+    return {f"{name}_src": address}
+
+
+def _figure(asked: Asked, name: str) -> str:
+    return f"{reverse('compare:figure', args=[name])}?{asked.query(key=asked.key)}"
+
+
+def _draw(request: Request, name: str) -> Figure:
+    asked = page.asked(request.user, request.GET)
     if name == "curves":
         low, high = whole(request.GET.get("from")), whole(request.GET.get("to"))
-        return run_figures.of_runs(runs, request.GET.get("key", ""), from_step=low, to_step=high)
-    draw = {"roc": evaluation_figures.roc, "pr": evaluation_figures.pr}.get(name)
-    if draw is None:
-        raise VadError("not-found", f"There is no figure {name!r}.", "Known: roc, pr, curves.")
-    return draw(list(comparison.evaluations(runs).values()))
-
-
-def _runs(request: Request) -> list[Run]:
-    return comparison.chosen(request.user, uuids(request.GET.getlist("run")))
-
-
-def _preferred(keys: Sequence[str]) -> list[str]:
-    """What one wants to see first: a validation score, then the loss, then anything."""
-    first = ("validation/video_auc", "test/frame_auc", "loss/total")
-    return [key for key in first if key in keys] + list(keys)
-
-
-def _query(runs: Sequence[Run]) -> str:
-    return urlencode([("run", str(run.pk)) for run in runs])
-
-
-def _address(runs: Sequence[Run], *, leave_out: Run) -> str:
-    left = [run for run in runs if run.pk != leave_out.pk]
-    return f"{reverse('compare:index')}?{_query(left)}"
+        return figures.curves(asked.members, asked.key, from_step=low, to_step=high)
+    if name == "roc":
+        return figures.roc(asked.members, with_bands=asked.with_bands)
+    if name == "pr":
+        return figures.pr(asked.members, with_bands=asked.with_bands)
+    chosen = asked.two
+    if name == "scatter" and chosen is not None:
+        return two.scatter(*chosen, asked.scatter)
+    raise VadError("not-found", f"There is no figure {name!r}.", f"Known: {', '.join(FIGURES)}.")

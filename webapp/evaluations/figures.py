@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vad.errors import VadError
-from vad.evaluation.curves import Curve as Points
-from vad.evaluation.curves import operating_point, pr_curve, roc_curve
 from vad.evaluation.frame import THRESHOLD
 from webapp import charts
 from webapp.evaluations import scores as store
@@ -17,55 +15,71 @@ POINTS = 400  # a curve of 400 chosen points cannot be told from the whole at an
 
 def roc(evaluations: Sequence[Evaluation], *, with_band: bool = False) -> charts.Figure:
     """ROC curves of one or several evaluations, each in its run's colour."""
-    found = []
-    for evaluation in evaluations:
-        scores = store.load(evaluation)
-        points = roc_curve(scores, POINTS)
-        at = operating_point(scores, THRESHOLD)
-        found.append(
-            charts.Curve(
-                name=evaluation.of_run.name,
-                x=points.fpr.tolist(),
-                y=points.tpr.tolist(),
-                thresholds=_thresholds(points),
-                value=evaluation.metrics.get("auc"),
-                low=_interval(evaluation, "auc")[0],
-                high=_interval(evaluation, "auc")[1],
-                point=_ring(at["fpr"], at["tpr"]),
-                band=_band(evaluation, "roc") if with_band else None,
-                index=evaluation.of_run.color,
-            )
-        )
-    return charts.roc(found, title=_title("Frame-level ROC", evaluations))
+    found = [roc_of(evaluation, with_band=with_band) for evaluation in evaluations]
+    return charts.roc(found, title=title_of("Frame-level ROC", evaluations))
 
 
 def pr(evaluations: Sequence[Evaluation], *, with_band: bool = False) -> charts.Figure:
     """Precision-recall curves; the chance line is drawn when all share one share of positives."""
-    found, shares = [], set()
-    for evaluation in evaluations:
-        scores = store.load(evaluation)
-        points = pr_curve(scores, POINTS)
-        at = operating_point(scores, THRESHOLD)
-        shares.add(round(float(scores.positives.sum() / scores.frames.sum()), 6))
-        found.append(
-            charts.Curve(
-                name=evaluation.of_run.name,
-                x=points.tpr.tolist(),
-                y=points.precision.tolist(),
-                thresholds=_thresholds(points),
-                value=evaluation.metrics.get("ap_step"),
-                low=_interval(evaluation, "ap_step")[0],
-                high=_interval(evaluation, "ap_step")[1],
-                point=_ring(at["tpr"], at["precision"]),
-                band=_band(evaluation, "pr") if with_band else None,
-                index=evaluation.of_run.color,
-            )
-        )
     return charts.pr(
-        found,
-        title=_title("Frame-level precision and recall", evaluations),
-        prevalence=shares.pop() if len(shares) == 1 else None,
+        [pr_of(evaluation, with_band=with_band) for evaluation in evaluations],
+        title=title_of("Frame-level precision and recall", evaluations),
+        prevalence=prevalence(evaluations),
     )
+
+
+def roc_of(
+    evaluation: Evaluation, *, with_band: bool = False, points: int = POINTS
+) -> charts.Curve:
+    """One evaluation's ROC curve, with the operating point at the fixed threshold."""
+    drawn = store.roc_points(evaluation, points)
+    at = store.operating_point(evaluation, THRESHOLD)
+    low, high = _interval(evaluation, "auc")
+    return charts.Curve(
+        name=evaluation.of_run.name,
+        key=str(evaluation.of_run_id),
+        x=drawn.fpr.tolist(),
+        y=drawn.tpr.tolist(),
+        thresholds=drawn.thresholds.tolist(),  # the infinite first one becomes null on its way
+        other=drawn.precision.tolist(),
+        value=evaluation.metrics.get("auc"),
+        low=low,
+        high=high,
+        point=_ring(at["fpr"], at["tpr"]),
+        band=_band(evaluation, "roc") if with_band else None,
+        index=evaluation.of_run.color,
+    )
+
+
+def pr_of(evaluation: Evaluation, *, with_band: bool = False, points: int = POINTS) -> charts.Curve:
+    """One evaluation's precision-recall curve, with the operating point."""
+    drawn = store.pr_points(evaluation, points)
+    at = store.operating_point(evaluation, THRESHOLD)
+    low, high = _interval(evaluation, "ap_step")
+    return charts.Curve(
+        name=evaluation.of_run.name,
+        key=str(evaluation.of_run_id),
+        x=drawn.tpr.tolist(),
+        y=drawn.precision.tolist(),
+        thresholds=drawn.thresholds.tolist(),
+        other=drawn.fpr.tolist(),
+        value=evaluation.metrics.get("ap_step"),
+        low=low,
+        high=high,
+        point=_ring(at["tpr"], at["precision"]),
+        band=_band(evaluation, "pr") if with_band else None,
+        index=evaluation.of_run.color,
+    )
+
+
+def prevalence(evaluations: Sequence[Evaluation]) -> float | None:
+    """The share of anomalous frames, when it is one for all of them."""
+    shares = {
+        round(e.counts["positive_frames"] / e.counts["frames"], 6)
+        for e in evaluations
+        if e.counts.get("frames")
+    }
+    return shares.pop() if len(shares) == 1 else None
 
 
 def by_class(evaluation: Evaluation) -> charts.Figure:
@@ -122,7 +136,7 @@ def timeline(evaluations: Sequence[Evaluation], key: str) -> charts.Figure:
     )
 
 
-def _title(what: str, evaluations: Sequence[Evaluation]) -> str:
+def title_of(what: str, evaluations: Sequence[Evaluation]) -> str:
     """'Frame-level ROC, UCF-Crime v1 test, 290 videos', as far as it holds for all of them."""
     sets = {str(e.version) for e in evaluations}
     videos = {e.counts.get("videos") for e in evaluations}
@@ -137,10 +151,6 @@ def _title(what: str, evaluations: Sequence[Evaluation]) -> str:
 def _interval(evaluation: Evaluation, name: str) -> tuple[float | None, float | None]:
     low, high = evaluation.intervals.get(name) or (None, None)
     return low, high
-
-
-def _thresholds(points: Points) -> list[float]:
-    return points.thresholds.tolist()  # the infinite first one becomes null on its way
 
 
 def _ring(x: float | None, y: float | None) -> charts.OperatingPoint | None:

@@ -7,13 +7,16 @@ from pathlib import Path
 
 from vad.data.manifest import load_truth
 from vad.errors import VadError
+from vad.evaluation import curves
 from vad.evaluation.anatomy import anatomy
 from vad.evaluation.bootstrap import Band, bands
+from vad.evaluation.curves import Curve
 from vad.evaluation.scores import ScoreSet
 from vad.timeline import mask_intervals
 from webapp.evaluations.models import Evaluation
 
 KEPT = 8  # score sets in memory: 70,000 snippets are 1.7 MB
+KEPT_CURVES = 512  # thinned curves: 13 kB each
 BAND_SAMPLES = 200  # of the bands around curves; the intervals are the evaluation's own
 
 
@@ -47,6 +50,36 @@ def truth_of(evaluation: Evaluation, key: str, scores: ScoreSet) -> list[tuple[i
 def band(evaluation: Evaluation, kind: str) -> Band | None:
     """The pointwise 95 % band of its `roc` or `pr` curve; None with too few videos."""
     return _bands(evaluation.scores_path, evaluation.scores_sha256).get(kind)
+
+
+def roc_points(evaluation: Evaluation, points: int) -> Curve:
+    """A thinned ROC curve; `evaluation-impossible` without both kinds of frames."""
+    return _roc(evaluation.scores_path, evaluation.scores_sha256, points)
+
+
+def pr_points(evaluation: Evaluation, points: int) -> Curve:
+    """A thinned precision-recall curve; `evaluation-impossible` without both kinds of frames."""
+    return _pr(evaluation.scores_path, evaluation.scores_sha256, points)
+
+
+def operating_point(evaluation: Evaluation, threshold: float) -> dict[str, float | None]:
+    """Rates at a threshold; see `vad.evaluation.curves.operating_point`."""
+    return _operating(evaluation.scores_path, evaluation.scores_sha256, threshold)
+
+
+@lru_cache(maxsize=KEPT_CURVES)
+def _roc(path: Path, sha256: str, points: int) -> Curve:
+    return curves.roc_curve(_load(path, sha256), points)
+
+
+@lru_cache(maxsize=KEPT_CURVES)
+def _pr(path: Path, sha256: str, points: int) -> Curve:
+    return curves.pr_curve(_load(path, sha256), points)
+
+
+@lru_cache(maxsize=KEPT_CURVES)
+def _operating(path: Path, sha256: str, threshold: float) -> dict[str, float | None]:
+    return curves.operating_point(_load(path, sha256), threshold)
 
 
 @lru_cache(maxsize=KEPT)

@@ -1,17 +1,34 @@
-// <button class="copy" data-copy="the whole id">1f3a…9c2e</button>, or data-copy-from="#element".
+// <button class="copy" data-copy="the whole id">1f3a…9c2e</button>, data-copy-from="#element", or
+// data-copy-src="address" for a text that the server makes.
 
 document.addEventListener("click", async (event) => {
-  const button = event.target.closest("[data-copy], [data-copy-from]");
+  const button = event.target.closest("[data-copy], [data-copy-from], [data-copy-src]");
   if (!button) return;
-  const source = button.dataset.copyFrom && document.querySelector(button.dataset.copyFrom);
-  const text = source ? source.textContent : button.dataset.copy;
-  if (!(await put(text))) return;
+  const { copy, copyFrom, copySrc } = button.dataset;
+  const text = copySrc
+    ? await fetched(copySrc)
+    : copyFrom
+      ? document.querySelector(copyFrom).textContent
+      : copy;
+  if (text === null || !(await put(text))) return;
   button.classList.add("is-copied");
   document.dispatchEvent(
     new CustomEvent("vadlab:notify", { detail: { tone: "success", text: "Copied." } }),
   );
   setTimeout(() => button.classList.remove("is-copied"), 1200);
 });
+
+async function fetched(address) {
+  try {
+    const answer = await fetch(address, { credentials: "same-origin" });
+    if (answer.ok) return await answer.text();
+  } catch {
+    // the same words as for an answer that is none
+  }
+  const detail = { tone: "error", text: "Not copied: the server does not answer.", hint: "Try again." };
+  document.dispatchEvent(new CustomEvent("vadlab:notify", { detail }));
+  return null;
+}
 
 async function put(text) {
   try {
