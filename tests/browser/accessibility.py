@@ -10,7 +10,7 @@ RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "be
 
 
 def findings(page: Page) -> list[str]:
-    """Serious and critical findings of WCAG 2.2 AA and of good practice; empty when there are none."""
+    """Serious and critical findings of WCAG 2.2 AA and of good practice."""
     found = Axe().run(page, options={**RULES, "resultTypes": ["violations"]})
     return [
         f"axe {rule['id']}: {node['target'][0]}: {node['failureSummary']}".replace("\n", " ")

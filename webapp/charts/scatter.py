@@ -76,8 +76,8 @@ def videos_scatter(
         data=data,
         layout=layout(
             title,
-            axis(f"{first}: {what}", range=span, dtick=0.2),
-            axis(f"{second}: {what}", range=span, dtick=0.2),
+            axis(_short(first), what, range=span, dtick=0.2),
+            axis(_short(second), what, range=span, dtick=0.2),
             hovermode="closest",
         ),
         alt=f"{title}. {len(points)} videos: {above} are higher in {second}, {below} in {first}."
@@ -88,3 +88,9 @@ def videos_scatter(
             "rows": [[p.name, p.kind, p.x, p.y] for p in points],
         },
     )
+
+
+def _short(name: str, most: int = 34) -> str:
+    """Both ends of a long name: what runs differ in often stands last."""
+    half = most // 2
+    return name if len(name) <= most else f"{name[: half - 1]}\u2026{name[-half:]}"

@@ -21,10 +21,10 @@ from webapp.evaluations import scores as store
 from webapp.evaluations.models import Evaluation
 
 SHOWN = 25  # videos of the list; the rest goes with "all"
-BY: dict[str, tuple[str, str]] = {
-    "max_score": ("highest score", "highest score, 0 to 1"),
-    "mean_score": ("mean score", "mean score, 0 to 1"),
-    "auc": ("AUC within the video", "AUC within the video, 0 to 1"),
+BY: dict[str, str] = {
+    "max_score": "highest score",
+    "mean_score": "mean score",
+    "auc": "AUC within the video",
 }
 
 
@@ -119,7 +119,6 @@ def scatter(first: Member, second: Member, by: str) -> charts.Figure:
     """
     a, b = _evaluations(first, second)
     values = [{row["key"]: row for row in video_metrics(store.load(e))} for e in (a, b)]
-    short, long = BY[by]
     points = [
         charts.VideoPoint(
             name=key,
@@ -133,8 +132,8 @@ def scatter(first: Member, second: Member, by: str) -> charts.Figure:
     ]
     return charts.videos_scatter(
         points,
-        title=f"Test videos by their {short}",
-        what=long,
+        title=f"Test videos by their {BY[by]}",
+        what=f"{BY[by]}, 0 to 1",
         first=first.run.name,
         second=second.run.name,
     )

@@ -1,0 +1,177 @@
+"""The comparison in a real browser: operating point, parts, tables, its link opened elsewhere."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import accessibility
+import pytest
+import seeding
+from playwright.sync_api import Page, expect
+from test_every_page import SIZES, Watch
+
+from vad.evaluation.curves import roc_curve
+from vad.evaluation.scores import ScoreSet
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+DRAWN = """n => [...document.querySelectorAll('.chart')].filter(
+  c => c.vadlab?.plot?.data?.length).length >= n"""
+
+TOO_WIDE = """() => document.documentElement.scrollWidth <= document.documentElement.clientWidth ? [] :
+  [...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > innerWidth
+    && !e.closest('.table-wrap, svg')).map(e => e.outerHTML.slice(0, 120))"""
+
+
+@pytest.fixture
+def sign_in(live_server: Any, seeded: seeding.Seeded, context: Any) -> Callable[..., Page]:
+    def make(width: int = 1440, height: int = 900, **options: Any) -> Page:
+        page = context(
+            base_url=live_server.url, viewport={"width": width, "height": height}, **options
+        ).new_page()
+        page.goto("/login/")
+        page.fill("#id_username", seeded.user.username)
+        page.fill("#id_password", seeding.PASSWORD)
+        page.click("main button")
+        page.wait_for_url("**/runs/")
+        return page
+
+    return make
+
+
+def address(seeded: seeding.Seeded, more: str = "") -> str:
+    return f"/compare/?run={seeded.runs['first'].pk}&run={seeded.runs['second'].pk}{more}"
+
+
+def see_all(page: Page) -> None:
+    """To the end and back: parts and charts come when they are near the window."""
+    height = page.evaluate("document.documentElement.scrollHeight")
+    for top in range(0, 3 * height, 400):
+        page.evaluate(f"window.scrollTo(0, {top})")
+        page.wait_for_timeout(60)
+    page.wait_for_function(DRAWN, arg=4)
+    page.evaluate("window.scrollTo(0, 0)")
+
+
+def test_the_operating_point_is_the_curve_s_and_stays_in_the_link(
+    sign_in: Callable[..., Page], seeded: seeding.Seeded
+) -> None:
+    page, key = sign_in(), str(seeded.runs["first"].pk)
+    page.goto(address(seeded))
+    row = page.locator(f'[data-operating-row="{key}"]')
+    slider = page.locator("#fpr")
+    expect(slider).to_be_visible()
+
+    slider.focus()
+    for _ in range(20):
+        page.keyboard.press("PageUp")
+    rate = (float(slider.input_value()) / 1000) ** 2
+
+    curve = roc_curve(ScoreSet.load(seeded.evaluations[0].scores_path), 400)
+    at = int((curve.fpr <= rate + 1e-9).nonzero()[0][-1])
+    expect(row.locator('[data-operating-value="fpr"]')).to_have_text(f"{curve.fpr[at]:.3f}")
+    expect(row.locator('[data-operating-value="tpr"]')).to_have_text(f"{curve.tpr[at]:.3f}")
+    expect(row.locator('[data-operating-value="precision"]')).to_have_text(
+        f"{curve.precision[at]:.3f}"
+    )
+    assert f"fpr={rate:.4f}" in page.url
+    ring = """key => document.getElementById('roc').vadlab.plot.data
+      .filter(t => t.meta?.ring === key).map(t => [t.x[0], t.y[0]])[0]"""
+    assert page.evaluate(ring, key) == pytest.approx([curve.fpr[at], curve.tpr[at]], rel=1e-4)
+
+    other = sign_in()  # the link opened elsewhere shows the same
+    other.goto(page.url)
+    expect(other.locator(f'[data-operating-row="{key}"]')).to_have_text(
+        row.text_content() or "", use_inner_text=False
+    )
+
+
+def test_a_ring_can_be_dragged_and_the_zoom_keeps_still(
+    sign_in: Callable[..., Page], seeded: seeding.Seeded
+) -> None:
+    page = sign_in()
+    page.goto(address(seeded))
+    page.wait_for_function(DRAWN, arg=2)
+    place = """() => { const p = document.getElementById('roc').vadlab.plot;
+      const t = p.data.find(t => t.meta?.ring), f = p._fullLayout, b = p.getBoundingClientRect();
+      return [b.left + f.xaxis._offset + f.xaxis.d2p(t.x[0]),
+              b.top + f.yaxis._offset + f.yaxis.d2p(t.y[0])]; }"""
+    x, y = page.evaluate(place)
+
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 60, y - 10, steps=6)
+    page.mouse.up()
+
+    moved, _ = page.evaluate(place)
+    assert moved == pytest.approx(x + 60, abs=12)
+    expect(page.locator("#fpr")).not_to_have_value("0")
+    axis = page.evaluate("document.getElementById('roc').vadlab.plot._fullLayout.xaxis.range")
+    assert axis == pytest.approx([-0.005, 1.005])
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", SIZES)
+def test_the_whole_comparison_is_drawn_without_a_complaint(
+    sign_in: Callable[..., Page], seeded: seeding.Seeded, size: str, scheme: str
+) -> None:
+    page = sign_in(*SIZES[size], color_scheme=scheme)
+    watch = Watch(page)
+    page.goto(address(seeded))
+    see_all(page)
+
+    expect(page.locator("#metrics")).to_contain_text("500 resamples")
+    expect(page.locator("#pairs")).to_contain_text("Holm")
+    expect(page.locator("#two")).to_contain_text("Which videos explain the difference")
+    page.wait_for_timeout(300)
+    folder = os.environ.get("VADLAB_SCREENSHOTS")
+    if folder:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=Path(folder) / f"compare-{size}-{scheme}.png", full_page=True)
+    assert accessibility.findings(page) == []
+    assert watch.found == []
+    assert page.evaluate(TOO_WIDE) == []
+
+
+def test_a_point_of_the_scatter_opens_its_video(
+    sign_in: Callable[..., Page], seeded: seeding.Seeded
+) -> None:
+    page = sign_in()
+    page.goto(address(seeded, "&part=two#two"))
+    scatter = page.locator("#scatter.chart")
+    scatter.scroll_into_view_if_needed()
+    page.wait_for_function("document.querySelector('#scatter.chart')?.vadlab?.plot?.data?.length")
+    where = """() => { const p = document.querySelector('#scatter.chart').vadlab.plot;
+      const t = p.data.find(t => t.mode === 'markers'), f = p._fullLayout;
+      const b = p.getBoundingClientRect();
+      return [b.left + f.xaxis._offset + f.xaxis.d2p(t.x[0]),
+              b.top + f.yaxis._offset + f.yaxis.d2p(t.y[0]), t.customdata[0]]; }"""
+    page.wait_for_timeout(400)
+    x, y, href = page.evaluate(where)
+
+    page.mouse.move(x, y)
+    page.wait_for_timeout(120)
+    page.mouse.click(x, y)
+
+    page.wait_for_url(re.compile(r"/evaluations/.*video="))
+    assert page.url.endswith(href)
+
+
+def test_a_table_is_copied_as_markdown(
+    sign_in: Callable[..., Page], seeded: seeding.Seeded, live_server: Any
+) -> None:
+    page = sign_in(permissions=["clipboard-read", "clipboard-write"])
+    page.goto(address(seeded))
+    expect(page.locator("#metrics")).to_contain_text("500 resamples")
+
+    page.locator("#metrics summary").click()
+    page.get_by_role("button", name="as Markdown").first.click()
+    expect(page.locator("text=Copied.")).to_be_visible()
+
+    text = page.evaluate("navigator.clipboard.readText()")
+    assert text.startswith("| run |")
+    assert seeded.runs["second"].name in text
