@@ -12,6 +12,7 @@ from typing import Any
 CATALOGUE: dict[str, str] = {
     "already-registered": "The data set has a version with exactly this content.",
     "annotation-invalid": "A line of an annotation file cannot be read or contradicts the videos.",
+    "bags-invalid": "A file of watched bags is damaged.",
     "checkpoint-invalid": "A checkpoint is damaged, or belongs to another architecture.",
     "config-invalid": "A field of a configuration is unknown, missing or out of range.",
     "dataset-invalid": "A data set has problems; all of them are listed and nothing is registered.",

@@ -140,6 +140,16 @@ class UrdmuConfig(RunConfig):
         min=1,
         max=1_000_000,
     )
+    watched_bags: int = option(
+        8,
+        help="Training videos of each label whose bags are kept at every evaluation, to look at: "
+        "which segments the loss chose, what the memories say of them. 0: none.",
+        group="Evaluation",
+        unit="videos",
+        min=0,
+        max=64,
+        advanced=True,
+    )
     checkpoint_every: int = option(
         100,
         help="Steps between checkpoints; a killed run resumes from the last one.",

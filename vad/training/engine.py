@@ -29,7 +29,11 @@ from vad.training.averaging import Average
 from vad.training.determinism import seeded
 from vad.training.parallel import World
 
-FREE_TO_DIFFER = ("device", "num_epochs")  # between a checkpoint's configuration and the run's
+FREE_TO_DIFFER = (
+    "device",
+    "num_epochs",
+    "watched_bags",
+)  # between a checkpoint's configuration and the run's
 
 
 class Task(Protocol):
@@ -54,6 +58,9 @@ class Task(Protocol):
 
     def evaluate(self) -> dict[str, float]:
         """Metrics of the model as it is, by full key (`validation/video_auc`)."""
+
+    def observe(self, step: int, output: Path) -> None:
+        """Leave in the run's folder what people look at after `step` steps; change nothing."""
 
     def identity(self) -> dict[str, Any]:
         """What a checkpoint must agree on: configuration, architecture, data."""
@@ -170,6 +177,7 @@ class Trainer:
     def _evaluate(self) -> dict[str, float]:
         """What the weights that would be kept reach."""
         with self.average.in_place() if self.average else nullcontext():
+            self.task.observe(self.step, self.output)
             return self.task.evaluate()
 
     def _not_finite(self, step: int, losses: Mapping[str, float]) -> VadError:

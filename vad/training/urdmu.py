@@ -31,6 +31,7 @@ from vad.reporting import Reporter
 from vad.schedule import Schedule
 from vad.scoring import missing_text, score_videos, with_features
 from vad.training import published
+from vad.training.bag_watch import look, watched
 from vad.training.determinism import BatchOrder, derive, seeded
 from vad.training.engine import Plan, Trainer
 from vad.training.parallel import World, joined
@@ -139,6 +140,12 @@ class UrdmuTask:
             distance=config.distance_weight,
         )
         self._test, self._truth = self._open_test(manifest, manifest_dir)
+        count = min(config.watched_bags, len(self.split.normal), len(self.split.abnormal))
+        self._watched = [
+            watched(keys, count, seed=config.seed, name=name)
+            for keys, name in ((self.split.normal, "normal"), (self.split.abnormal, "abnormal"))
+        ]
+        self._unwatched = False  # once the disk refused them
 
     @property
     def stage1(self) -> UrDmu:
@@ -174,6 +181,21 @@ class UrdmuTask:
             found["test/frame_auc"] = sweep.auc()
             found["test/frame_ap"] = sweep.ap_step()
         return {key: value for key, value in found.items() if value is not None}
+
+    def observe(self, step: int, output: Path) -> None:
+        """Keep the watched bags. What cannot be written is said once and harms nothing."""
+        normal, abnormal = self._watched
+        if not normal or self._unwatched:
+            return
+        segments = self.store.segments(self.config.num_segments)
+        found = look(
+            self.stage1, segments, normal, abnormal, self._weights, step=step, device=self.device
+        )
+        try:
+            found.save(output)
+        except OSError as exc:
+            self._unwatched = True
+            self._reporter.log(f"No bags are kept from step {step} on: {exc}", "warning")
 
     def _validate(
         self, scores: Mapping[str, np.ndarray], tops: np.ndarray
