@@ -17,6 +17,7 @@ import numpy as np
 from django.conf import settings
 from django.utils import timezone
 
+from vad.bags import Bags
 from vad.configs import EvaluateConfig, ExtractConfig, RegisterConfig, UrdmuConfig
 from vad.data.manifest import (
     Manifest,
@@ -198,6 +199,35 @@ def _stage(scores: ScoreSet, own: np.ndarray) -> dict[str, Any]:
         "auc": metrics["auc"], "ap_step": metrics["ap_step"],
         "intervals": {name: found.get(name) for name in ("auc", "ap_step")},
     }  # fmt: skip
+
+
+def add_bags(seeded: Seeded, run: Run, *, segments: int = 32, slots: int = 60) -> list[Bags]:
+    """Bags of a run at four steps: what stands out does so more and more."""
+    rng = np.random.default_rng(4)
+    train = VideoRow.objects.filter(version=seeded.version, split="train").order_by("key")
+    normal, abnormal = (list(train.filter(label=label)[:3]) for label in (0, 1))
+    keys = tuple(video.key for video in (*normal, *abnormal))
+    labels = (0,) * len(normal) + (1,) * len(abnormal)
+    event = np.zeros((len(keys), segments))
+    for row in range(len(normal), len(keys)):
+        event[row, 5 * row % segments :][:3] = 1
+    found = []
+    for step in (50, 100, 200, 300):
+        noise = rng.standard_normal((len(keys), segments))
+        scores = 1 / (1 + np.exp(2 - step / 60 * event - 0.5 * noise))
+        size = scores**2
+        found.append(
+            Bags(
+                step=step, keys=keys, labels=labels, top=segments // 16 + 1,
+                scores=scores.astype(np.float32), abnormal=scores.astype(np.float32),
+                normal=(1 - scores).astype(np.float32),
+                carried=(size / size.sum(axis=1, keepdims=True)).astype(np.float32),
+                abnormal_slots=rng.integers(0, 256, (len(keys), segments, slots), dtype=np.uint8),
+                normal_slots=rng.integers(0, 256, (len(keys), segments, slots), dtype=np.uint8),
+            )
+        )  # fmt: skip
+        found[-1].save(run.folder)
+    return found
 
 
 def add_footage(seeded: Seeded, key: str) -> Path:

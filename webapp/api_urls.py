@@ -10,6 +10,7 @@ from webapp.datasets import api as datasets
 from webapp.evaluations import api as evaluations
 from webapp.fleet import api as fleet
 from webapp.runs import api as runs
+from webapp.runs.bag_views import RunBags
 
 app_name = "api"
 urlpatterns = [
@@ -19,6 +20,7 @@ urlpatterns = [
     path("runs/<uuid:run_id>/metrics/", runs.RunMetrics.as_view(), name="run-metrics"),
     path("runs/<uuid:run_id>/log/", runs.RunLog.as_view(), name="run-log"),
     path("runs/<uuid:run_id>/events/", runs.RunEvents.as_view(), name="run-events"),
+    path("runs/<uuid:run_id>/bags/", RunBags.as_view(), name="run-bags"),
     path("runs/<uuid:run_id>/checkpoints/", runs.RunCheckpoints.as_view(), name="run-checkpoints"),
     path("runs/<uuid:run_id>/<slug:action>/", runs.RunAction.as_view(), name="run-action"),
     path("pipelines/", runs.PipelineList.as_view(), name="pipelines"),

@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 DRAWN = """n => [...document.querySelectorAll('.chart')].filter(
   c => c.vadlab?.plot?.data?.length).length >= n"""
 
-TOO_WIDE = """() => document.documentElement.scrollWidth <= document.documentElement.clientWidth ? [] :
+TOO_WIDE = """(page = document.documentElement) => page.scrollWidth <= page.clientWidth ? [] :
   [...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > innerWidth
     && !e.closest('.table-wrap, svg')).map(e => e.outerHTML.slice(0, 120))"""
 

@@ -36,6 +36,7 @@ def addresses(seeded: seeding.Seeded) -> dict[str, str]:
         "run-checkpoints": f"/runs/{second}/?tab=checkpoints",
         "run-config": f"/runs/{second}/?tab=config",
         "run-events": f"/runs/{first}/?tab=events",
+        "run-bags": f"/runs/{first}/bags/",
         "run-delete": f"/runs/delete/?run={first}",
         "new-train": "/runs/new/",
         "new-extract": "/runs/new/?kind=extract",
@@ -53,7 +54,7 @@ def addresses(seeded: seeding.Seeded) -> dict[str, str]:
     }
 
 
-CHARTS = {"run": 5, "run-running": 3, "dataset": 1, "evaluation": 4, "compare": 3}
+CHARTS = {"run": 5, "run-bags": 4, "run-running": 3, "dataset": 1, "evaluation": 4, "compare": 3}
 
 
 class Watch:
@@ -89,6 +90,7 @@ def test_every_page_is_drawn_without_a_complaint(
         viewport={"width": width, "height": height}, color_scheme=scheme, has_touch=size == "narrow"
     ).new_page()
     watch = Watch(page)
+    seeding.add_bags(seeded, seeded.runs["first"])
     complaints: dict[str, list[str]] = {}
     page.goto(f"{live_server.url}/login/")
     _picture(page, f"login-{size}-{scheme}")

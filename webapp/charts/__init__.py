@@ -17,6 +17,7 @@ One figure serves both themes: text, grid and hover colours are set in the brows
 text, so `<`, `>` and `&` of names are escaped here.
 """
 
+from webapp.charts.bags import BagStep, bag_curves, bag_history, bag_memory
 from webapp.charts.bars import ClassValues, class_histogram, per_class
 from webapp.charts.curves import Band, Curve, OperatingPoint, pr, roc
 from webapp.charts.figure import Figure
@@ -26,6 +27,7 @@ from webapp.charts.scatter import VideoPoint, videos_scatter
 from webapp.charts.timeline import ScoreTrack, score_timeline
 
 __all__ = [
+    "BagStep",
     "Band",
     "ClassValues",
     "Curve",
@@ -36,6 +38,9 @@ __all__ = [
     "Style",
     "VideoPoint",
     "assign",
+    "bag_curves",
+    "bag_history",
+    "bag_memory",
     "class_histogram",
     "metric_curves",
     "per_class",

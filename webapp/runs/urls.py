@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from webapp.runs import create, views
+from webapp.runs import bag_views, create, views
 
 app_name = "runs"
 urlpatterns = [
@@ -17,6 +17,8 @@ urlpatterns = [
     path("<uuid:run_id>/status/", views.run_status, name="status"),
     path("<uuid:run_id>/results/", views.run_results, name="results"),
     path("<uuid:run_id>/figures/<slug:name>/", views.run_figure, name="figure"),
+    path("<uuid:run_id>/bags/", bag_views.run_bags, name="bags"),
+    path("<uuid:run_id>/bags/figures/<slug:name>/", bag_views.run_bag_figure, name="bag-figure"),
     path("<uuid:run_id>/log/", views.run_log, name="log"),
     path("<uuid:run_id>/log/tail/", views.run_log_tail, name="log-tail"),
     path("<uuid:run_id>/priority/", views.run_priority, name="priority"),
