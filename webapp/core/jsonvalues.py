@@ -42,9 +42,7 @@ class JsonNumber(Func):
         sql, params = compiler.compile(self.source_expressions[0])
         value = f"({sql} #> %s)"
         args = (*params, list(self.path))
-        text = (
-            f"(CASE WHEN jsonb_typeof({value}) = 'number' THEN {value}::double precision END)"
-        )
+        text = f"(CASE WHEN jsonb_typeof({value}) = 'number' THEN {value}::double precision END)"
         return text, (*args, *args)
 
 
@@ -66,10 +64,7 @@ class JsonText(JsonNumber):
         sql, params = compiler.compile(self.source_expressions[0])
         value = f"({sql} #> %s)"
         args = (*params, list(self.path))
-        text = (
-            f"(CASE WHEN jsonb_typeof({value}) IN ('string', 'boolean') "
-            f"THEN {sql} #>> %s END)"
-        )
+        text = f"(CASE WHEN jsonb_typeof({value}) IN ('string', 'boolean') THEN {sql} #>> %s END)"
         return text, (*args, *args)
 
 

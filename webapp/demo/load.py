@@ -54,7 +54,12 @@ class Load:
 
 
 def load(
-    *, project: Project, by: User, size: Load, force: bool = False, say: Callable[[str], Any] = print
+    *,
+    project: Project,
+    by: User,
+    size: Load,
+    force: bool = False,
+    say: Callable[[str], Any] = print,
 ) -> list[Run]:
     """Fill a project; returns the runs, those with the long curves first.
 

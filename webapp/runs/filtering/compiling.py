@@ -27,7 +27,7 @@ from webapp.accounts.models import User
 from webapp.core.jsonvalues import JsonHas, JsonLiteral, JsonNumber, JsonText, Sure
 from webapp.datasets.models import DatasetVersion
 from webapp.evaluations.models import Evaluation
-from webapp.runs.filtering.names import CONFIG, FIELDS, Ref, Type
+from webapp.runs.filtering.names import CONFIG, FIELDS, Type
 from webapp.runs.filtering.tree import Ago, And, Condition, Node, Not, Or, Word
 from webapp.runs.filtering.values import ACTIVE
 from webapp.runs.models import ENDED, MetricSummary, State

@@ -171,9 +171,7 @@ def config_fields() -> Mapping[str, ConfigField]:
             type_ = _type(spec)
             if type_ == Type.TEXT and spec.get("type") == "boolean":
                 choices = ("true", "false")
-            found[name] = ConfigField(
-                type=type_, help=spec.get("description", ""), choices=choices
-            )
+            found[name] = ConfigField(type=type_, help=spec.get("description", ""), choices=choices)
     return dict(sorted(found.items()))
 
 

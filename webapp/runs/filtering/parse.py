@@ -1,4 +1,4 @@
-"""From text to a tree. Every refusal names the place, what stands there, and what may stand there."""
+"""From text to a tree. Every refusal names the place, and what may stand there."""
 
 from __future__ import annotations
 
@@ -182,9 +182,7 @@ class _Parser:
             text, was_quoted = (found[0] if found else ""), False
             self.at = found.end() if found else begin
         if not text or (not was_quoted and text.lower() in KEYWORDS):
-            self.fail(
-                begin, self.at, f"After {field} {operator} there must be {_a_value(field)}."
-            )
+            self.fail(begin, self.at, f"After {field} {operator} there must be {_a_value(field)}.")
         try:
             value = values.read(field, operator, text, was_quoted=was_quoted)
         except values.Refused as refused:

@@ -1,0 +1,233 @@
+"""Cells and headers of the runs table.
+
+Made here rather than by included templates: a page has hundreds of cells, and an include costs more
+than everything that such a cell does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from django import template
+from django.urls import reverse
+from django.utils.html import conditional_escape, format_html, format_html_join
+from django.utils.http import urlencode
+from django.utils.safestring import SafeString, mark_safe
+
+from webapp.core.templatetags import vadlab
+from webapp.runs.columns import Column
+from webapp.runs.filtering.parse import both, parse
+from webapp.runs.filtering.tree import text_of
+from webapp.runs.grouping import Group, Spread
+from webapp.runs.models import Run, State
+from webapp.runs.ordering import Sort
+from webapp.runs.table import Row, Shown
+
+register = template.Library()
+
+Text = str | SafeString
+
+
+@register.simple_tag
+def run_cell(row: Row, column: Column, oob: bool = False) -> SafeString:
+    """What stands in a cell; one that changes while its run goes on has an id to be swapped by."""
+    inner = _CELLS[column.cell](row, column)
+    if not column.live or row.again:
+        return conditional_escape(inner)
+    swap = mark_safe(' hx-swap-oob="true"') if oob else ""
+    return format_html('<div id="{}-{}"{}>{}</div>', column.slug, row.run.pk, swap, inner)
+
+
+@register.simple_tag
+def run_cell_class(column: Column) -> str:
+    return _CLASSES.get(column.cell, "num" if column.num else "")
+
+
+@register.simple_tag
+def run_header(shown: Shown, column: Column) -> SafeString:
+    """A header that sorts; numbers start with the largest."""
+    css = f"{run_cell_class(column)} {'num' if column.num else ''}".strip()
+    label: Text = column.title
+    if column.cell == "curve":
+        label = format_html('<span class="visually-hidden">{}</span>', label)
+    if not column.sortable or (shown.group and column.key not in ("auc", "ap")):
+        return format_html('<th scope="col" class="{}" title="{}">{}</th>', css, column.help, label)
+    return _sort_header(shown, column.key, column.title, column.help, css, column.num)
+
+
+@register.simple_tag
+def run_sort_header(
+    shown: Shown, key: str, title: str, help: str = "", num: bool = False, css: str = ""
+) -> SafeString:
+    return _sort_header(shown, key, title, help, f"{css} {'num' if num else ''}".strip(), num)
+
+
+def _sort_header(shown: Shown, key: str, title: str, help: str, css: str, num: bool) -> SafeString:
+    sort = shown.sort if shown.sort.key else Sort("created", True)
+    here = sort.key == key
+    falling = num if not here else not sort.falling
+    direction = ("descending" if sort.falling else "ascending") if here else ""
+    mark: Text = vadlab.icon("down" if sort.falling else "up") if here else ""
+    return format_html(
+        '<th scope="col" class="{}"{} title="{}"><a id="sort-{}" href="?{}">{}{}</a></th>',
+        css,
+        format_html(' aria-sort="{}"', direction) if here else "",
+        help,
+        key,
+        shown.with_(sort=f"{'-' if falling else ''}{key}"),
+        title,
+        mark,
+    )
+
+
+@register.filter
+def spread(value: Spread | None) -> Text:
+    """'0.8412 ± 0.0031 n 5'; en dash for none."""
+    if value is None:
+        return vadlab.NOTHING
+    title = f"Mean and sample deviation of {value.n:,} evaluations"
+    deviation: Text = ""
+    if value.deviation is not None:
+        deviation = format_html(' <span class="muted">± {}</span>', f"{value.deviation:.4f}")
+    else:
+        title = "One evaluation, which has no deviation"
+    return format_html(
+        '<span title="{}">{}{}<span class="caption"> n\xa0{}</span></span>',
+        title, f"{value.mean:.4f}", deviation, f"{value.n:,}",
+    )  # fmt: skip
+
+
+@register.simple_tag
+def group_cell(group: Group, column: Column) -> Text:
+    """What a group's row says under a column."""
+    if column.key in ("auc", "ap"):
+        return spread(getattr(group, column.key))
+    if column.key == "state" and group.active:
+        return format_html('<span class="caption">{} active</span>', f"{group.active:,}")
+    return ""
+
+
+@register.simple_tag
+def group_link(shown: Shown, opened: Sequence[str], key: str, open_it: bool) -> str:
+    """The same page with one group more, or less, opened."""
+    keys = [other for other in opened if other != key] + ([key] if open_it else [])
+    query = shown.query
+    return f"?{'&'.join([query, *(urlencode({'open': k}) for k in keys)])}"
+
+
+@register.simple_tag
+def group_filter_link(shown: Shown, group: Group) -> str:
+    """The runs of a group alone, as a table."""
+    parsed = both(parse(shown.q), parse(group.filter))
+    return f"?{shown.with_(q=text_of(parsed) if parsed else '', group='')}"
+
+
+# --- cells ----------------------------------------------------------------------------------
+
+
+def _state(row: Row, column: Column) -> Text:
+    return vadlab.state_badge(row.run.state)
+
+
+def _progress(row: Row, column: Column) -> Text:
+    run = row.run
+    if run.state in (State.RUNNING, State.STARTING):
+        if run.eta_s is not None:
+            note = f"{vadlab.duration(run.eta_s)} left"
+        else:
+            note = "starting" if run.state == State.STARTING else _cut(run.progress_note, 28)
+        bar = vadlab.progress(run.done, run.total, run.state)
+        return format_html('{}<span class="caption nowrap">{}</span>', bar, note)
+    if run.state == State.SUCCEEDED:
+        took = vadlab.duration(run.took_s)
+        return format_html('<span class="caption nowrap">{}</span>', took)
+    if run.total and run.done:
+        return vadlab.progress(run.done, run.total, run.state)
+    return mark_safe(f'<span class="caption">{vadlab.NOTHING}</span>')
+
+
+def _curve(row: Row, column: Column) -> Text:
+    if row.spark is None:
+        return ""
+    return format_html(
+        '<svg class="sparkline" viewBox="0 0 96 22" role="img" aria-label="{0}"><title>{0}</title>'
+        '<path d="{1}"/></svg>',
+        row.spark.label,
+        row.spark.path,
+    )
+
+
+def _number(row: Row, column: Column) -> Text:
+    value = row.values.get(column.key, _COLUMNS.get(column.key, lambda _: None)(row.run))
+    return vadlab.number(value, column.decimals) if _plain(value) else _small(value)
+
+
+def _plain(value: Any) -> bool:
+    return value is None or isinstance(value, int) or value == 0 or 1e-3 <= abs(value) < 1e6
+
+
+def _small(value: float) -> str:
+    """One that four decimals would make nothing of."""
+    return f"{value:.3g}"
+
+
+def _config(row: Row, column: Column) -> Text:
+    assert column.ref is not None
+    return vadlab.compact(row.run.config.get(column.ref.name))
+
+
+def _time(row: Row, column: Column) -> Text:
+    return vadlab.ago(_COLUMNS[column.key](row.run))
+
+
+def _duration(row: Row, column: Column) -> Text:
+    return vadlab.duration(row.run.took_s)
+
+
+def _dataset(row: Row, column: Column) -> Text:
+    run = row.run
+    if run.version is None:
+        return mark_safe(f'<span class="muted">{vadlab.NOTHING}</span>')
+    return format_html(
+        '<a href="{}">{}</a>', reverse("datasets:detail", args=[run.version_id]), run.version
+    )
+
+
+def _kind(row: Row, column: Column) -> Text:
+    title = row.run.get_kind_display()
+    return format_html('<span title="{}">{}</span>', title, vadlab.kind_word(row.run.kind))
+
+
+def _tags(row: Row, column: Column) -> Text:
+    links = ((urlencode({"tag": tag}), tag) for tag in row.run.tags)
+    return format_html_join(" ", '<a class="tag" href="?{}">{}</a>', links)
+
+
+def _owner(row: Row, column: Column) -> Text:
+    return str(row.run.owner)
+
+
+def _notes(row: Row, column: Column) -> Text:
+    return format_html('<span title="{}">{}</span>', row.run.notes, _cut(row.run.notes, 80))
+
+
+def _cut(text: str, most: int) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[: most - 1].rstrip()}…"
+
+
+_COLUMNS: Mapping[str, Callable[[Run], Any]] = {
+    "created": lambda run: run.created_at, "started": lambda run: run.started_at,
+    "ended": lambda run: run.ended_at, "steps": lambda run: run.done,
+    "attempt": lambda run: run.attempt, "priority": lambda run: run.priority,
+}  # fmt: skip
+_CELLS: Mapping[str, Callable[[Row, Column], Text]] = {
+    "state": _state, "progress": _progress, "curve": _curve, "number": _number,
+    "config": _config, "time": _time, "duration": _duration, "dataset": _dataset, "kind": _kind,
+    "tag": _tags, "owner": _owner, "notes": _notes,
+}  # fmt: skip
+_CLASSES = {
+    "progress": "col-progress", "curve": "col-curve", "dataset": "nowrap", "kind": "nowrap muted",
+    "tag": "col-tags", "owner": "nowrap", "time": "num muted", "notes": "col-notes",
+}  # fmt: skip
