@@ -7,7 +7,9 @@ than everything that such a cell does.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache, lru_cache
 from typing import Any
+from uuid import UUID
 
 from django import template
 from django.urls import reverse
@@ -30,24 +32,64 @@ Text = str | SafeString
 
 
 @register.simple_tag
-def run_cell(row: Row, column: Column, oob: bool = False) -> SafeString:
-    """What stands in a cell; one that changes while its run goes on has an id to be swapped by."""
-    inner = _CELLS[column.cell](row, column)
-    if not column.live or row.again:
-        return conditional_escape(inner)
-    swap = mark_safe(' hx-swap-oob="true"') if oob else ""
-    return format_html('<div id="{}-{}"{}>{}</div>', column.slug, row.run.pk, swap, inner)
+def run_row(row: Row, columns: Sequence[Column], pinned: bool, action: str) -> SafeString:
+    """A whole row of the table.
+
+    Args:
+        action: where a click on the pin is sent.
+    """
+    run = row.run
+    cells = [
+        f'<td class="{cell_class(column)}">{_live(row, column, "")}</td>' for column in columns
+    ]
+    notes: Text = ""
+    if run.notes:
+        mark = _icon("edit", "Has notes")
+        notes = format_html('<span class="note-mark" title="{}">{}</span>', run.notes, mark)
+    head = format_html(
+        '<tr><td class="check"><input type="checkbox" name="run" value="{0}" form="bulk"'
+        ' data-select-row aria-label="Select {1}"></td>'
+        '<th scope="row" class="col-name"><div class="name-cell">'
+        '<button class="pin" form="pin-form" name="run" value="{0}" formaction="{2}"'
+        ' hx-post="{2}" aria-pressed="{3}" title="{4}" aria-label="{4} {1}">{5}</button>'
+        '<span class="name-text">{6}<a class="row-link" href="{7}" title="{1}">{1}</a>{8}</span>'
+        "</div></th>",
+        str(run.pk), run.name, f"{action}?action={'unpin' if pinned else 'pin'}",
+        "true" if pinned else "false", "Unpin" if pinned else "Pin", _icon("pin"),
+        _swatch(run.color), reverse("runs:detail", args=[run.pk]), notes,
+    )  # fmt: skip
+    return mark_safe(f"{head}{''.join(cells)}</tr>")
 
 
 @register.simple_tag
-def run_cell_class(column: Column) -> str:
-    return _CLASSES.get(column.cell, "num" if column.num else "")
+def run_live_cells(row: Row, columns: Sequence[Column]) -> SafeString:
+    """The cells that change, each to be swapped by its id."""
+    return mark_safe("".join(_live(row, c, ' hx-swap-oob="true"') for c in columns))
+
+
+def _live(row: Row, column: Column, attributes: str) -> str:
+    """What stands in a cell, safe; one that changes while its run goes on has an id."""
+    inner = conditional_escape(_CELLS[column.cell](row, column))
+    if not column.live or row.again:
+        return inner
+    return f'<div id="{column.slug}-{row.run.pk}"{attributes}>{inner}</div>'
+
+
+@register.simple_tag
+def cell_class(column: Column) -> str:
+    css = _CLASSES.get(column.cell, "")
+    return f"num {css}".strip() if column.num and "num" not in css else css
+
+
+_icon = cache(vadlab.icon)
+_swatch = cache(vadlab.run_swatch)
+_badge = cache(vadlab.state_badge)
 
 
 @register.simple_tag
 def run_header(shown: Shown, column: Column) -> SafeString:
     """A header that sorts; numbers start with the largest."""
-    css = f"{run_cell_class(column)} {'num' if column.num else ''}".strip()
+    css = cell_class(column)
     label: Text = column.title
     if column.cell == "curve":
         label = format_html('<span class="visually-hidden">{}</span>', label)
@@ -127,7 +169,7 @@ def group_filter_link(shown: Shown, group: Group) -> str:
 
 
 def _state(row: Row, column: Column) -> Text:
-    return vadlab.state_badge(row.run.state)
+    return _badge(str(row.run.state))
 
 
 def _progress(row: Row, column: Column) -> Text:
@@ -189,9 +231,12 @@ def _dataset(row: Row, column: Column) -> Text:
     run = row.run
     if run.version is None:
         return mark_safe(f'<span class="muted">{vadlab.NOTHING}</span>')
-    return format_html(
-        '<a href="{}">{}</a>', reverse("datasets:detail", args=[run.version_id]), run.version
-    )
+    return _dataset_link(run.version_id, str(run.version))
+
+
+@lru_cache(maxsize=1000)
+def _dataset_link(version_id: UUID, name: str) -> SafeString:
+    return format_html('<a href="{}">{}</a>', reverse("datasets:detail", args=[version_id]), name)
 
 
 def _kind(row: Row, column: Column) -> Text:
