@@ -41,7 +41,7 @@ from webapp.runs import bookmarks, grouping, log, metrics, pipelines, services, 
 from webapp.runs.filtering.completion import complete
 from webapp.runs.filtering.parse import MOST_CHARACTERS
 from webapp.runs.models import MetricChunk, MetricSummary, Run
-from webapp.runs.ordering import Ordered
+from webapp.runs.ordering import Ordered, Scope
 from webapp.runs.represent import checkpoint_json, event_json, group_json, run_json, view_json
 
 MAX_KEYS = 50
@@ -60,21 +60,21 @@ class RunList(APIView):
 
     def get(self, request: Request) -> Response:
         shown = table.Shown.of(request.GET)
-        found = shown.found(Run.objects.filter(project__in=_projects(request)))
+        scope = shown.scope(_projects(request))
         if request.GET.get("group"):
-            return _groups(request, shown, found)
+            return _groups(request, shown, scope.runs())
         if request.GET.get("sort"):
-            return self._sorted(request, shown, found)
+            return self._sorted(request, shown, scope)
         paginator = Cursor()
-        page = paginator.paginate_queryset(_with_names(found), request, self) or []
+        page = paginator.paginate_queryset(_with_names(scope.runs()), request, self) or []
         return paginator.get_paginated_response(_listed(page, request, shown))
 
-    def _sorted(self, request: Request, shown: table.Shown, found: QuerySet[Run]) -> Response:
+    def _sorted(self, request: Request, shown: table.Shown, scope: Scope) -> Response:
         if str(shown.sort) != request.GET["sort"] and not shown.sort.key:
             text = f"{request.GET['sort'][:60]!r} is nothing to sort by"
             raise invalid({"sort": f"{text}; use a field, config.FIELD or last(METRIC)"})
         paginator = Offset()
-        ordered = Ordered(found, shown.sort)
+        ordered = Ordered(scope, shown.sort)
         ids = paginator.paginate_queryset(ordered, request, self) or []  # type: ignore[arg-type]
         by_id = _with_names(Run.objects.all()).in_bulk(ids)
         page = [by_id[pk] for pk in ids if pk in by_id]

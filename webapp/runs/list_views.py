@@ -54,14 +54,13 @@ def run_list(request: Request) -> HttpResponse:
     }
     if shown.problem is None:
         context["pinned_rows"] = table.rows(pinned, shown.drawn)
-        found = shown.found(runs)
+        projects = [request.project.pk] if request.project else []
         if shown.group:
+            found = shown.scope(projects).runs()
             context |= _grouped(request, shown, found, set(pinned))
         else:
-            rest = found.exclude(pk__in=pinned) if pinned else found
-            part = Paginator(Ordered(rest, shown.sort), table.PAGE_SIZE).get_page(  # type: ignore[arg-type]
-                request.GET.get("page")
-            )
+            scope = shown.scope(projects, without=pinned)
+            part = Ordered(scope, shown.sort).page(request.GET.get("page"), table.PAGE_SIZE)
             context |= {"page": part, "rows": table.rows(list(part.object_list), shown.drawn)}
     seen = [*context["pinned_rows"], *context["rows"]]
     for _, rows in context["groups"]:

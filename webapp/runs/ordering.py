@@ -1,16 +1,25 @@
-"""The order of the runs table. What has no value comes last, either way; then the newest first.
-
-A column of the run is sorted by the database as usual. A number of another table is walked from
-there, in the order of its index, which finds the fifty on a page without looking at every run.
-"""
+"""The order of the runs table. What has no value comes last, either way; then the newest first."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
-from django.db.models import F, FloatField, Q, QuerySet
+from django.core.paginator import Page, Paginator
+from django.db.models import (
+    Case,
+    Count,
+    F,
+    FloatField,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+    When,
+    Window,
+)
 from django.db.models.functions import Cast, NullIf
 from django.utils import timezone
 
@@ -55,33 +64,77 @@ class Sort:
         return found.ref if found else None
 
 
-class Ordered:
-    """The ids of runs in an order, page by page; for a `Paginator`."""
+@dataclass(frozen=True, kw_only=True)
+class Scope:
+    """Which runs are meant: those of projects, without some, that fit a filter."""
 
-    def __init__(self, found: QuerySet[Run], sort: Sort) -> None:
-        self.found, self.sort = found, sort
+    projects: Sequence[int]
+    without: Sequence[UUID] = ()
+    filter: Q | None = None
+
+    def runs(self) -> QuerySet[Run]:
+        found: QuerySet[Run] = Run.objects.filter(self.over(""))
+        return found.filter(self.filter) if self.filter is not None else found
+
+    def over(self, path: str) -> Q:
+        """All but the filter, for rows that reach their run over `path`."""
+        meant = Q(**{f"{path}project__in": self.projects})
+        return meant & ~Q(**{f"{path}pk__in": self.without}) if self.without else meant
+
+
+class Ordered:
+    """The ids of runs in an order, page by page; for a `Paginator`.
+
+    With a filter one query finds, sorts and counts, so the filter is asked once. Without one, a
+    number of another table is walked from there, in the order of its index.
+    """
+
+    def __init__(self, scope: Scope, sort: Sort) -> None:
+        self.scope, self.sort = scope, sort
+        self._total: int | None = None
+        self._pages: dict[tuple[int, int], list[UUID]] = {}
+
+    def page(self, number: str | None, size: int) -> Page[UUID]:
+        """The page of this number; the nearest one where there is none."""
+        at = int(number) if number and number.isdecimal() and len(number) < 9 else 1
+        self.ids(max(0, at - 1) * size, max(1, at) * size)
+        return Paginator(self, size).get_page(number)  # type: ignore[type-var, arg-type]
 
     def count(self) -> int:
-        return self.found.order_by().count()
+        if self._total is None:
+            self._total = self.scope.runs().order_by().count()
+        return self._total
 
     def __getitem__(self, part: slice) -> list[UUID]:
+        return self.ids(part.start or 0, part.stop)
+
+    def ids(self, start: int, stop: int) -> list[UUID]:
+        if (start, stop) not in self._pages:
+            self._pages[start, stop] = self._read(start, stop)
+        return self._pages[start, stop]
+
+    def _read(self, start: int, stop: int) -> list[UUID]:
+        if self.scope.filter is None:
+            return self._walked(start, stop)
+        terms = [*self._terms(), *NEWEST]
+        found = self.scope.runs().annotate(all_found=Window(Count("*"))).order_by(*terms)
+        rows = list(found.values_list("pk", "all_found")[start:stop])
+        if rows:
+            self._total = rows[0][1]
+        return [pk for pk, _ in rows]
+
+    def _walked(self, start: int, stop: int) -> list[UUID]:
         ref = self.sort.ref
-        if ref is not None and ref.of and ref.of != CONFIG:
-            first = self._by_metric(ref)
-        elif ref is not None and not ref.of and FIELDS[ref.name].best:
-            first = self._by_best(FIELDS[ref.name].best)
-        else:
-            return list(self.found.order_by(*self._terms()).values_list("pk", flat=True)[part])
-        start, stop = part.start or 0, part.stop
-        ids = [row[0] for row in first[start:stop]]
-        if len(ids) < stop - start:
-            valued = first.count()
-            rest = self.found.exclude(self._valued(cast(Ref, ref))).order_by(*NEWEST)
-            ids += rest.values_list("pk", flat=True)[max(0, start - valued) : stop - valued]
-        return ids
+        if ref is not None and (_is_metric(ref) or _is_best(ref)):
+            with_value = self._by_metric(ref) if _is_metric(ref) else self._by_best(ref)
+            ids = [row[0] for row in with_value[start:stop]]
+            if len(ids) == stop - start:
+                return ids  # else the page also has runs without the value
+        found = self.scope.runs().order_by(*self._terms(), *NEWEST)
+        return list(found.values_list("pk", flat=True)[start:stop])
 
     def _terms(self) -> list[Any]:
-        """For order_by, of what the run's own row says."""
+        """For order_by, before the newest."""
         key, ref = self.sort.key, self.sort.ref
         values: list[Any] = []
         if key == "progress":
@@ -90,28 +143,41 @@ class Ordered:
             values = [Took(timezone.now())]
         elif ref is not None and ref.of == CONFIG:
             values = [JsonNumber("config", ref.name), JsonText("config", ref.name)]
+        elif ref is not None and _is_metric(ref):
+            own = MetricSummary.objects.filter(run=OuterRef("pk"), key=ref.name)
+            values = [Subquery(own.values(SUMMARY[ref.of])[:1])]
+        elif ref is not None and _is_best(ref):
+            value = best_value(FIELDS[ref.name].best)
+            own = Evaluation.objects.filter(run=OuterRef("pk")).annotate(value=value)
+            of_it = Evaluation.objects.filter(of_run=OuterRef("pk")).annotate(value=value)
+            best = of_it.order_by(F("frame_auc").desc(nulls_last=True), "-run")
+            values = [
+                Case(
+                    When(kind="evaluate", then=Subquery(own.values("value")[:1])),
+                    default=Subquery(best.values("value")[:1]),
+                )
+            ]
         elif key:
             values = [F(name) for name in COLUMNS[key]]
-        terms = [
+        return [
             v.desc(nulls_last=True) if self.sort.falling else v.asc(nulls_last=True) for v in values
         ]
-        return [*terms, *NEWEST]
 
     def _by_metric(self, ref: Ref) -> Any:
         value = SUMMARY[ref.of]
         rows = MetricSummary.objects.filter(
-            key=ref.name, run__in=self.found.order_by().values("pk"), **{f"{value}__isnull": False}
+            self.scope.over("run__"), key=ref.name, **{f"{value}__isnull": False}
         )
         sign = "-" if self.sort.falling else ""
         rows = rows.order_by(f"{sign}{value}", "-run__created_at", "-run_id")
         return rows.values_list("run_id")
 
-    def _by_best(self, path: tuple[str, ...]) -> Any:
+    def _by_best(self, ref: Ref) -> Any:
         """Evaluate runs by their own evaluation, and the evaluated by their best one."""
-        ids = self.found.order_by().values("pk")
+        value = best_value(FIELDS[ref.name].best)
         sides = [
-            rows.filter(**{f"{side}__in": ids})
-            .annotate(of=F(f"{side}_id"), value=best_value(path), at=F(f"{side}__created_at"))
+            rows.filter(self.scope.over(f"{side}__"))
+            .annotate(of=F(f"{side}_id"), value=value, at=F(f"{side}__created_at"))
             .filter(value__isnull=False)
             .values_list("of", "value", "at")
             for side, rows in (("run", Evaluation.objects.all()), ("of_run", best_only()))
@@ -119,15 +185,10 @@ class Ordered:
         sign = "-" if self.sort.falling else ""
         return sides[0].union(sides[1], all=True).order_by(f"{sign}value", "-at", "-of")
 
-    @staticmethod
-    def _valued(ref: Ref) -> Q:
-        """The runs that `first` holds."""
-        if ref.of:
-            there = {f"{SUMMARY[ref.of]}__isnull": False}
-            return Q(pk__in=MetricSummary.objects.filter(key=ref.name, **there).values("run"))
-        value = best_value(FIELDS[ref.name].best)
-        own, best = (
-            rows.annotate(value=value).filter(value__isnull=False)
-            for rows in (Evaluation.objects.all(), best_only())
-        )
-        return Q(pk__in=own.values("run")) | Q(pk__in=best.values("of_run"))
+
+def _is_metric(ref: Ref) -> bool:
+    return bool(ref.of) and ref.of != CONFIG
+
+
+def _is_best(ref: Ref) -> bool:
+    return not ref.of and bool(FIELDS[ref.name].best)

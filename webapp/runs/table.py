@@ -22,7 +22,7 @@ from webapp.runs.filtering.parse import both, parse
 from webapp.runs.filtering.problem import FilterError
 from webapp.runs.filtering.tree import Condition, Node
 from webapp.runs.models import Run
-from webapp.runs.ordering import Sort
+from webapp.runs.ordering import Scope, Sort
 from webapp.runs.results import best_of, metric_keys, metric_values
 from webapp.runs.sparkline import Sparkline, sparklines
 
@@ -99,15 +99,16 @@ class Shown:
         }  # fmt: skip
         return urlencode({name: text for name, text in given.items() if text})
 
-    def found(self, runs: QuerySet[Run]) -> QuerySet[Run]:
-        """Those of the runs that it shows.
+    def scope(self, projects: Sequence[int], without: Sequence[UUID] = ()) -> Scope:
+        """Those of the projects' runs that it shows.
 
         Raises:
             FilterError: the filter cannot be read.
         """
         if self.problem is not None:
             raise self.problem
-        return runs.filter(compiled(self.filter)) if self.filter is not None else runs
+        wanted = compiled(self.filter) if self.filter is not None else None
+        return Scope(projects=projects, without=without, filter=wanted)
 
 
 @dataclass(frozen=True, kw_only=True)

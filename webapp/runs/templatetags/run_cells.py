@@ -22,7 +22,7 @@ from webapp.runs.columns import Column
 from webapp.runs.filtering.parse import both, parse
 from webapp.runs.filtering.tree import text_of
 from webapp.runs.grouping import Group, Spread
-from webapp.runs.models import Run, State
+from webapp.runs.models import Run, State, kind_choices
 from webapp.runs.ordering import Sort
 from webapp.runs.table import Row, Shown
 
@@ -240,8 +240,13 @@ def _dataset_link(version_id: UUID, name: str) -> SafeString:
 
 
 def _kind(row: Row, column: Column) -> Text:
-    title = row.run.get_kind_display()
-    return format_html('<span title="{}">{}</span>', title, vadlab.kind_word(row.run.kind))
+    return _kind_of(row.run.kind)
+
+
+@cache
+def _kind_of(kind: str) -> SafeString:
+    title = dict(kind_choices()).get(kind, kind)
+    return format_html('<span title="{}">{}</span>', title, vadlab.kind_word(kind))
 
 
 def _tags(row: Row, column: Column) -> Text:
