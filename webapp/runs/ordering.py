@@ -109,8 +109,11 @@ class Ordered:
         return self.ids(part.start or 0, part.stop)
 
     def ids(self, start: int, stop: int) -> list[UUID]:
-        if (start, stop) not in self._pages:
-            self._pages[start, stop] = self._read(start, stop)
+        """Read once; a paginator asks again for what `page` has read, up to the last run."""
+        for (begin, end), read in self._pages.items():
+            if begin <= start and stop <= end:
+                return read[start - begin : stop - begin]
+        self._pages[start, stop] = self._read(start, stop)
         return self._pages[start, stop]
 
     def _read(self, start: int, stop: int) -> list[UUID]:

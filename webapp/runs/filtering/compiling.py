@@ -47,11 +47,13 @@ class Took(Func):
         super().__init__(F("started_at"), Coalesce(F("ended_at"), Value(now)), **extra)
 
     def as_sqlite(self, compiler: Any, connection: Any, **extra: Any) -> Any:
-        text = "((JULIANDAY(%(b)s) - JULIANDAY(%(a)s)) * 86400.0)"
+        text = "(ROUND((JULIANDAY(%(b)s) - JULIANDAY(%(a)s)) * 86400000.0) / 1000.0)"
         return self._filled(compiler, text)
 
     def as_postgresql(self, compiler: Any, connection: Any, **extra: Any) -> Any:
-        return self._filled(compiler, "EXTRACT(EPOCH FROM (%(b)s - %(a)s))::double precision")
+        return self._filled(
+            compiler, "ROUND(EXTRACT(EPOCH FROM (%(b)s - %(a)s)), 3)::double precision"
+        )
 
     def _filled(self, compiler: Any, text: str) -> Any:
         (a, first), (b, second) = (compiler.compile(e) for e in self.source_expressions)
