@@ -181,7 +181,7 @@ class _Parser:
             found = _VALUE.match(self.text, begin)
             text, was_quoted = (found[0] if found else ""), False
             self.at = found.end() if found else begin
-        if not text or (not was_quoted and text.lower() in KEYWORDS):
+        if not was_quoted and (not text or text.lower() in KEYWORDS):
             self.fail(begin, self.at, f"After {field} {operator} there must be {_a_value(field)}.")
         try:
             value = values.read(field, operator, text, was_quoted=was_quoted)

@@ -47,7 +47,7 @@ def read(field: Ref, operator: str, text: str, *, was_quoted: bool) -> Value:
 
 def number(text: str) -> float:
     if not _NUMBER.fullmatch(text):
-        raise Refused(f"{text} is no number; write it as 0.8 or 1e-4")
+        raise Refused(f"{text or 'nothing'} is no number; write it as 0.8 or 1e-4")
     value = float(text)
     if not math.isfinite(value):
         raise Refused(f"{text} is too large")
