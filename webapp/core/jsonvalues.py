@@ -49,7 +49,7 @@ class JsonNumber(Func):
 class JsonText(JsonNumber):
     """The text at a path; `true` and `false` for booleans; NULL for anything else."""
 
-    output_field = TextField()
+    output_field = TextField()  # type: ignore[assignment]
 
     def as_sqlite(self, compiler: Any, connection: Any, **extra: Any) -> Any:
         sql, params = compiler.compile(self.source_expressions[0])

@@ -160,7 +160,7 @@ def _evaluations(
         made = done[int(number)]
         of, auc = made.run, float(np.clip(made.skill, 0.5, 0.999))
         ap = float(np.clip(auc - 0.55 + 0.02 * rng.standard_normal(), 0.02, 0.98))
-        begun = of.ended_at + timedelta(minutes=1)
+        begun = (of.ended_at or timezone.now()) + timedelta(minutes=1)
         run = Run(
             project=of.project, owner=of.owner, kind="evaluate",
             name=f"Evaluate {of.name}"[:120], config=config, state=State.SUCCEEDED, of_run=of,
@@ -216,8 +216,8 @@ def _config(two_stage: bool, lr: float, dropout: float, slots: int) -> dict[str,
 
 
 def _state(rng: np.random.Generator) -> str:
-    names, weights = zip(*STATES, strict=True)
-    return str(rng.choice(names, p=weights))
+    weights = [share for _, share in STATES]
+    return STATES[int(rng.choice(len(STATES), p=weights))][0]
 
 
 def _moment(rng: np.random.Generator) -> datetime:

@@ -75,7 +75,7 @@ class RunList(APIView):
             raise invalid({"sort": f"{text}; use a field, config.FIELD or last(METRIC)"})
         paginator = Offset()
         ordered = Ordered(scope, shown.sort)
-        ids = paginator.paginate_queryset(ordered, request, self) or []  # type: ignore[arg-type]
+        ids: list[UUID] = paginator.paginate_queryset(ordered, request, self) or []  # type: ignore[arg-type]
         by_id = _with_names(Run.objects.all()).in_bulk(ids)
         page = [by_id[pk] for pk in ids if pk in by_id]
         return paginator.get_paginated_response(_listed(page, request, shown))
@@ -119,7 +119,7 @@ def _groups(request: Request, shown: table.Shown, found: QuerySet[Run]) -> Respo
         raise invalid({"group": f"{text}; use seeds, tag, dataset, kind, owner or config.FIELD"})
     paginator = Offset()
     made = grouping.groups(found, shown.group, shown.sort)
-    page = paginator.paginate_queryset(made, request) or []  # type: ignore[arg-type]
+    page = paginator.paginate_queryset(made, request) or []
     return paginator.get_paginated_response([group_json(group) for group in page])
 
 

@@ -98,7 +98,7 @@ class Ordered:
         """The page of this number; the nearest one where there is none."""
         at = int(number) if number and number.isdecimal() and len(number) < 9 else 1
         self.ids(max(0, at - 1) * size, max(1, at) * size)
-        return Paginator(self, size).get_page(number)  # type: ignore[type-var, arg-type]
+        return Paginator(self, size).get_page(number)  # type: ignore[arg-type]
 
     def count(self) -> int:
         if self._total is None:
@@ -147,8 +147,8 @@ class Ordered:
         elif ref is not None and ref.of == CONFIG:
             values = [JsonNumber("config", ref.name), JsonText("config", ref.name)]
         elif ref is not None and _is_metric(ref):
-            own = MetricSummary.objects.filter(run=OuterRef("pk"), key=ref.name)
-            values = [Subquery(own.values(SUMMARY[ref.of])[:1])]
+            summary = MetricSummary.objects.filter(run=OuterRef("pk"), key=ref.name)
+            values = [Subquery(summary.values(SUMMARY[ref.of])[:1])]
         elif ref is not None and _is_best(ref):
             value = best_value(FIELDS[ref.name].best)
             own = Evaluation.objects.filter(run=OuterRef("pk")).annotate(value=value)

@@ -33,7 +33,7 @@ from webapp.runs.filtering.values import ACTIVE
 from webapp.runs.models import ENDED, MetricSummary, State
 
 
-class NotEqual(Exact):  # type: ignore[type-arg]
+class NotEqual(Exact):
     def get_rhs_op(self, connection: Any, rhs: str) -> str:
         return f"<> {rhs}"
 
@@ -117,7 +117,7 @@ def _condition(node: Condition, now: datetime) -> Q:
         return _time(TIMES[field.name], operator, value, now)
     if field.name == "took":
         return Q(Sure(COMPARE[operator](Took(now), Value(value))))
-    return _TEXTS[field.name](operator, value)
+    return _TEXTS[field.name](operator, str(value))
 
 
 # --- numbers of other tables ----------------------------------------------------------------

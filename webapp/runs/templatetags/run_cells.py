@@ -209,7 +209,7 @@ def _plain(value: Any) -> bool:
     return value is None or isinstance(value, int) or value == 0 or 1e-3 <= abs(value) < 1e6
 
 
-def _small(value: float) -> str:
+def _small(value: Any) -> str:
     """One that four decimals would make nothing of."""
     return f"{value:.3g}"
 
