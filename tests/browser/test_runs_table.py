@@ -1,4 +1,4 @@
-"""The runs table as people use it: filter by keyboard, sort, columns, groups, a saved view, pins."""
+"""The runs table as people use it: filter by keyboard, sort, columns, groups, views, pins."""
 
 from __future__ import annotations
 
