@@ -30,7 +30,13 @@ from webapp.runs.results import Best, best_of
 
 SEEDS = "seeds"
 NONE = "(none)"
-PLAIN = {SEEDS: "seeds", "tag": "tag", "dataset": "data set", "kind": "kind", "owner": "owner"}
+PLAIN = {
+    SEEDS: "seeds of a configuration",
+    "tag": "tag",
+    "dataset": "data set",
+    "kind": "kind",
+    "owner": "owner",
+}
 _SEED = re.compile(r",? ?\bseed \d+\b")
 
 
@@ -92,10 +98,19 @@ def by(text: str) -> str:
     return str(found)
 
 
-def choices() -> list[tuple[str, str]]:
-    """What the table can be grouped by, and its word."""
-    fields = [n for n, f in config_fields().items() if f.type != Type.LIST]
-    return [*PLAIN.items(), *((f"{CONFIG}.{name}", name) for name in fields)]
+def choices(current: str = "") -> list[tuple[str, list[tuple[str, str]]]]:
+    """What the menu offers to group by, and its words: the settings of trainings, and `current`."""
+    trained = [c for kind, c in CONFIGS.items() if kind.startswith("train")]
+    names = {name for config in trained for name in config.json_schema()["properties"]}
+    fields = [n for n in sorted(names) if config_fields()[n].type != Type.LIST]
+    settings = [(f"{CONFIG}.{name}", name) for name in fields]
+    if current and current not in dict(settings) and current not in PLAIN:
+        settings.append((current, word(current)))
+    return [("", list(PLAIN.items())), ("Setting", settings)]
+
+
+def word(group: str) -> str:
+    return PLAIN.get(group) or group.removeprefix(f"{CONFIG}.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -44,7 +44,7 @@ def run_list(request: Request) -> HttpResponse:
         "states": State.choices,
         "kinds": kind_choices(),
         "tags": table.tags(runs),
-        "group_choices": grouping.choices(),
+        "group_choices": grouping.choices(shown.group),
         "views": bookmarks.views_of(request.project),
         "cols": columns.spelled(shown.columns),
         "cleared": shown.with_(q="", state="", kind="", tag=""),
@@ -84,7 +84,7 @@ def _grouped(request: Request, shown: table.Shown, found: Any, seen: set[UUID]) 
         rows = table.rows(ids, shown.drawn)
         groups.append((group, [replace(row, again=row.run.pk in seen) for row in rows]))
         seen.update(ids)
-    word = dict(grouping.choices())[shown.group]
+    word = grouping.word(shown.group)
     return {"page": part, "groups": groups, "group_word": word, "opened": opened}
 
 

@@ -11,6 +11,7 @@ from django.core.paginator import Page, Paginator
 from django.db.models import (
     Case,
     Count,
+    Exists,
     F,
     FloatField,
     OuterRef,
@@ -167,10 +168,13 @@ class Ordered:
         ]
 
     def _by_metric(self, ref: Ref) -> Any:
+        """By the index of the metric's values.
+
+        Not with a join: SQLite would start from the project's runs and sort all of them.
+        """
         value = SUMMARY[ref.of]
-        rows = MetricSummary.objects.filter(
-            self.scope.over("run__"), key=ref.name, **{f"{value}__isnull": False}
-        )
+        meant = Exists(Run.objects.filter(self.scope.over(""), pk=OuterRef("run")))
+        rows = MetricSummary.objects.filter(meant, key=ref.name, **{f"{value}__isnull": False})
         sign = "-" if self.sort.falling else ""
         rows = rows.order_by(f"{sign}{value}", "-run__created_at", "-run_id")
         return rows.values_list("run_id")

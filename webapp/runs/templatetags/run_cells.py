@@ -135,7 +135,7 @@ def spread(value: Spread | None) -> Text:
     else:
         title = "One evaluation, which has no deviation"
     return format_html(
-        '<span title="{}">{}{}<span class="caption"> n\xa0{}</span></span>',
+        '<span title="{}">{}{}<span class="caption spread-n">n {}</span></span>',
         title, f"{value.mean:.4f}", deviation, f"{value.n:,}",
     )  # fmt: skip
 
