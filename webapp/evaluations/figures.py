@@ -108,7 +108,7 @@ def patch_curves(texts: Sequence[str], evaluations: Sequence[Evaluation]) -> lis
     by_id = {str(evaluation.pk): evaluation for evaluation in evaluations}
     found = []
     for text in texts[:MOST_PATCHES]:
-        run, row, column = [*text.split("."), "", ""][:3]
+        run, row, column = text.split(".") if text.count(".") == 2 else ("", "", "")
         if run in by_id and _NUMBER.fullmatch(row) and _NUMBER.fullmatch(column):
             place = {"row": int(row) - 1, "column": int(column) - 1}
             found.append(PatchCurve(evaluation=by_id[run], **place))

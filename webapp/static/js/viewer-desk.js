@@ -23,7 +23,7 @@ export class Desk {
     this.abort = new AbortController();
     const { signal } = this.abort;
     const { frame, frames, fps, width, height, chart, source } = root.dataset;
-    this.data = JSON.parse(document.getElementById(source).textContent);
+    this.data = JSON.parse(source);
     this.count = Number(frames);
     this.state = link.read(new URLSearchParams(location.search), this.data.runs);
     this.loading = new Map(); // run -> Maps
