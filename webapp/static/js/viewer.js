@@ -2,7 +2,7 @@
 // desk of each, and gives it the keys.
 //
 // The element's `vadlab` property is for tests: {frame, ready, complete, playing, errors, state,
-// stats: {paints, worst, total}}, times in milliseconds.
+// stats: {paints, worst, total}, matrix}, times in milliseconds.
 
 import { Desk } from "./viewer-desk.js";
 
@@ -90,6 +90,7 @@ function attachAll() {
         return desk.state;
       },
       stats: desk.stats,
+      matrix: desk.matrix,
     };
   }
 }
