@@ -95,5 +95,14 @@ function attachAll() {
   }
 }
 
+// The list of videos opens at the one that is shown, ready to be searched.
+document.querySelector("#viewer-pick")?.addEventListener("toggle", ({ target }) => {
+  if (!target.open) return;
+  const list = target.querySelector(".table-wrap");
+  const row = target.querySelector('tr[aria-selected="true"]');
+  if (row) list.scrollTop = row.offsetTop - list.clientHeight / 2;
+  target.querySelector("input[type=search]").focus();
+});
+
 document.addEventListener("htmx:afterSettle", attachAll);
 attachAll();
