@@ -134,6 +134,11 @@ export class Clock {
       else if (video.paused) this.show(this.wanted);
     });
     for (const name of ["play", "pause", "ended"]) listen(name, () => this.on.state());
+    // What was shown last and what the film stopped at may be a picture apart: it settles on the
+    // one that was named.
+    listen("pause", () => {
+      if (this.hasFilm && !video.ended && !video.seeking) this.seek();
+    });
     listen("error", () => this.broken());
     listen("loadedmetadata", () => this.begin());
     if (video.error) this.broken();
