@@ -38,10 +38,6 @@ class Filters:
             threshold=threshold_of(query.get("threshold", "")),
         )
 
-    @property
-    def active(self) -> bool:
-        return bool(self.q or self.class_name)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Pick:

@@ -7,14 +7,14 @@ import { DIFFERENCES, paintScale, SCORES } from "./viewer-colours.js";
 import { Controls } from "./viewer-controls.js";
 import { ErrorList } from "./viewer-errors.js";
 import * as link from "./viewer-link.js";
-import { Maps, reason, snippetOf } from "./viewer-maps.js";
+import { Loading } from "./viewer-loading.js";
+import { snippetOf } from "./viewer-maps.js";
 import { Matrix } from "./viewer-matrix.js";
 import { Playhead } from "./viewer-playhead.js";
 import { Stage } from "./viewer-stage.js";
 
 const ADDRESS_MS = 250; // after the last change, before the address has it
 const LIGHT = ["threshold", "opacity", "wipe", "map", "truth"]; // of what is dragged or switched
-const NOWHERE = { boxes: [], patches: [], intervals: [], problem: "" };
 
 export class Desk {
   constructor(root) {
@@ -26,9 +26,19 @@ export class Desk {
     this.data = JSON.parse(source);
     this.count = Number(frames);
     this.state = link.read(new URLSearchParams(location.search), this.data.runs);
-    this.loading = new Map(); // run -> Maps
-    this.where = new Map(); // run -> the truth in the frame
-    this.stats = { paints: 0, worst: 0, total: 0 };
+    this.loading = new Loading(this.data, {
+      frame: Number(frame),
+      signal,
+      on: {
+        part: (run, first, n) => this.mapsCame(run, first, n),
+        places: () => {
+          this.paint();
+          this.controls.tellTruth(this.loading.where.get(this.state.a));
+        },
+        failed: (text) => this.say(text),
+      },
+    });
+    this.stats = { paints: 0, worst: 0 };
     this.shape(Number(width), Number(height));
     this.part("frame").style.minWidth = `${this.count.toLocaleString("en-US").length}ch`;
     this.stage = this.part("stage") && this.makeStage(signal);
@@ -80,8 +90,8 @@ export class Desk {
           return desk.clock.frame;
         },
         data: this.data,
-        maps: (run) => this.loading.get(run) || null,
-        truthAt: (run, frame) => this.truthAt(run, frame),
+        maps: (run) => this.loading.maps(run),
+        truthAt: (run, frame) => this.loading.truthAt(run, frame),
       },
       on: {
         pick: (found) => this.pick(found, { toggle: true }),
@@ -118,54 +128,17 @@ export class Desk {
     const wanted = new Set([state.a]);
     if (state.mode === "wipe" || state.mode === "diff") wanted.add(state.b);
     for (const run of this.stage && state.mode === "side" ? this.stage.runs : []) wanted.add(run);
-    for (const run of wanted) {
-      if (this.run(run)?.maps && !this.loading.has(run)) this.fetchMaps(run);
-      if (this.stage && !this.where.has(run)) this.fetchPlaces(run);
-    }
-  }
-
-  fetchMaps(run) {
-    const maps = new Maps(this.run(run), {
-      frame: this.clock.frame,
-      signal: this.abort.signal,
-      on: {
-        part: (first, n) => this.mapsCame(run, first, n),
-        failed: (text) => this.say(text),
-      },
-    });
-    this.loading.set(run, maps);
+    for (const run of wanted) this.loading.want(run, { places: Boolean(this.stage) });
   }
 
   mapsCame(run, first, n) {
-    const maps = this.loading.get(run);
-    const { starts } = maps;
-    const end = first + n < maps.n ? starts[first + n] : maps.frames;
+    const maps = this.loading.maps(run);
+    const end = first + n < maps.n ? maps.starts[first + n] : maps.frames;
     const { frame } = this.clock;
-    if (starts[first] <= frame && frame < end) this.paint();
+    if (maps.starts[first] <= frame && frame < end) this.paint();
     const view = this.matrix?.view;
     if (view && run === view.runA && !view.b) this.matrix.add(first, n);
-    else if (view) this.showMatrix();
-  }
-
-  async fetchPlaces(run) {
-    this.where.set(run, NOWHERE);
-    try {
-      const answer = await fetch(this.run(run).where, { signal: this.abort.signal, credentials: "same-origin" });
-      this.where.set(run, answer.ok ? await answer.json() : { ...NOWHERE, problem: await reason(answer) });
-      this.paint();
-      this.controls.tellTruth(this.where.get(this.state.a) || NOWHERE);
-    } catch (error) {
-      if (error.name !== "AbortError") throw error;
-    }
-  }
-
-  truthAt(run, frame) {
-    const { boxes, patches } = this.where.get(run) || NOWHERE;
-    const holds = ([start, end]) => start <= frame && frame < end;
-    return {
-      boxes: boxes.filter(holds).map((row) => row.slice(2)),
-      patches: patches.filter(holds).flatMap((row) => row[2]),
-    };
+    else if (!view || run === view.runA || (view.b && run === view.runB)) this.showMatrix();
   }
 
   say(text) {
@@ -228,8 +201,8 @@ export class Desk {
   showMatrix() {
     if (!this.matrix) return;
     const { state } = this;
-    const a = this.loading.get(state.a);
-    const b = state.mode === "diff" ? this.loading.get(state.b) : null;
+    const a = this.loading.maps(state.a);
+    const b = state.mode === "diff" ? this.loading.maps(state.b) : null;
     const title = this.part("matrix-title");
     const name = this.run(state.a).name;
     title.textContent = b ? `Patches over time, ${name} − ${this.run(state.b).name}` : `Patches over time, ${name}`;
@@ -243,7 +216,7 @@ export class Desk {
   }
 
   shown() {
-    for (const maps of this.loading.values()) maps.focus = this.clock.frame;
+    this.loading.follow(this.clock.frame);
     this.paint();
     this.playhead?.show(this.clock.frame);
     this.matrix?.follow(this.clock.frame);
@@ -255,9 +228,7 @@ export class Desk {
     if (!clock || !this.controls) return;
     const begun = performance.now();
     this.stage?.paint();
-    const took = performance.now() - begun;
-    this.stats.worst = Math.max(this.stats.worst, took);
-    this.stats.total += took;
+    this.stats.worst = Math.max(this.stats.worst, performance.now() - begun);
     this.stats.paints += 1;
     this.controls.tellFrame(clock.frame, clock.fps);
     this.controls.tellCount(state.mode === "diff" ? null : this.stage?.count);

@@ -51,6 +51,10 @@ export class Matrix {
   /** The chosen run has no maps. */
   clear() {
     this.view = this.grid = null;
+    this.wipe();
+  }
+
+  wipe() {
     this.canvas.getContext("2d").clearRect(0, 0, this.canvas.width, this.canvas.height);
   }
 
@@ -79,7 +83,11 @@ export class Matrix {
     this.waiting = true;
     requestAnimationFrame(() => {
       this.waiting = false;
-      if (!this.grid || !this.canvas.isConnected) return;
+      if (!this.canvas.isConnected) return;
+      if (!this.grid) {
+        this.wipe(); // of the run before
+        return;
+      }
       const box = this.part("body").getBoundingClientRect();
       this.scale = Math.min(2, window.devicePixelRatio || 1);
       this.canvas.width = Math.max(1, Math.round(box.width * this.scale));

@@ -2,7 +2,7 @@
 // desk of each, and gives it the keys.
 //
 // The element's `vadlab` property is for tests: {frame, ready, complete, playing, errors, state,
-// stats: {paints, worst, total}, matrix}, times in milliseconds.
+// stats: {paints, worst}, matrix}, times in milliseconds.
 
 import { Desk } from "./viewer-desk.js";
 
@@ -69,16 +69,16 @@ function attachAll() {
     if (desks.has(root)) continue;
     const desk = new Desk(root);
     desks.set(root, desk);
-    const seen = () => [...desk.loading.values()];
+    const { loading } = desk;
     root.vadlab = {
       get frame() {
         return desk.clock.frame;
       },
       get ready() {
-        return seen().every((maps) => maps.has(desk.clock.frame));
+        return loading.all.every((maps) => maps.has(desk.clock.frame));
       },
       get complete() {
-        return seen().every((maps) => maps.isComplete);
+        return loading.all.every((maps) => maps.isComplete);
       },
       get playing() {
         return desk.clock.isPlaying;
