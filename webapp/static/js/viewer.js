@@ -95,14 +95,21 @@ function attachAll() {
   }
 }
 
-// The list of videos opens at the one that is shown, ready to be searched.
-document.querySelector("#viewer-pick")?.addEventListener("toggle", ({ target }) => {
+/** The list of videos opens at the one that is shown, ready to be searched. */
+function opened({ target }) {
   if (!target.open) return;
   const list = target.querySelector(".table-wrap");
   const row = target.querySelector('tr[aria-selected="true"]');
   if (row) list.scrollTop = row.offsetTop - list.clientHeight / 2;
   target.querySelector("input[type=search]").focus();
-});
+}
 
-document.addEventListener("htmx:afterSettle", attachAll);
-attachAll();
+function begin() {
+  document.querySelector("#viewer-pick")?.addEventListener("toggle", opened);
+  document.addEventListener("htmx:afterSettle", attachAll);
+  attachAll();
+}
+
+// The script is async, so that the first map does not wait for the chart library.
+if (document.readyState === "loading") document.addEventListener("readystatechange", begin, { once: true });
+else begin();
