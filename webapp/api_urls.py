@@ -61,6 +61,11 @@ urlpatterns = [
         name="evaluation-truth",
     ),
     path(
+        "evaluations/<uuid:run_id>/errors/",
+        evaluations.EvaluationErrors.as_view(),
+        name="evaluation-errors",
+    ),
+    path(
         "evaluations/<uuid:run_id>/<slug:name>/",
         evaluations.EvaluationCurve.as_view(),
         name="evaluation-curve",

@@ -100,8 +100,8 @@ TWO_RUNS = ("api/v1/compare/pairs/", "api/v1/compare/explain/")  # 400 with one
 
 
 def fill(route: str, world: dict[str, Any]) -> str:
-    own = {"name": name for part, name in NAMES.items() if part in route}
-    for name, value in (world | own).items():
+    named = next((name for part, name in NAMES.items() if part in route), world["name"])
+    for name, value in (world | {"name": named}).items():
         for converter in ("uuid", "int", "slug", "str"):
             route = route.replace(f"<{converter}:{name}>", str(value))
     assert "<" not in route, f"add a value for {route}"
