@@ -5,7 +5,10 @@
 import { DIFFERENCES, SCORES } from "./viewer-colours.js";
 import { isKept, mapOf, shared, snippetOf } from "./viewer-maps.js";
 
-const ABOUT = "the highest score that a pixel covers; blank where pruned";
+const ABOUT = {
+  scores: "the highest score that a pixel covers; blank where pruned",
+  differences: "the largest difference that a pixel covers; white is none",
+};
 const EDGE = 8; // px at the top for the truth
 const NOTHING = 512; // no score: not loaded, or pruned all over the pixel
 
@@ -45,6 +48,7 @@ export class Matrix {
     const { a, b } = view;
     this.grid = null;
     if (a.isReady && (!b || b.isReady)) this.grid = b ? shared(a, b) : a;
+    this.say("");
     this.renew();
   }
 
@@ -296,7 +300,7 @@ export class Matrix {
   }
 
   say(text) {
-    this.part("note").textContent = text || ABOUT;
+    this.part("note").textContent = text || ABOUT[this.view?.b ? "differences" : "scores"];
   }
 
   leave() {
