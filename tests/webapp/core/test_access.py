@@ -80,7 +80,8 @@ def world(make_run, version, feature_set, user, settings) -> dict[str, Any]:
     )  # fmt: skip
     view = SavedView.objects.create(project=run.project, name="a view", query="sort=-auc")
     return {
-        "view_id": view.pk, "run_id": run.pk, "version_id": version.pk, "feature_set_id": feature_set.pk,
+        "view_id": view.pk, "run_id": run.pk, "version_id": version.pk,
+        "feature_set_id": feature_set.pk,
         "dataset_id": version.dataset_id, "kind": "evaluate", "action": "stop", "name": "roc",
         "video_id": video.pk,
     }  # fmt: skip
