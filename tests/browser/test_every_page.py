@@ -28,6 +28,10 @@ def addresses(seeded: seeding.Seeded) -> dict[str, str]:
     return {
         "runs": "/runs/",
         "runs-none": "/runs/?q=nosuchrun",
+        "runs-problem": "/runs/?q=auc+%3E+0.8+and+confg.lr+%3C+1",
+        "runs-groups": "/runs/?group=tag&open=baseline&cols=auc,config.lr,min(loss/total),took",
+        "runs-columns": "/runs/columns/",
+        "runs-views": "/runs/views/?query=sort%3D-auc",
         "run": f"/runs/{first}/",
         "run-running": f"/runs/{runs['running'].pk}/",
         "run-failed": f"/runs/{runs['failed'].pk}/",

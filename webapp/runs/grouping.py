@@ -13,7 +13,7 @@ import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -100,13 +100,17 @@ def by(text: str) -> str:
 
 def choices(current: str = "") -> list[tuple[str, list[tuple[str, str]]]]:
     """What the menu offers to group by, and its words: the settings of trainings, and `current`."""
-    trained = [c for kind, c in CONFIGS.items() if kind.startswith("train")]
-    names = {name for config in trained for name in config.json_schema()["properties"]}
-    fields = [n for n in sorted(names) if config_fields()[n].type != Type.LIST]
-    settings = [(f"{CONFIG}.{name}", name) for name in fields]
+    settings = [(f"{CONFIG}.{name}", name) for name in _settings()]
     if current and current not in dict(settings) and current not in PLAIN:
         settings.append((current, word(current)))
     return [("", list(PLAIN.items())), ("Setting", settings)]
+
+
+@cache
+def _settings() -> tuple[str, ...]:
+    trained = [c for kind, c in CONFIGS.items() if kind.startswith("train")]
+    names = {name for config in trained for name in config.json_schema()["properties"]}
+    return tuple(n for n in sorted(names) if config_fields()[n].type != Type.LIST)
 
 
 def word(group: str) -> str:
