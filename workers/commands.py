@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from django.conf import settings
-from django.db.models import Max
 
 from vad import results
 from vad.data.tensorfile import write_text
 from vad.errors import VadError
-from webapp.runs import needs, recording
+from webapp.runs import metrics, needs, recording
 from webapp.runs.models import Run
 
 SUBCOMMANDS: dict[str, tuple[str, ...]] = {
@@ -136,7 +135,7 @@ def _drop_checkpoints_beyond_a_hole(run: Run) -> None:
     supervisor was killed long after it could last store something, that is not enough: some steps
     would be missing for good. An earlier checkpoint brings them back; the earliest always stays.
     """
-    stored = run.metric_summaries.aggregate(last=Max("last_step"))["last"] or 0
+    stored = metrics.last_step(run)
     found = {
         int(match[1]): path
         for path in (run.folder / "checkpoints").glob("*.safetensors")
