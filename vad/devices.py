@@ -43,7 +43,7 @@ def describe(device: torch.device) -> str:
 
 
 def environment(device: torch.device) -> dict[str, Any]:
-    """Code, versions and host, kept with a run: numbers repeat to the bit only where these agree."""
+    """Code, versions and host, kept with a run: its numbers repeat only where these agree."""
     on_gpu = device.type == "cuda"
     return {
         "vad": vad.__version__,

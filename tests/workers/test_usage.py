@@ -48,7 +48,6 @@ def test_the_whole_tree_is_measured(busy):
     assert found["write_mb_s"] >= 0
 
 
-
 def test_another_session_is_not_counted(busy):
     own = usage.read(busy.pid)
     with subprocess.Popen(["sleep", "60"], start_new_session=True) as other:
@@ -145,24 +144,24 @@ def test_a_fault_of_the_sampler_is_no_fault_of_the_run(claim, child, background,
 class FakeLibrary:
     """Behaves as libnvidia-ml does for one device, of which the power is not told."""
 
-    def nvmlDeviceGetHandleByUUID(self, uuid, handle):  # noqa: N802
+    def nvmlDeviceGetHandleByUUID(self, uuid, handle):
         self.asked = uuid
         handle._obj.value = 7
         return 0 if uuid == b"GPU-1" else 6
 
-    def nvmlDeviceGetHandleByIndex_v2(self, index, handle):  # noqa: N802
+    def nvmlDeviceGetHandleByIndex_v2(self, index, handle):
         handle._obj.value = 7 + index.value
         return 0
 
-    def nvmlDeviceGetUtilizationRates(self, handle, share):  # noqa: N802
+    def nvmlDeviceGetUtilizationRates(self, handle, share):
         share._obj.gpu = 83
         return 0
 
-    def nvmlDeviceGetMemoryInfo(self, handle, memory):  # noqa: N802
+    def nvmlDeviceGetMemoryInfo(self, handle, memory):
         memory._obj.used = 4_500_000_000
         return 0
 
-    def nvmlDeviceGetPowerUsage(self, handle, power):  # noqa: N802
+    def nvmlDeviceGetPowerUsage(self, handle, power):
         return 3
 
 

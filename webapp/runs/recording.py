@@ -35,8 +35,8 @@ Said = results.Record | SystemSample
 def record_batch(claim: Claim, records: Sequence[Said], *, rate: float | None = None) -> str:
     """Store what a child said, in its order, in one transaction: all of it or nothing.
 
-    `Started`, `Metrics`, `Progress`, `CheckpointWritten` and samples are stored. Log lines belong into the
-    run's log file, and what ends a run (`Result`, `Failed`, `Stopped`) to `lifecycle.finish`.
+    `Started`, `Metrics`, `Progress`, `CheckpointWritten` and samples are stored. Log lines belong
+    into the run's log file, and what ends a run (`Result`, `Failed`, `Stopped`) to `lifecycle.finish`.
     Counts as a beat.
 
     Args:

@@ -166,13 +166,16 @@ def sample(run, second: float, **values: float) -> recording.SystemSample:
 
 
 def test_what_the_worker_measured_stays_when_a_resume_takes_steps_back(run, worker, claim):
-    said = [start(), *(point(s) for s in range(1, 21)), saved(10), sample(run, 55.2, cpu_percent=90)]
+    said = [
+        start(),
+        *(point(s) for s in range(1, 21)),
+        saved(10),
+        sample(run, 55.2, cpu_percent=90),
+    ]
     recording.record_batch(claim, said)
     lifecycle.finish(claim, Outcome(kind="lost"))
     again = lifecycle.claim_best(worker=worker, slot=Slot("cpu"))
-    recording.record_batch(
-        again, [start(resumed=10), point(11), sample(run, 300, cpu_percent=50)]
-    )
+    recording.record_batch(again, [start(resumed=10), point(11), sample(run, 300, cpu_percent=50)])
 
     assert metrics.read_raw(run, "loss/total").steps.tolist() == list(range(1, 12))
     found = metrics.read_raw(run, "sys/cpu_percent")
