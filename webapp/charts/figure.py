@@ -20,6 +20,7 @@ class Figure(_Required, total=False):
 
     note: str
     csv: dict[str, Any]
+    x_scale: float
 
 
 def clean(values: Iterable[Any] | None, digits: int | None = None) -> list[Any]:

@@ -36,8 +36,8 @@ def record_batch(claim: Claim, records: Sequence[Said], *, rate: float | None = 
     """Store what a child said, in its order, in one transaction: all of it or nothing.
 
     `Started`, `Metrics`, `Progress`, `CheckpointWritten` and samples are stored. Log lines belong
-    into the run's log file, and what ends a run (`Result`, `Failed`, `Stopped`) to `lifecycle.finish`.
-    Counts as a beat.
+    into the run's log file, and what ends a run (`Result`, `Failed`, `Stopped`) to
+    `lifecycle.finish`. Counts as a beat.
 
     Args:
         rate: units a second as the supervisor measured it, if it did.
