@@ -29,7 +29,7 @@ def pages(seeded: seeding.Seeded) -> dict[str, str]:
     return {
         "/runs/": second.name,
         run: "AUC and AP while training",
-        f"{run}?tab=log": "Search the lines",
+        f"{run}?tab=log": "Search the whole log",
         f"/runs/{second.pk}/?tab=checkpoints": "checkpoints/step-000300.safetensors",
         f"/runs/{second.pk}/?tab=config": "what differs from",
         f"{run}?tab=events": "created",

@@ -17,6 +17,7 @@ from webapp.runs.models import MetricSummary, Run
 from webapp.runs.smoothing import smooth
 
 POINTS = 1200  # of a curve: as many as a wide screen can show; zooming in asks again
+ZOOMED_POINTS = 2 * POINTS  # of which half is beside what is looked at
 SMOOTHED_POINTS = 300_000  # of a curve that is smoothed from every point of it
 MOST_SMOOTHING = 0.99
 SYSTEM_PREFIX = metrics.SYSTEM.rstrip("/")
@@ -189,9 +190,12 @@ def of_run(
         low, high: the part of the x axis that is looked at: steps, or seconds on an axis of time.
     """
     axis = _axis(run, wanted, view)
-    first, last = axis.steps_between(low, high)
+    first, last = axis.steps_between(*_wider(low, high))
     keys = wanted.keys(metrics.keys(run))
-    found = metrics.read_many([run.pk], keys, max_points=POINTS, from_step=first, to_step=last)
+    most = POINTS if first is None and last is None else ZOOMED_POINTS
+    found = metrics.read_many([run.pk], keys, max_points=most, from_step=first, to_step=last)
+    if not found and most == ZOOMED_POINTS:  # between two points: their line is what there is
+        return of_run(run, wanted, view=view)
     series = [
         charts.Series(
             name=_short(key, wanted),
@@ -229,6 +233,14 @@ def of_run(
         notes = [figure.get("note", ""), f"{words} not above 0"]
         figure["note"] = ", ".join(filter(None, notes))
     return figure
+
+
+def _wider(low: float | None, high: float | None) -> tuple[float | None, float | None]:
+    """A part with its surroundings, so that its lines go on to the edge of the picture."""
+    if low is None or high is None or high < low:
+        return low, high
+    half = (high - low) / 2
+    return low - half, high + half
 
 
 @dataclass(frozen=True, kw_only=True)

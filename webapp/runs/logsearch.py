@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from webapp.runs.log import LogLine, level
+from webapp.runs.log import level
 
 FILES = ("log-earlier.txt", "log.txt")
 BLOCK_BYTES = 1 << 20
@@ -41,6 +41,7 @@ class Line:
     level: str
     parts: tuple[tuple[str, bool], ...]
     hit: int = 0  # which hit of the search it is, from 1; 0 for a line around one
+    offset: int = 0  # of a hit: bytes; where it begins in its file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +49,6 @@ class Passage:
     """Lines that follow each other; several hits may share one."""
 
     file: str
-    offset: int  # bytes; where its first hit begins in the file
     lines: list[Line]
 
 
@@ -215,13 +215,19 @@ def _fits(line: bytes, wanted: str) -> bool:
     return level(line[:LINE_BYTES].decode(errors="replace")) in _WANTED[wanted]
 
 
+# (file, number of a line) -> which hit it is, and where it begins
+Numbers = dict[tuple[str, int], tuple[int, int]]
+
+
 # --- showing --------------------------------------------------------------------------------
 
 
 def _passages(folder: Path, hits: list[_Hit], query: Query, first: int) -> list[Passage]:
     """The hits with the lines around them; what touches becomes one passage."""
     found: list[Passage] = []
-    numbers = {(hit.file, hit.number): first + i for i, hit in enumerate(hits)}
+    numbers: Numbers = {
+        (hit.file, hit.number): (first + i, hit.start) for i, hit in enumerate(hits)
+    }
     for file in FILES:
         own = [hit for hit in hits if hit.file == file]
         if not own:
@@ -238,7 +244,10 @@ def _passages(folder: Path, hits: list[_Hit], query: Query, first: int) -> list[
 
 
 def _passage(
-    stream: BinaryIO, hits: list[_Hit], query: Query, numbers: dict[tuple[str, int], int]
+    stream: BinaryIO,
+    hits: list[_Hit],
+    query: Query,
+    numbers: Numbers,
 ) -> Passage:
     before, count = _before(stream, hits[0].start, query.context)
     stream.seek(before)
@@ -252,10 +261,10 @@ def _passage(
             if more.endswith(b"\n"):
                 break
         text = data.decode(errors="replace").rstrip("\r\n")
-        hit = numbers.get((hits[0].file, i), 0)
+        hit, offset = numbers.get((hits[0].file, i), (0, 0))
         parts = _cut(text, query.text) if hit else ((text, False),)
-        lines.append(Line(number=i, level=level(text), parts=parts, hit=hit))
-    return Passage(file=hits[0].file, offset=hits[0].start, lines=lines)
+        lines.append(Line(number=i, level=level(text), parts=parts, hit=hit, offset=offset))
+    return Passage(file=hits[0].file, lines=lines)
 
 
 def _before(stream: BinaryIO, start: int, count: int) -> tuple[int, int]:
@@ -296,8 +305,3 @@ def _count_lines(stream: BinaryIO, before: int) -> int:
         count += data.count(b"\n")
         left -= len(data)
     return count
-
-
-def as_log_lines(lines: list[Line]) -> list[LogLine]:
-    """Whole lines for the template of a log."""
-    return [LogLine("".join(text for text, _ in line.parts), line.level) for line in lines]
