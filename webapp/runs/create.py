@@ -286,6 +286,7 @@ def _prefilled(request: Request, source: Run | None) -> dict[str, Any]:
         }
     if request.GET.get("of"):
         values["of_run"] = request.GET["of"]
+        values["checkpoint"] = request.GET.get("checkpoint", values.get("checkpoint", ""))
     if request.GET.get("version"):
         values["version"] = request.GET["version"]
         values.setdefault("inputs", _first_of(request.project, request.GET["version"]))

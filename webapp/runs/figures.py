@@ -74,6 +74,7 @@ class Group:
         but: beginnings of keys that have a figure of their own.
         start, ends: what its keys begin with, behind the prefix too, and end with.
         system: measured by the worker, over seconds since the run's first start.
+        scale: of the values as they are stored, to those that are drawn.
     """
 
     name: str
@@ -88,6 +89,7 @@ class Group:
     log_y: bool = False
     value: charts.metrics.Value = "last"
     system: bool = False
+    scale: float = 1.0
 
     def keys(self, known: Iterable[str]) -> list[str]:
         own = [key for key in known if key.partition("/")[0] in self.prefixes]
@@ -96,7 +98,16 @@ class Group:
         return [key for key in own if not self.only or key in self.only]
 
 
-def _system(name: str, title: str, ends: str, y_title: str, y_unit: str, start: str = "") -> Group:
+def _system(
+    name: str,
+    title: str,
+    ends: str,
+    y_title: str,
+    y_unit: str,
+    *,
+    start: str = "",
+    scale: float = 1,
+) -> Group:
     return Group(
         name=f"system-{name}",
         title=title,
@@ -106,6 +117,7 @@ def _system(name: str, title: str, ends: str, y_title: str, y_unit: str, start: 
         y_title=y_title,
         y_unit=y_unit,
         system=True,
+        scale=scale,
     )
 
 
@@ -145,12 +157,12 @@ GROUPS = (
         for number in (1, 2)
     ),
     Group(name="time", title="Time per step", prefixes=("time",), y_title="Time", y_unit="s"),
-    _system("gpu", "GPU in use", "_util_percent", "Time with work on the GPU", "%", "gpu"),
-    _system("gpu-memory", "GPU memory in use", "_memory_mb", "GPU memory", "MB", "gpu"),
-    _system("gpu-power", "GPU power", "_power_w", "Power", "W", "gpu"),
+    _system("gpu", "GPU in use", "_util_percent", "Time with work", "%", start="gpu"),
+    _system("gpu-memory", "GPU memory", "_memory_mb", "In use", "GB", start="gpu", scale=1e-3),
+    _system("gpu-power", "GPU power", "_power_w", "Power", "W", start="gpu"),
     _system("cpu", "CPU", "/cpu_percent", "CPU", "% of one core"),
-    _system("memory", "Memory", "/memory_mb", "Resident memory", "MB"),
-    _system("storage", "Storage", "/read_mb_s /write_mb_s", "From and to storage", "MB/s"),
+    _system("memory", "Memory", "/memory_mb", "Resident", "GB", scale=1e-3),
+    _system("storage", "Storage", "/read_mb_s /write_mb_s", "Moved", "MB/s"),
     _system("steps", "Done over time", "/step", "Done", ""),
 )
 BY_NAME = {group.name: group for group in GROUPS}
@@ -199,10 +211,10 @@ def of_run(
     series = [
         charts.Series(
             name=_short(key, wanted),
-            **axis.curve(found[run.pk, key]),
+            **axis.curve(found[run.pk, key], wanted.scale),
             index=keys.index(key),
             points=found[run.pk, key].total,
-            smoothed=_smoothed(run, key, view.smoothing, first, last, axis),
+            smoothed=_smoothed(run, key, wanted, view.smoothing, first, last, axis),
         )
         for key in keys
         if (run.pk, key) in found
@@ -264,8 +276,8 @@ class _Axis:
         seconds = self.clock.at(steps) if self.clock is not None else steps
         return np.round(seconds / self.scale_s, 4)
 
-    def curve(self, found: metrics.Series) -> dict[str, Any]:
-        steps, values = found.steps, found.values
+    def curve(self, found: metrics.Series, scale: float) -> dict[str, Any]:
+        steps, values = found.steps, found.values * scale
         if self.scale_s and self.clock is None:
             steps, values = _with_gaps(steps, values)
         return {"x": self.x(steps).tolist(), "y": values.tolist()}
@@ -295,7 +307,13 @@ def _with_gaps(seconds: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def _smoothed(
-    run: Run, key: str, weight: float, first: int | None, last: int | None, axis: _Axis
+    run: Run,
+    key: str,
+    wanted: Group,
+    weight: float,
+    first: int | None,
+    last: int | None,
+    axis: _Axis,
 ) -> tuple[list[float], list[float]] | None:
     """The average over every point, thinned only after it; None where that would be too many.
 
@@ -310,7 +328,7 @@ def _smoothed(
     values = smooth(points.values, weight)
     start = 0 if first is None else int(np.searchsorted(points.steps, first))
     steps, values = thin(points.steps[start:], values[start:], POINTS)
-    found = axis.curve(metrics.Series(steps, values, len(steps)))
+    found = axis.curve(metrics.Series(steps, values, len(steps)), wanted.scale)
     return found["x"], found["y"]
 
 
@@ -363,7 +381,7 @@ def of_runs(
         series,
         title=key,
         y_title=key,
-        y_unit=wanted.y_unit,
+        y_unit=wanted.y_unit if wanted.scale == 1 else "MB",
         x_title="Time since the start" if wanted.system else "Step",
         x_unit="s" if wanted.system else "",
         value=wanted.value,

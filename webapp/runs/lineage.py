@@ -138,7 +138,7 @@ class _Builder:
             self._edge(self._run(source), here, "clone")
         if run.kind == "register":
             if run.version is not None:
-                made = self._version(run.version, begun=False)
+                made = self._version(run.version)
                 self._edge(here, made)
                 sets = FeatureSet.objects.filter(version=run.version).order_by("created_at")
                 self._many(made, sets, self._features)
@@ -226,8 +226,7 @@ class _Builder:
             self._many(key, run.children.order_by("created_at"), self._run)
             return
         for features in FeatureSet.objects.filter(produced_by=run):
-            made = self._features(features, begun=False)
-            self._edge(key, made)
+            made = self._features(features)
             trained = Run.objects.filter(feature_set=features, kind__startswith="train")
             self._many(made, trained.order_by("created_at"), self._run)
 
@@ -248,19 +247,10 @@ class _Builder:
             )
         )
 
-    def _version(self, version: DatasetVersion, *, begun: bool = True) -> str:
-        """`begun`: with the run that registered it."""
-        key = f"dataset-{version.pk}"
-        if key in self.graph.nodes:
-            return key
-        if begun:
-            made_by = Run.objects.filter(kind="register", version=version).order_by("created_at")
-            first = next((r for r in made_by[:1]), None)
-            if first is not None:
-                self._edge(self._run(first), key)
+    def _version(self, version: DatasetVersion) -> str:
         return self._node(
             Node(
-                id=key,
+                id=f"dataset-{version.pk}",
                 kind="dataset",
                 word="Data set",
                 title=str(version),
@@ -269,26 +259,34 @@ class _Builder:
             )
         )
 
-    def _features(self, features: FeatureSet, *, begun: bool = True) -> str:
+    def _features(self, features: FeatureSet) -> str:
+        """Features behind their data. The run that makes them stands between while it matters:
+        until they are ready, or when the page is about it."""
         key = f"features-{features.pk}"
         if key in self.graph.nodes:
             return key
-        made_by = features.produced_by
-        version = self._version(features.version) if begun else ""
-        if made_by is not None and made_by.kind == "extract" and begun:
+        version, made_by = self._version(features.version), features.produced_by
+        url = reverse("datasets:detail", args=[features.version_id])
+        if made_by is not None:
+            url = reverse("runs:detail", args=[made_by.pk])
+        if (
+            made_by is not None
+            and made_by.kind == "extract"
+            and (not features.ready or made_by.pk == self.run.pk)
+        ):
             self._edge(version, self._run(made_by))
             self._edge(self._run(made_by), key)
-        elif begun:
+        else:
             self._edge(version, key)
-        numbers = f"{features.dim:,}-d, {features.video_count:,} videos" if features.ready else ""
+        ready = f"{features.dim:,}-d, {features.video_count:,} videos"
         return self._node(
             Node(
                 id=key,
                 kind="features",
                 word="Features",
                 title=features.name,
-                numbers=numbers or "not ready",
-                url=reverse("datasets:detail", args=[features.version_id]),
+                numbers=ready if features.ready else "not ready",
+                url=url,
             )
         )
 

@@ -10,7 +10,7 @@ from webapp.runs.lineage import Graph, Node
 
 WIDTH, HEIGHT = 196, 64
 NARROW = 168  # two of them fit beside each other on a phone
-LETTERS_PER_PX = 1 / 6.9  # of 13 px system fonts, rounded against overlap
+LETTERS_PER_PX = 1 / 7.8  # of 13 px system fonts; what is wider all the same is cut off
 ARROW = 5
 
 
@@ -22,6 +22,11 @@ class Box:
     width: float
     title: str  # as much of it as fits
     label: str  # all of it, for those who hear the page
+
+    @property
+    def inner(self) -> float:
+        """How far text may go."""
+        return self.width - 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +53,7 @@ def picture(graph: Graph, *, upright: bool = False) -> Picture:
     spacing = layers.Spacing(
         node_along=along,
         node_across=across,
-        gap_along=28 if upright else 40,
+        gap_along=28,
         gap_across=10 if upright else 14,
     )
     drawing = layers.draw(list(graph.nodes), list(graph.edges), spacing)

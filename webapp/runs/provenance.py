@@ -29,7 +29,8 @@ ENVIRONMENT: dict[str, str] = {  # as vad.devices.environment names it
     "numpy": "NumPy",
 }
 _ELSEWHERE = {
-    "vad", "commit", "dirty", "code_sha256", "features_sha256", "start_sha256", "deterministic",
+    "vad", "pid", "commit", "dirty", "code_sha256", "features_sha256", "start_sha256",
+    "deterministic",
 }  # fmt: skip
 
 
