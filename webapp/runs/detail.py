@@ -109,7 +109,11 @@ def _log(request: Request, run: Run) -> dict[str, Any]:
         level=level if level in logsearch.LEVELS else "",
         context=logsearch.CONTEXT if context is None else max(0, min(context, MOST_CONTEXT)),
     )
-    found: dict[str, Any] = {"asked": asked, "context_choices": (0, 2, 5, 10)}
+    found: dict[str, Any] = {
+        "asked": asked,
+        "context_choices": (0, 2, 5, 10),
+        "earlier": (run.folder / "log-earlier.txt").is_file(),
+    }
     if asked:
         hit = max(1, query.whole(given.get("hit")) or 1)
         result = logsearch.search(run.folder, asked, hit=hit)
@@ -275,7 +279,12 @@ def _run(request: Request, run_id: UUID) -> Run:
     runs = Run.objects.visible_to(request.user).select_related(
         "project", "owner", "worker", "version__dataset", "feature_set", "cloned_from", "of_run"
     )
-    return get_object_or_404(runs, pk=run_id)
+    run = get_object_or_404(runs, pk=run_id)
+    if run.cloned_from_id and not (
+        Run.objects.visible_to(request.user).filter(pk=run.cloned_from_id).exists()
+    ):
+        run.cloned_from = None  # of a project that the person is not in
+    return run
 
 
 def _number(request: Request, name: str) -> float | None:

@@ -397,6 +397,9 @@ def test_what_one_may_not_see_is_in_no_lineage(
     titles, _ = graph(client, second)
 
     assert f"run {first.name}" not in titles.values()
+    for tab in ("overview", "config", "lineage"):
+        text = client.get(f"/runs/{second.pk}/?tab={tab}").content.decode()
+        assert str(first.pk) not in text, tab
     other = Client()
     other.force_login(stranger)
     assert other.get(f"/api/v1/runs/{second.pk}/lineage/").status_code == 404
