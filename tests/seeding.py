@@ -249,6 +249,44 @@ def add_footage(seeded: Seeded, key: str) -> Path:
     return path
 
 
+def add_usage(run: Run) -> None:
+    """What a worker would have measured of a run: a sample in 5 s, with a pause of two minutes."""
+    rng = np.random.default_rng(9)
+    seconds = np.arange(1, 600, 5)
+    seconds = np.where(seconds > 300, seconds + 120, seconds)
+    n = len(seconds)
+    done = np.minimum(np.linspace(0, run.done, n), run.done)
+    values = {
+        "cpu_percent": 180 + 20 * rng.standard_normal(n),
+        "memory_mb": np.linspace(900, 2400, n) + 40 * rng.standard_normal(n),
+        "read_mb_s": np.abs(30 * rng.standard_normal(n)),
+        "write_mb_s": np.abs(2 * rng.standard_normal(n)),
+        "gpu0_util_percent": np.clip(86 + 9 * rng.standard_normal(n), 0, 100),
+        "gpu0_memory_mb": 21_400 + 200 * rng.standard_normal(n),
+        "gpu0_power_w": 410 + 30 * rng.standard_normal(n),
+        "step": np.floor(done),
+    }
+    metrics.append(run, {f"{metrics.SYSTEM}{k}": (seconds, v) for k, v in values.items()})
+    Run.objects.filter(pk=run.pk).update(
+        environment={
+            "vad": "0.1.0", "commit": hashlib.sha1(b"a").hexdigest(), "dirty": True,
+            "code_sha256": hashlib.sha256(b"a").hexdigest(), "python": "3.11.9",
+            "torch": "2.13.0", "numpy": "2.4.6", "cuda": "13.0", "cudnn": 91002,
+            "device": "NVIDIA H200", "driver": "580.65.06", "host": "atlas-01", "threads": 16,
+            "processors": 32, "processor": "AMD EPYC 9654", "system": "Linux-6.8-x86_64",
+            "deterministic": False, "pid": 4711,
+        }
+    )  # fmt: skip
+
+
+def add_checkpoint_files(run: Run, steps: list[int]) -> None:
+    """Files for some of a run's checkpoints; a training keeps the newest ones and the best."""
+    for checkpoint in run.checkpoints.filter(step__in=steps):
+        path = run.folder / checkpoint.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(f"weights of step {checkpoint.step}".encode())
+
+
 def people() -> tuple[User, Project]:
     """A member and the project."""
     project = Project.objects.create(name="Campus safety", slug="campus-safety")

@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 
 import vad
+from vad import provenance
 from vad.errors import ConfigError, VadError
 
 
@@ -41,16 +43,22 @@ def describe(device: torch.device) -> str:
 
 
 def environment(device: torch.device) -> dict[str, Any]:
-    """Versions and host, kept with a run: numbers repeat to the bit only where these agree."""
+    """Code, versions and host, kept with a run: its numbers repeat only where these agree."""
+    on_gpu = device.type == "cuda"
     return {
         "vad": vad.__version__,
+        **provenance.code(),
         "python": platform.python_version(),
         "torch": str(torch.__version__),
-        "cuda": torch.version.cuda if device.type == "cuda" else None,
+        "numpy": np.__version__,
+        "cuda": torch.version.cuda if on_gpu else None,
+        "cudnn": torch.backends.cudnn.version() if on_gpu else None,
         "device": describe(device),
         "threads": torch.get_num_threads(),
         "processors": os.cpu_count(),
         "system": platform.platform(),
+        **provenance.machine(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
     }
 
 

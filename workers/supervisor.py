@@ -27,6 +27,7 @@ from workers import commands, database, leaving, slots
 from workers.child import Child, Wish
 from workers.commands import Command
 from workers.runlog import RunLog
+from workers.usage import Sampler
 
 STORE_EVERY_S = 1.0
 STORE_SOONER_AT = 500  # records
@@ -63,7 +64,10 @@ def _outcome(claim: Claim, slot: Slot, beat: Heartbeat) -> Outcome:
             cuda_devices = slots.table().cuda_devices(slot)
             with Child.start(command, cuda_devices=cuda_devices, runlog=runlog) as child:
                 log.info("run.started run_id=%s pid=%d slot=%s", claim.run_id, child.pid, slot)
-                return child.watch(on_record=beat.note, wish=beat.wish, may_read=beat.has_room)
+                with Sampler(
+                    child.pid, cuda_devices=cuda_devices, on_sample=beat.note, step=beat.step
+                ):
+                    return child.watch(on_record=beat.note, wish=beat.wish, may_read=beat.has_room)
         finally:
             runlog.close()
     except VadError as exc:
@@ -116,8 +120,9 @@ class Heartbeat:
     def __init__(self, claim: Claim) -> None:
         self._claim = claim
         self._lock = threading.Lock()
-        self._records: list[results.Record] = []
+        self._records: list[recording.Said] = []
         self._progress: results.Progress | None = None
+        self._step: int | None = None  # of the run; None until it says so
         self._rate = Rate()
         self._wake = threading.Event()
         self._closing = threading.Event()
@@ -143,19 +148,28 @@ class Heartbeat:
 
     # --- what the serving thread asks, without waiting for the database
 
-    def note(self, record: results.Record) -> None:
-        """Take a record of the child."""
+    def note(self, record: recording.Said) -> None:
+        """Take a record of the child, or a sample of what it uses."""
         with self._lock:
             if isinstance(record, results.Progress):
+                self._step = record.done
                 self._rate.note(record.done, time.monotonic())
                 self._progress = record  # of two that nobody has seen, the newer one
                 return
             if isinstance(record, results.Started):
+                self._step = record.resumed_step
                 self._rate.note(record.resumed_step, time.monotonic())
+            elif isinstance(record, results.Metrics):
+                self._step = record.step
             self._records.append(record)
             sooner = len(self._records) >= STORE_SOONER_AT
         if sooner or isinstance(record, results.Started):
             self._wake.set()
+
+    def step(self) -> int | None:
+        """How far the run is by its own words."""
+        with self._lock:
+            return self._step
 
     def has_room(self) -> bool:
         with self._lock:

@@ -36,11 +36,14 @@ def addresses(seeded: seeding.Seeded) -> dict[str, str]:
         "run-running": f"/runs/{runs['running'].pk}/",
         "run-failed": f"/runs/{runs['failed'].pk}/",
         "run-waiting": f"/runs/{runs['waiting'].pk}/",
+        "run-system": f"/runs/{runs['running'].pk}/?tab=system",
         "run-log": f"/runs/{runs['running'].pk}/?tab=log",
+        "run-log-search": f"/runs/{runs['running'].pk}/?tab=log&find=loss+0.4",
         "run-checkpoints": f"/runs/{second}/?tab=checkpoints",
         "run-config": f"/runs/{second}/?tab=config",
         "run-events": f"/runs/{first}/?tab=events",
         "run-bags": f"/runs/{first}/bags/",
+        "run-lineage": f"/runs/{first}/?tab=lineage&clones=yes",
         "run-delete": f"/runs/delete/?run={first}",
         "new-train": "/runs/new/",
         "new-extract": "/runs/new/?kind=extract",
@@ -60,8 +63,8 @@ def addresses(seeded: seeding.Seeded) -> dict[str, str]:
 
 
 CHARTS = {
-    "run": 5, "run-bags": 4, "run-running": 3, "dataset": 1, "evaluation": 4, "viewer": 1,
-    "compare": 3,
+    "run": 5, "run-bags": 4, "run-running": 3, "run-system": 7, "dataset": 1, "evaluation": 4,
+    "viewer": 1, "compare": 3,
 }  # fmt: skip
 
 
@@ -99,6 +102,7 @@ def test_every_page_is_drawn_without_a_complaint(
     ).new_page()
     watch = Watch(page)
     seeding.add_bags(seeded, seeded.runs["first"])
+    seeding.add_usage(seeded.runs["running"])
     complaints: dict[str, list[str]] = {}
     page.goto(f"{live_server.url}/login/")
     _picture(page, f"login-{size}-{scheme}")

@@ -100,6 +100,7 @@ def test_no_resume_leaves_a_hole_in_the_metrics(trained, stored, left):
     (trained.folder / "checkpoints/notes.txt").write_text("not a checkpoint")
     if stored:
         metrics.append(trained, metrics.columns([(stored, {"loss/total": 1.0})]))
+    metrics.append(trained, metrics.columns([(9000, {"sys/memory_mb": 1.0})]))  # seconds, no steps
 
     commands.prepare(trained)
 

@@ -320,7 +320,7 @@ class Trainer:
                 total=self.plan.steps,
                 unit="steps",
                 resumed_step=self.step - len(self._recent),
-                environment=devices.environment(task.device),
+                environment=devices.environment(task.device) | _origin(task.identity()),
             )
         )
         for written in self._kept:  # whoever listened forgot those after `resumed_step`
@@ -395,3 +395,12 @@ class Trainer:
             "metrics": self.last_metrics if is_last else self.best.metrics,
             "last_metrics": self.last_metrics,
         }
+
+
+def _origin(identity: Mapping[str, Any]) -> dict[str, str]:
+    """Hashes of what a run was really given: features that it read, weights that it began with."""
+    found = {
+        "features_sha256": identity.get("data", {}).get("features"),
+        "start_sha256": identity.get("start"),
+    }
+    return {name: value for name, value in found.items() if value}

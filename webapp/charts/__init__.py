@@ -8,6 +8,7 @@ The contract with static/js/charts.js, JSON without NaN (a gap is null):
       "alt":    "What one sees, in words, with the numbers that matter.",
       "live":   false,               # true: ask again while the page is visible
       "note":   "2,000 of 216,000 points",          # optional, small text beside the title
+      "x_scale": 60,                                # optional: seconds in a unit of a time axis
       "csv":    {"columns": [...], "rows": [[...]]} # optional; without it, the traces' points
     }
 

@@ -20,6 +20,7 @@ class Figure(_Required, total=False):
 
     note: str
     csv: dict[str, Any]
+    x_scale: float
 
 
 def clean(values: Iterable[Any] | None, digits: int | None = None) -> list[Any]:
@@ -74,10 +75,15 @@ def axis(title: str, unit: str = "", **more: Any) -> dict[str, Any]:
 
 
 def log_ticks(values: Iterable[float | None]) -> dict[str, Any]:
-    """Ticks of a logarithmic axis that do not run into each other: 1, 2, 5 or decades only."""
+    """Ticks of a logarithmic axis that do not run into each other: 1, 2, 5 or decades only.
+
+    Within less than a factor of ten they are as on a linear axis: 1, 2 and 5 might all be missing.
+    """
     positive = [v for v in values if v is not None and v > 0]
-    wide = bool(positive) and max(positive) / min(positive) > 300
-    return {"type": "log", "dtick": 1 if wide else "D2", "tickformat": "~g"}
+    ratio = max(positive) / min(positive) if positive else 1.0
+    if ratio < 10:
+        return {"type": "log", "tickformat": "~g"}
+    return {"type": "log", "dtick": 1 if ratio > 300 else "D2", "tickformat": "~g"}
 
 
 def layout(title: str, x: dict[str, Any], y: dict[str, Any], **more: Any) -> dict[str, Any]:

@@ -33,6 +33,7 @@ class Series:
         low, high: least and greatest value that each point stands for, when the curve is reduced.
         around: what `low` and `high` are called in the data that is saved.
         points: how many points there are in the store, when `x` holds fewer.
+        smoothed: x and y of the smoothed curve, where it was made from more points than `x` holds.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Series:
     high: Sequence[float | None] = field(default=())
     around: tuple[str, str] = ("least", "greatest")
     points: int | None = None
+    smoothed: tuple[Sequence[float], Sequence[float | None]] | None = None
 
 
 def metric_curves(
@@ -94,7 +96,10 @@ def metric_curves(
                     "line": {"color": look.color, "width": 1},
                 }
             )
-            y = smooth(y, smoothing)
+            if one.smoothed is None:
+                y = smooth(y, smoothing)
+            else:
+                x, y = clean(one.smoothed[0]), clean(one.smoothed[1], DIGITS)
         data.append(
             {
                 "type": "scatter",
@@ -120,10 +125,10 @@ def metric_curves(
         data=data,
         layout=layout(
             full,
-            axis(x_title, x_unit, **{"hoverformat": ",.0f", **x_scale}),
+            axis(x_title, x_unit, **({} if x_unit else {"hoverformat": ",.0f"}), **x_scale),
             axis(y_title, y_unit, **y_scale),
         ),
-        alt=f"{full}. " + listing([_words(one, value) for one in ranked]) + ".",
+        alt=f"{full}. " + listing([_words(one, value, x_title, x_unit) for one in ranked]) + ".",
         live=live,
     )
     note = _reduced(series)
@@ -197,15 +202,18 @@ def _rank(one: Series, value: Value) -> tuple[bool, float, int]:
     return (False, headline if value == "min" else -headline, one.index)
 
 
-def _words(one: Series, value: Value) -> str:
+def _words(one: Series, value: Value, x_title: str, x_unit: str) -> str:
     finite = _finite(one)
     if not finite:
         return f"{one.name}: no values yet"
-    steps = clean(one.x)
+    x = clean(one.x)
+    if x_title == "Step":
+        over = f"over steps {x[0]:,.0f} to {x[-1]:,.0f}"
+    else:
+        over = f"over {x_title.lower()}, {x[0]:,.6g} to {x[-1]:,.6g} {x_unit}".rstrip()
     return (
         f"{one.name}: {value} {significant(_headline(one, value))}, "
-        f"{significant(min(finite))} to {significant(max(finite))} "
-        f"over steps {steps[0]:,.0f} to {steps[-1]:,.0f}"
+        f"{significant(min(finite))} to {significant(max(finite))} {over}"
     )
 
 

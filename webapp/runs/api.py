@@ -37,12 +37,32 @@ from webapp.core.api import (
     texts,
 )
 from webapp.datasets.models import DatasetVersion, FeatureSet
-from webapp.runs import bookmarks, grouping, log, metrics, pipelines, services, table, waiting
+from webapp.runs import (
+    bookmarks,
+    commandline,
+    grouping,
+    lineage,
+    log,
+    logsearch,
+    metrics,
+    page,
+    pipelines,
+    services,
+    table,
+    waiting,
+)
 from webapp.runs.filtering.completion import complete
 from webapp.runs.filtering.parse import MOST_CHARACTERS
 from webapp.runs.models import MetricChunk, MetricSummary, Run
 from webapp.runs.ordering import Ordered, Scope
-from webapp.runs.represent import checkpoint_json, event_json, group_json, run_json, view_json
+from webapp.runs.represent import (
+    checkpoint_json,
+    event_json,
+    group_json,
+    run_json,
+    search_json,
+    view_json,
+)
 
 MAX_KEYS = 50
 MAX_POINTS = 20_000
@@ -212,7 +232,9 @@ class RunDetail(APIView):
 
     def get(self, request: Request, run_id: UUID) -> Response:
         run = _run(request, run_id)
-        return Response(run_json(run, detail=True) | {"why": waiting.reason(run)})
+        commands = {r.title: r.command for r in commandline.recipes(run)}
+        more = {"why": waiting.reason(run), "commands": commands}
+        return Response(run_json(run, detail=True) | more)
 
     @transaction.atomic
     def patch(self, request: Request, run_id: UUID) -> Response:
@@ -297,20 +319,52 @@ class RunLog(APIView):
         return Response({"text": text, "offset": end, "size": size, "live": run.is_active})
 
 
-class RunEvents(APIView):
-    """GET: what happened to the run, oldest first; the last 500."""
+class RunLogSearch(APIView):
+    """GET: `?find=&level=warning|error&context=2&hit=1`: a page of the hits in the whole log."""
 
     def get(self, request: Request, run_id: UUID) -> Response:
-        events = _run(request, run_id).events.select_related("by").order_by("-at", "-id")[:500]
-        return Response({"results": [event_json(event) for event in reversed(events)]})
+        run = _run(request, run_id)
+        level = request.GET.get("level", "")
+        if level not in logsearch.LEVELS:
+            raise invalid({"level": f"{level!r} is neither 'warning' nor 'error'"})
+        asked = logsearch.Query(
+            text=request.GET.get("find", "").strip()[: logsearch.NEEDLE_CHARS],
+            level=level,
+            context=int_param(request, "context", logsearch.CONTEXT, least=0, most=20) or 0,
+        )
+        if not asked:
+            raise invalid({"find": "name a text, a level, or both"})
+        hit = int_param(request, "hit", 1, least=1, most=logsearch.MOST_HITS) or 1
+        return Response(search_json(logsearch.search(run.folder, asked, hit=hit)))
+
+
+class RunLineage(APIView):
+    """GET: what the run comes from and what came of it, as nodes and edges; `?clones=yes`."""
+
+    def get(self, request: Request, run_id: UUID) -> Response:
+        run = _run(request, run_id)
+        clones = request.GET.get("clones") in ("yes", "1", "true")
+        return Response(lineage.of_run(run, request.user, clones=clones).to_json())
+
+
+class RunEvents(APIView):
+    """GET: what happened to the run, oldest first; the last 500. `?event=&by=&q=`."""
+
+    def get(self, request: Request, run_id: UUID) -> Response:
+        given = {name: request.GET.get(name, "")[:100] for name in ("event", "by", "q")}
+        found = page.happened(
+            _run(request, run_id), kind=given["event"], by=given["by"], text=given["q"]
+        )
+        return Response({"results": [event_json(event) for event in reversed(found.events)]})
 
 
 class RunCheckpoints(APIView):
     """GET: the run's checkpoints by step; the newest 500."""
 
     def get(self, request: Request, run_id: UUID) -> Response:
-        rows = _run(request, run_id).checkpoints.order_by("-step")[:500]
-        return Response({"results": [checkpoint_json(c) for c in reversed(rows)]})
+        run = _run(request, run_id)
+        rows = run.checkpoints.order_by("-step")[:500]
+        return Response({"results": [checkpoint_json(c, run) for c in reversed(rows)]})
 
 
 class ConfigList(APIView):

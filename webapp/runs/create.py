@@ -62,6 +62,7 @@ def run_new(request: Request) -> HttpResponse:
     kind = kind if kind in dict(KINDS) else KINDS[0][0]
     context = _context(request.project, kind)
     context["source"] = source if source and source.kind == kind else None
+    context["base"] = _base(context["source"]) if context["source"] else {}
     if request.method != "POST":
         values = _prefilled(request, context["source"])
         return render(request, "runs/run_form.html", {**context, "values": values, "errors": {}})
@@ -286,9 +287,20 @@ def _prefilled(request: Request, source: Run | None) -> dict[str, Any]:
         }
     if request.GET.get("of"):
         values["of_run"] = request.GET["of"]
+        values["checkpoint"] = request.GET.get("checkpoint", values.get("checkpoint", ""))
     if request.GET.get("version"):
         values["version"] = request.GET["version"]
         values.setdefault("inputs", _first_of(request.project, request.GET["version"]))
+    return values
+
+
+def _base(source: Run) -> dict[str, str]:
+    """The fields of the run to clone as the form writes them; a changed one is shown beside it."""
+    values = {name: as_text(value) for name, value in source.config.items()}
+    if "seed" in values:
+        values["seeds"] = values.pop("seed")
+    if values.get("pretrained_point", "").startswith(needs.FROM_RUN):
+        values["start"] = values.pop("pretrained_point")
     return values
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, Max, OuterRef, Q, QuerySet
 
 from vad.timeline import thin
 from webapp.runs.models import MetricChunk, MetricSummary, Run
@@ -26,6 +26,9 @@ from webapp.runs.models import MetricChunk, MetricSummary, Run
 CHUNK_POINTS = 4096
 BUCKET_POINTS = 64
 KEY_LENGTH = 120
+# What the worker measured of the machine. The "steps" of these keys are seconds since the run first
+# started, over all of its attempts: a resume takes none of that time back.
+SYSTEM = "sys/"
 
 STEPS, VALUES = np.dtype("<i8"), np.dtype("<f8")
 BUCKET = np.dtype(
@@ -151,12 +154,16 @@ def append_first(points: Iterable[tuple[Run, Columns]]) -> None:
 
 @transaction.atomic
 def truncate_after(run: Run, step: int) -> None:
-    """Forget the points of all keys after `step`, as a resume from there needs it."""
+    """Forget what the run measured after `step`, as a resume from there needs it.
+
+    What its worker measured meanwhile (`SYSTEM`) did happen, and stays.
+    """
     later = MetricSummary.objects.filter(run=run, last_step__gt=step)
+    later = later.exclude(key__startswith=SYSTEM)
     keys = list(later.values_list("key", flat=True))
     if not keys:
         return
-    chunks = MetricChunk.objects.filter(run=run, last_step__gt=step)
+    chunks = MetricChunk.objects.filter(run=run, last_step__gt=step, key__in=keys)
     chunks.filter(first_step__gt=step).delete()
     cut = []
     for chunk in chunks:
@@ -340,6 +347,12 @@ def keys(run: Run) -> list[str]:
     """The run's metrics, sorted."""
     found = MetricSummary.objects.filter(run=run).order_by("key")
     return list(found.values_list("key", flat=True))
+
+
+def last_step(run: Run) -> int:
+    """The last step of which the run's own metrics are stored; 0 without any."""
+    own = MetricSummary.objects.filter(run=run).exclude(key__startswith=SYSTEM)
+    return own.aggregate(last=Max("last_step"))["last"] or 0
 
 
 def read(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.db.models.functions import Now
@@ -14,14 +16,28 @@ from webapp.runs.lifecycle import Claim
 from webapp.runs.models import Checkpoint, Run
 
 
-def record_batch(
-    claim: Claim, records: Sequence[results.Record], *, rate: float | None = None
-) -> str:
+@dataclass(frozen=True, kw_only=True)
+class SystemSample:
+    """What a run's processes use of the machine at one time, as its worker measured it.
+
+    Args:
+        at: UTC.
+        values: by key, each beginning with `metrics.SYSTEM`.
+    """
+
+    at: datetime
+    values: Mapping[str, float]
+
+
+Said = results.Record | SystemSample
+
+
+def record_batch(claim: Claim, records: Sequence[Said], *, rate: float | None = None) -> str:
     """Store what a child said, in its order, in one transaction: all of it or nothing.
 
-    `Started`, `Metrics`, `Progress` and `CheckpointWritten` are stored. Log lines belong into the
-    run's log file, and what ends a run (`Result`, `Failed`, `Stopped`) to `lifecycle.finish`.
-    Counts as a beat.
+    `Started`, `Metrics`, `Progress`, `CheckpointWritten` and samples are stored. Log lines belong
+    into the run's log file, and what ends a run (`Result`, `Failed`, `Stopped`) to
+    `lifecycle.finish`. Counts as a beat.
 
     Args:
         rate: units a second as the supervisor measured it, if it did.
@@ -34,12 +50,15 @@ def record_batch(
     """
     with lifecycle.guarded(claim) as run:
         pending: list[results.Metrics] = []
+        samples: list[SystemSample] = []
         fields: dict[str, Any] = {"beat_at": Now()}
         if rate is not None:
             fields["rate"] = rate
         for record in records:
             if isinstance(record, results.Metrics):
                 pending.append(record)
+            elif isinstance(record, SystemSample):
+                samples.append(record)
             elif isinstance(record, results.Started):
                 _append(run, pending)
                 pending = []
@@ -53,7 +72,7 @@ def record_batch(
                 )
             elif isinstance(record, results.CheckpointWritten):
                 _keep_checkpoint(run, record)
-        _append(run, pending)
+        _append(run, pending, samples)
         Run.objects.filter(pk=run.pk).update(**fields)
         return run.stop
 
@@ -65,8 +84,18 @@ def checkpoint_for(run_id: uuid.UUID, which: str) -> Checkpoint | None:
     return best or checkpoints.order_by("step").last()
 
 
-def _append(run: Run, records: Iterable[results.Metrics]) -> None:
-    metrics.append(run, metrics.columns((r.step, r.values) for r in records))
+def _append(
+    run: Run, records: Iterable[results.Metrics], samples: Iterable[SystemSample] = ()
+) -> None:
+    rows = [(r.step, r.values) for r in records]
+    rows += [(_seconds(run, sample), sample.values) for sample in samples]
+    metrics.append(run, metrics.columns(rows))
+
+
+def _seconds(run: Run, sample: SystemSample) -> int:
+    """Since the run's first start: told twice, a sample comes to the same place."""
+    begun = run.started_at or sample.at
+    return max(0, round((sample.at - begun).total_seconds()))
 
 
 def _resume(claim: Claim, run: Run, record: results.Started) -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from django.urls import reverse
+
 from webapp.runs.grouping import Group
+from webapp.runs.logsearch import Found
 from webapp.runs.models import Checkpoint, Run, RunEvent, SavedView
 
 
@@ -67,7 +70,10 @@ def event_json(event: RunEvent) -> dict[str, Any]:
     }
 
 
-def checkpoint_json(checkpoint: Checkpoint) -> dict[str, Any]:
+def checkpoint_json(checkpoint: Checkpoint, run: Run) -> dict[str, Any]:
+    """`file` is where it can be fetched; null when training made room for others."""
+    kept = (run.folder / checkpoint.path).is_file()
+    file = reverse("runs:checkpoint-file", args=[run.pk, checkpoint.step]) if kept else None
     return {
         "step": checkpoint.step,
         "path": checkpoint.path,
@@ -76,6 +82,32 @@ def checkpoint_json(checkpoint: Checkpoint) -> dict[str, Any]:
         "best": checkpoint.best,
         "metrics": checkpoint.metrics,
         "created_at": checkpoint.created_at,
+        "file": file,
+    }
+
+
+def search_json(found: Found) -> dict[str, Any]:
+    """A page of a log search; a line that is a hit has its number among them, others null."""
+    return {
+        "hits": found.hits,
+        "more": found.more,
+        "first": found.first,
+        "last": found.last,
+        "passages": [
+            {
+                "file": passage.file,
+                "lines": [
+                    {
+                        "number": line.number,
+                        "level": line.level,
+                        "hit": line.hit or None,
+                        "text": "".join(text for text, _ in line.parts),
+                    }
+                    for line in passage.lines
+                ],
+            }
+            for passage in found.passages
+        ],
     }
 
 

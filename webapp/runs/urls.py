@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from webapp.runs import bag_views, create, list_views, views
+from webapp.runs import bag_views, create, detail, list_views, views
 
 app_name = "runs"
 urlpatterns = [
@@ -17,14 +17,17 @@ urlpatterns = [
     path("views/<int:view_id>/", list_views.view_change, name="view"),
     path("delete/", views.run_delete, name="delete"),
     path("new/", create.run_new, name="new"),
-    path("<uuid:run_id>/", views.run_detail, name="detail"),
-    path("<uuid:run_id>/status/", views.run_status, name="status"),
-    path("<uuid:run_id>/results/", views.run_results, name="results"),
-    path("<uuid:run_id>/figures/<slug:name>/", views.run_figure, name="figure"),
+    path("<uuid:run_id>/", detail.run_detail, name="detail"),
+    path("<uuid:run_id>/status/", detail.run_status, name="status"),
+    path("<uuid:run_id>/results/", detail.run_results, name="results"),
+    path("<uuid:run_id>/figures/<slug:name>/", detail.run_figure, name="figure"),
+    path("<uuid:run_id>/log/", detail.run_log, name="log"),
+    path("<uuid:run_id>/log/tail/", detail.run_log_tail, name="log-tail"),
+    path(
+        "<uuid:run_id>/checkpoints/<int:step>/file/", detail.checkpoint_file, name="checkpoint-file"
+    ),
     path("<uuid:run_id>/bags/", bag_views.run_bags, name="bags"),
     path("<uuid:run_id>/bags/figures/<slug:name>/", bag_views.run_bag_figure, name="bag-figure"),
-    path("<uuid:run_id>/log/", views.run_log, name="log"),
-    path("<uuid:run_id>/log/tail/", views.run_log_tail, name="log-tail"),
     path("<uuid:run_id>/notes/", views.run_note, name="notes"),
     path("<uuid:run_id>/priority/", views.run_priority, name="priority"),
     path("<uuid:run_id>/<slug:action>/", views.run_act, name="act"),

@@ -74,6 +74,8 @@ def world(make_run, version, feature_set, user, settings) -> dict[str, Any]:
     )  # fmt: skip
     PatchScores.build([patches], rows=1, columns=1).save(run.folder / "patches.safetensors")
     (run.folder / "log.txt").write_text("hello\n")
+    (run.folder / "c").write_bytes(b"weights")
+    Checkpoint.objects.create(run=run, step=5, path="c", sha256="a", size_bytes=7)
     Evaluation.objects.create(
         run=run, of_run=training, checkpoint=checkpoint, version=version, feature_set=feature_set,
         fingerprint="p", selection="validation", frame_auc=0.9, frame_ap=0.5,
@@ -91,7 +93,7 @@ def world(make_run, version, feature_set, user, settings) -> dict[str, Any]:
     return {
         "run_id": run.pk, "version_id": version.pk, "feature_set_id": feature_set.pk,
         "dataset_id": version.dataset_id, "kind": "evaluate", "action": "stop", "name": "roc",
-        "video_id": video.pk, "view_id": view.pk,
+        "video_id": video.pk, "view_id": view.pk, "step": 5,
     }  # fmt: skip
 
 
@@ -115,7 +117,7 @@ def everything() -> dict[str, list]:
 
 
 def query(world: dict[str, Any]) -> str:
-    return f"?run={world['run_id']}&runs={world['run_id']}&key=a&video=a"
+    return f"?run={world['run_id']}&runs={world['run_id']}&key=a&video=a&find=hello"
 
 
 @pytest.mark.django_db

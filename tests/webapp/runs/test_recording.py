@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import timedelta
 
 import numpy as np
 import pytest
@@ -156,3 +157,36 @@ def test_a_diverged_loss_is_kept(run, claim):
 
     row = MetricSummary.objects.get(run=run, key="loss/total")
     assert (row.count, row.last, row.greatest) == (2, None, 1.0)
+
+
+def sample(run, second: float, **values: float) -> recording.SystemSample:
+    run.refresh_from_db()
+    at = run.started_at + timedelta(seconds=second)
+    return recording.SystemSample(at=at, values={f"sys/{k}": v for k, v in values.items()})
+
+
+def test_what_the_worker_measured_stays_when_a_resume_takes_steps_back(run, worker, claim):
+    said = [
+        start(),
+        *(point(s) for s in range(1, 21)),
+        saved(10),
+        sample(run, 55.2, cpu_percent=90),
+    ]
+    recording.record_batch(claim, said)
+    lifecycle.finish(claim, Outcome(kind="lost"))
+    again = lifecycle.claim_best(worker=worker, slot=Slot("cpu"))
+    recording.record_batch(again, [start(resumed=10), point(11), sample(run, 300, cpu_percent=50)])
+
+    assert metrics.read_raw(run, "loss/total").steps.tolist() == list(range(1, 12))
+    found = metrics.read_raw(run, "sys/cpu_percent")
+    assert found.steps.tolist() == [55, 300]  # seconds since the first start, not steps
+    assert found.values.tolist() == [90, 50]
+    assert metrics.last_step(run) == 11
+
+
+def test_a_sample_that_is_told_twice_is_stored_once(run, claim):
+    one = sample(run, 5, memory_mb=100)
+    recording.record_batch(claim, [start(), one])
+    recording.record_batch(claim, [one])
+
+    assert metrics.read_raw(run, "sys/memory_mb").steps.tolist() == [5]

@@ -433,8 +433,8 @@ def test_a_clone_starts_from_the_settings_of_its_source(
     clone = Run.objects.get(cloned_from=source)
     assert clone.config == source.config | {"dropout": 0.4}
     assert clone.feature_set == source.feature_set
-    rows = client.get(f"/runs/{clone.pk}/?tab=config").context["config_rows"]
-    assert [row.name for row in rows if row.changed] == ["dropout"]
+    compared = client.get(f"/runs/{clone.pk}/?tab=config").context["compared"]
+    assert [row.name for row in compared.rows] == ["dropout"]
 
 
 def test_an_evaluation_is_queued_from_the_form(client: Client, seeded: seeding.Seeded) -> None:

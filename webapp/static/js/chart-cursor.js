@@ -44,11 +44,13 @@ function figures(value) {
 }
 
 /** Put the cursor at the same x in other charts. Plotly sends no event for that, so no echo. */
-export function shareCursor(states, points) {
+export function shareCursor(from, states, points) {
   if (!points?.length) return;
+  const x = points[0].x * (from.figure.x_scale || 1);
   for (const state of states) {
     const axis = state.plot._fullLayout.xaxis;
-    const at = axis.type === "log" ? Math.log10(points[0].x) : points[0].x;
+    const own = x / (state.figure.x_scale || 1);
+    const at = axis.type === "log" ? Math.log10(own) : own;
     const [low, high] = axis.range;
     if (at < low || at > high) {
       forget(state);

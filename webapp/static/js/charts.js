@@ -2,13 +2,15 @@
 // and draws it with Plotly in the colours of the page's theme.
 //
 //   data-figure-src="url"      the figure's JSON         data-figure="id"     a json_script instead
-//   data-figure-zoom-src="url" asked with ?from=&to= for the raw points of a zoomed range
+//   data-figure-zoom-src="url" asked with ?from=&to= for the raw points of a zoomed range (on an axis
+//                              of time, in seconds)
 //   data-figure-group="name"   charts of one group share the cursor
 //   data-live                  asked again every 3 s while visible, until a figure says live: false
 //
 // Events on the element: "vadlab:figure" (detail: the figure) after each drawing; "vadlab:reload",
-// sent by whoever changed the address, asks again. The element's
-// `vadlab` property is for chart-tools.js: {figure, plot, themed(scheme)}.
+// sent by whoever changed the address, asks again. The element's `vadlab` property is for other
+// modules: {figure, plot, themed(scheme), reset(), reload(keepZoom)}; reload asks again after
+// data-figure-src was changed.
 
 import { forget, readout, shareCursor } from "./chart-cursor.js";
 import { themed, unescaped } from "./chart-theme.js";
@@ -36,6 +38,7 @@ function attach(element) {
     text: "", // the last answer, to skip drawing the same again
     range: null, // [from, to] while zoomed into raw points
     wanted: 0, // number of the newest request
+    stale: false, // its source changed while it was out of sight
     seen: false,
     drawn: false,
   };
@@ -47,6 +50,7 @@ function attach(element) {
     plot: state.plot,
     themed,
     reset: () => reset(state),
+    reload: (keepZoom) => reload(state, keepZoom),
   };
   element.addEventListener("vadlab:reload", () => {
     if (state.figure || state.wanted) load(state); // else it is asked for when it is seen
@@ -61,7 +65,7 @@ const seen = new IntersectionObserver(
       const state = charts.get(entry.target);
       if (!state) continue;
       state.seen = entry.isIntersecting;
-      if (state.seen && !state.figure) load(state);
+      if (state.seen && (!state.figure || state.stale)) load(state);
     }
   },
   { rootMargin: "300px" },
@@ -85,6 +89,7 @@ async function load(state) {
     return;
   }
   const mine = ++state.wanted;
+  state.stale = false;
   const base = state.range ? element.dataset.figureZoomSrc : element.dataset.figureSrc;
   const url = new URL(base, location.href);
   if (state.range) {
@@ -179,7 +184,8 @@ function listen(state) {
   plot.on("plotly_relayout", (change) => {
     if ("xaxis.range[0]" in change || "xaxis.range" in change) {
       const axis = plot._fullLayout.xaxis;
-      const ends = axis.range.map((v) => (axis.type === "log" ? 10 ** v : Number(v)));
+      const scale = state.figure.x_scale || 1;
+      const ends = axis.range.map((v) => scale * (axis.type === "log" ? 10 ** v : Number(v)));
       clearTimeout(timer);
       timer = setTimeout(() => zoomed(state, ends), SETTLE_MS);
     } else if (change["xaxis.autorange"]) {
@@ -194,7 +200,7 @@ function listen(state) {
   });
   plot.on("plotly_hover", (event) => {
     readout(state, event.points);
-    shareCursor(others(state), event.points);
+    shareCursor(state, others(state), event.points);
   });
   plot.on("plotly_unhover", () => {
     readout(state, []);
@@ -208,6 +214,16 @@ function zoomed(state, range) {
   if (same) return;
   state.range = range;
   load(state);
+}
+
+/** Ask again, as the address in data-figure-src changed; without its zoom if the x axis did. */
+function reload(state, keepZoom) {
+  if (!keepZoom) {
+    state.range = null;
+    showReset(state, false);
+  }
+  if (state.seen) load(state);
+  else state.stale = true;
 }
 
 function axesOf(figure) {

@@ -1,104 +1,103 @@
-// A log that follows its tail, and a search in it.
-//   <div data-log> <input data-log-search> <span data-log-hits> <button data-log-follow> <pre class="log" data-log-text>
+// A log that follows its tail, and the hits of a search in it.
+//   <div data-log> <input data-log-search> <button data-log-follow> <pre class="log" data-log-text>
+//   or, of a search, <div data-log-hits data-total> with elements [data-hit], and links [data-log-step]
 // The text grows by htmx: the poll returns only the new lines and appends them
 // (hx-swap="beforeend"), so nothing that a person reads moves. Following stops when scrolled up.
+// The search itself is the server's, over the whole file; here one only goes from hit to hit.
 
 const NEAR = 24; // px from the end that still count as "at the end"
 const MOST = 20_000; // lines kept in the page; the download has all of them
 
-function parts(root) {
-  return {
-    text: root.querySelector("[data-log-text]"),
-    search: root.querySelector("[data-log-search]"),
-    hits: root.querySelector("[data-log-hits]"),
-    follow: root.querySelector("[data-log-follow]"),
+// ---- following the end ------------------------------------------------------------------------
+
+function follows(text) {
+  return text.dataset.following !== "false";
+}
+
+function setFollowing(text, on) {
+  text.dataset.following = String(on);
+  button(text)?.setAttribute("aria-pressed", String(on));
+}
+
+function button(text) {
+  return text.closest("[data-log]").querySelector("[data-log-follow]");
+}
+
+function attachTail(text) {
+  if (text.dataset.ready) return;
+  text.dataset.ready = "true";
+  const toEnd = () => {
+    text.scrollTop = text.scrollHeight;
   };
-}
-
-function follows(root) {
-  return root.dataset.following !== "false";
-}
-
-function setFollowing(root, on) {
-  root.dataset.following = String(on);
-  parts(root).follow?.setAttribute("aria-pressed", String(on));
-}
-
-function toEnd(root) {
-  const { text } = parts(root);
-  text.scrollTop = text.scrollHeight;
-}
-
-function mark(root) {
-  const { text, search, hits } = parts(root);
-  for (const old of text.querySelectorAll("mark")) old.replaceWith(old.textContent);
-  text.normalize();
-  const needle = (search?.value || "").toLowerCase();
-  if (hits) hits.textContent = "";
-  if (needle.length < 2) return;
-  const walker = document.createTreeWalker(text, NodeFilter.SHOW_TEXT);
-  const nodes = [];
-  while (walker.nextNode()) nodes.push(walker.currentNode);
-  let count = 0;
-  for (const node of nodes) {
-    let rest = node;
-    let at = rest.data.toLowerCase().indexOf(needle);
-    while (at >= 0 && count < 1000) {
-      const found = rest.splitText(at);
-      rest = found.splitText(needle.length);
-      const element = document.createElement("mark");
-      found.replaceWith(element);
-      element.append(found);
-      count += 1;
-      at = rest.data.toLowerCase().indexOf(needle);
-    }
-  }
-  if (hits) hits.textContent = count === 0 ? "not found" : count >= 1000 ? "1000+" : `${count} found`;
-}
-
-function step(root, direction) {
-  const marks = [...root.querySelectorAll("mark")];
-  if (!marks.length) return;
-  const current = marks.findIndex((m) => m.classList.contains("is-current"));
-  marks[current]?.classList.remove("is-current");
-  const start = current < 0 && direction < 0 ? 0 : current;
-  const next = marks[(start + direction + marks.length) % marks.length];
-  next.classList.add("is-current");
-  setFollowing(root, false);
-  next.scrollIntoView({ block: "center" });
-}
-
-function attach(root) {
-  if (root.dataset.ready) return;
-  root.dataset.ready = "true";
-  const { text, search, follow } = parts(root);
-  setFollowing(root, true);
-  toEnd(root);
+  setFollowing(text, true);
+  toEnd();
   text.addEventListener("scroll", () => {
-    setFollowing(root, text.scrollHeight - text.scrollTop - text.clientHeight < NEAR);
+    setFollowing(text, text.scrollHeight - text.scrollTop - text.clientHeight < NEAR);
   });
-  follow?.addEventListener("click", () => {
-    setFollowing(root, !follows(root));
-    if (follows(root)) toEnd(root);
-  });
-  let wait;
-  search?.addEventListener("input", () => {
-    clearTimeout(wait);
-    wait = setTimeout(() => mark(root), 150);
-  });
-  search?.addEventListener("keydown", (event) => {
-    if (event.key !== "Enter") return;
-    event.preventDefault();
-    step(root, event.shiftKey ? -1 : 1);
+  button(text)?.addEventListener("click", () => {
+    setFollowing(text, !follows(text));
+    if (follows(text)) toEnd();
   });
   new MutationObserver(() => {
     while (text.childElementCount > MOST) text.firstElementChild.remove();
-    if (follows(root)) toEnd(root);
-  }).observe(text, { childList: true, subtree: true });
+    if (follows(text)) toEnd();
+  }).observe(text, { childList: true });
 }
 
+// ---- from hit to hit --------------------------------------------------------------------------
+
+/** Scroll within the list, never the page: the search box stays where it is. */
+function show(list, line) {
+  list.scrollTop = line.offsetTop - list.offsetTop - list.clientHeight / 2;
+}
+
+/** Go one hit on or back; to those of another page the link leads. */
+function step(root, direction) {
+  const list = root.querySelector("[data-log-hits]");
+  const current = list?.querySelector("[data-hit].is-current");
+  if (!current) return;
+  const total = Number(list.dataset.total);
+  const next = ((Number(current.dataset.hit) - 1 + direction + total) % total) + 1;
+  const line = list.querySelector(`[data-hit="${next}"]`);
+  const url = new URL(location.href);
+  url.searchParams.set("hit", String(next));
+  url.hash = "";
+  if (!line) {
+    location.assign(url);
+    return;
+  }
+  current.classList.remove("is-current");
+  line.classList.add("is-current");
+  show(list, line);
+  root.querySelector("[data-log-hit]").textContent = `Hit ${next.toLocaleString("en-US")}`;
+  history.replaceState(history.state, "", url);
+}
+
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("[data-log-step]");
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  step(link.closest("[data-log]"), Number(link.dataset.logStep));
+});
+
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Enter" || !event.target.matches?.("[data-log-search]")) return;
+  const root = event.target.closest("[data-log]");
+  const list = root.querySelector("[data-log-hits]");
+  const asked = new URL(location.href).searchParams.get("find") || "";
+  if (!list || asked !== event.target.value.trim()) return; // the search is under way
+  event.preventDefault();
+  step(root, event.shiftKey ? -1 : 1);
+});
+
 function attachAll() {
-  for (const root of document.querySelectorAll("[data-log]")) attach(root);
+  for (const text of document.querySelectorAll("[data-log-text]")) attachTail(text);
+  for (const list of document.querySelectorAll("[data-log-hits], [data-log-place]")) {
+    if (list.dataset.ready) continue;
+    list.dataset.ready = "true";
+    const current = list.querySelector(".is-current");
+    if (current) show(list, current);
+  }
 }
 document.addEventListener("htmx:afterSettle", attachAll);
 attachAll();
