@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from uuid import UUID
@@ -18,7 +18,8 @@ class Findings:
     """Counts by severity, and the sentences of problems and notes.
 
     Args:
-        error: why nothing could be looked at; the counts are 0 then.
+        error: what could not be looked at; without the features the counts are of the rest, and 0
+            where the version's own files are gone.
         features: the name of the feature set that was looked at; empty without one.
     """
 
@@ -48,11 +49,14 @@ def of_versions(versions: Iterable[DatasetVersion]) -> Mapping[UUID, Findings]:
 
 
 def _of(version: DatasetVersion, features: FeatureSet | None) -> Findings:
-    name = features.name if features else ""
     try:
-        return _kept(version.folder, features.folder if features else None, name)
+        if features:
+            return _kept(version.folder, features.folder, features.name)
+        return _kept(version.folder, None, "")
     except VadError as exc:
-        return Findings(error=exc, features=name)
+        # without the features that cannot be read, videos and labels may still be looked at
+        rest = _of(version, None) if features else Findings()
+        return replace(rest, error=exc)
 
 
 @lru_cache(maxsize=256)

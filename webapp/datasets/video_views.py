@@ -66,6 +66,7 @@ def dataset_videos(request: Request, version_id: UUID) -> HttpResponse:
     context |= {
         "filters": filters,
         "sort": filters.sort,
+        "orders": videos.orders(found),
         "scored": found,
         "page": page,
         "total": version.videos.count(),

@@ -28,6 +28,24 @@ SCORE_SORTS = {
     "auc": "auc",
 }
 VIEWS = ("gallery", "table")
+ORDERS = {
+    "-split": "Training first",
+    "split": "Test first",
+    "key": "Name",
+    "-key": "Name, backwards",
+    "-frames": "Longest first",
+    "frames": "Shortest first",
+    "-label": "Abnormal first",
+    "label": "Normal first",
+}
+SCORE_ORDERS = {
+    "-error": "Largest error first",
+    "error": "Smallest error first",
+    "-score": "Highest peak first",
+    "score": "Lowest peak first",
+    "auc": "Worst own AUC first",
+    "-auc": "Best own AUC first",
+}
 LABEL_ONLY = "video-level label only"
 
 
@@ -57,12 +75,10 @@ class Filters:
     def active(self) -> bool:
         return bool(self.q or self.split or self.class_name)
 
-    def under(self, found: Scored | None) -> Filters:
+    def under(self, run: Scored | None) -> Filters:
         """With the order that is used: what a run gets most wrong first, once one is chosen."""
-        if found is None:
-            by_score = self.sort.removeprefix("-") in SCORE_SORTS
-            return replace(self, sort="") if by_score else self
-        return self if self.sort else replace(self, sort="-error")
+        usable = run or self.sort.removeprefix("-") not in SCORE_SORTS
+        return self if self.sort and usable else replace(self, sort=first_order(run))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +103,17 @@ class Row:
     numbers: Numbers | None = None
     viewer_url: str = ""
     playable: bool = False
+
+
+def first_order(run: Scored | None) -> str:
+    """How videos are ordered when the address does not say."""
+    return "-error" if run else "-split"
+
+
+def orders(run: Scored | None) -> list[tuple[str, str, str]]:
+    """(value of the address, order, words); the value is empty for the order without one."""
+    known = {**SCORE_ORDERS, **ORDERS} if run else ORDERS
+    return [("" if k == first_order(run) else k, k, words) for k, words in known.items()]
 
 
 def filtered(version: DatasetVersion, filters: Filters) -> QuerySet[Video]:

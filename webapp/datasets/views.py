@@ -65,6 +65,7 @@ def dataset_detail(request: Request, version_id: UUID) -> HttpResponse:
         "registered_by": listing.registered_by(version),
         "num_runs": version.runs.count(),
         "class_src": reverse("datasets:classes", args=[version.pk]) if splits else "",
+        "class_height": _height(len(listing.class_names(version)) + 1),
         "feature_sets": [(features, listing.feature_facts(features)) for features in feature_sets],
         "findings": found,
         # the doctor's own words of that day are in them, too
@@ -173,6 +174,11 @@ def _values_of(request: Request) -> dict[str, object]:
     ids = uuids([request.GET.get("from", "")])
     run = Run.objects.visible_to(request.user).filter(pk__in=ids, kind="register").first()
     return dict(run.config) if run else {}
+
+
+def _height(bars: int) -> int:
+    """Of a chart with so many bars, in pixels; the same few everywhere."""
+    return 240 if bars <= 6 else 360 if bars <= 12 else 480
 
 
 def version_of(request: Request, version_id: UUID) -> DatasetVersion:
