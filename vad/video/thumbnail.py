@@ -6,8 +6,8 @@
 
 Each video is decoded in a process of its own, forked from this one, which has loaded the decoder
 and never opens a video: a fork costs milliseconds, and what one file does to its process is gone
-with it. Such a process may not write a file, and its memory, its computing time and its life are
-limited. This one ends when nobody asks for `IDLE_S`, or when its input does. No torch.
+with it. Such a process may not write into a file, and its memory, its computing time and its life
+are limited. This one ends when nobody asks for `IDLE_S`, or when its input does. No torch.
 """
 
 from __future__ import annotations
