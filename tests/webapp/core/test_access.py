@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 from django.apps import apps
@@ -52,7 +54,7 @@ def world(make_run, version, feature_set, user, settings) -> dict[str, Any]:
     video = Video.objects.create(version=version, key="a", split="test", label=1, path="a.mp4")
     root = settings.DATA_DIR / "footage"
     root.mkdir()
-    (root / "a.mp4").write_bytes(b"a film")
+    _film(root / "a.mp4")
     version.folder.mkdir(parents=True)
     manifest = Manifest(
         name="a set", format="generic", media_root=str(root),
@@ -85,6 +87,15 @@ def world(make_run, version, feature_set, user, settings) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _film(path: Path) -> None:
+    """A real one of a single frame: its picture is decoded."""
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("libx264", rate=12)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        frame = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="rgb24")
+        file.mux([*stream.encode(frame), *stream.encode(None)])
+
+
 def fill(route: str, world: dict[str, Any]) -> str:
     for name, value in world.items():
         for converter in ("uuid", "int", "slug", "str"):
@@ -100,7 +111,8 @@ def everything() -> dict[str, list]:
 
 
 def query(world: dict[str, Any]) -> str:
-    return f"?run={world['run_id']}&runs={world['run_id']}&key=a&video=a"
+    run = world["run_id"]
+    return f"?run={run}&runs={run}&key=a&video=a&to={world['version_id']}"
 
 
 @pytest.mark.django_db
