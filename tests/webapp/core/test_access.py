@@ -88,12 +88,14 @@ def world(make_run, version, feature_set, user, settings) -> dict[str, Any]:
 
 
 def _film(path: Path) -> None:
-    """A real one of a single frame: its picture is decoded."""
+    """A real one of 32 frames: its picture is decoded."""
     with av.open(str(path), "w") as file:
         stream = file.add_stream("libx264", rate=12)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-        frame = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="rgb24")
-        file.mux([*stream.encode(frame), *stream.encode(None)])
+        for _ in range(32):
+            black = np.zeros((48, 64, 3), np.uint8)
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(black, format="rgb24")))
+        file.mux(stream.encode(None))
 
 
 def fill(route: str, world: dict[str, Any]) -> str:
@@ -110,9 +112,10 @@ def everything() -> dict[str, list]:
     return {m._meta.label: list(m.objects.order_by("pk").values_list()) for m in ours}
 
 
-def query(world: dict[str, Any]) -> str:
+def query(world: dict[str, Any], route: str) -> str:
     run = world["run_id"]
-    return f"?run={run}&runs={run}&key=a&video=a&to={world['version_id']}"
+    to = f"&to={world['version_id']}" if "differences" in route else ""  # elsewhere it is a step
+    return f"?run={run}&runs={run}&key=a&video=a{to}"
 
 
 @pytest.mark.django_db
@@ -120,7 +123,7 @@ def query(world: dict[str, Any]) -> str:
 def test_nobody_sees_anything_without_signing_in(route, world):
     address, browser = fill(route, world), Client()
     for method in METHODS:
-        answer = getattr(browser, method)(address + query(world))
+        answer = getattr(browser, method)(address + query(world, route))
         if address.startswith("/api/"):
             assert answer.status_code == 401
             assert answer.json()["code"] == "not-signed-in"
@@ -149,7 +152,7 @@ def test_a_stranger_finds_nothing_of_another_project(route, world, stranger, sig
     named = "<uuid" in route or "<int" in route
     for method in METHODS:
         answer = getattr(browser, method)(
-            address + query(world), {} if method in ("get", "post") else b"{}"
+            address + query(world, route), {} if method in ("get", "post") else b"{}"
         )
         if named:
             assert answer.status_code in (404, 405), method
@@ -190,7 +193,7 @@ def test_a_person_of_the_project_reads_every_address(
 ):
     browser = sign_in(make_user(project=project, role=role))
 
-    answer = browser.get(fill(route, world) + query(world))
+    answer = browser.get(fill(route, world) + query(world, route))
 
     if role == Role.VIEWER and answer.status_code in (403, 404):
         assert "delete" in route or "new" in route, "only pages that are there to write"
