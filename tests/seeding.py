@@ -222,7 +222,8 @@ def add_footage(seeded: Seeded, key: str) -> Path:
 def add_version(seeded: Seeded) -> DatasetVersion:
     """A second version: a video came, one went, and three have another split, length, interval."""
     manifest = load_manifest(seeded.version.folder)
-    truth = {k: t for s in ("train", "test") for k, t in load_truth(seeded.version.folder, s).items()}
+    folder = seeded.version.folder
+    truth = {**load_truth(folder, "train"), **load_truth(folder, "test")}
     changed = {
         "train/normal_002": {"split": "test"},
         "train/normal_004": {"num_frames": 400},

@@ -14,6 +14,7 @@ from test_every_page import OVERFLOW, Watch
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 KEY = "test/running_053"
+WAITING = '<svg xmlns="http://www.w3.org/2000/svg" width="2" height="1" data-state="waiting"/>'
 SHIFT = """() => new Promise((done) => {
   let sum = 0;
   new PerformanceObserver((list) => {
@@ -121,8 +122,7 @@ def test_a_picture_whose_turn_has_not_come_is_asked_for_again(
         if len(asked) > 2:
             route.continue_()
             return
-        drawn = '<svg xmlns="http://www.w3.org/2000/svg" width="2" height="1" data-state="waiting"/>'
-        route.fulfill(body=drawn, content_type="image/svg+xml", headers={"Cache-Control": "no-store"})
+        route.fulfill(body=WAITING, headers={"Content-Type": "image/svg+xml"})
 
     page.route("**/thumbnail**", first_time_waiting)
     page.goto(f"/datasets/{seeded.version.pk}/videos/?q={KEY}")
@@ -171,9 +171,7 @@ def test_the_table_is_sorted_by_its_headers(page: Page, seeded: seeding.Seeded) 
     )
 
 
-def test_a_phone_shows_the_same(
-    live_server: Any, seeded: seeding.Seeded, context: Any
-) -> None:
+def test_a_phone_shows_the_same(live_server: Any, seeded: seeding.Seeded, context: Any) -> None:
     seeding.add_footage(seeded, KEY)
     seeding.add_version(seeded)
     page = sign_in(

@@ -1,8 +1,8 @@
 """Small pictures of videos: ``python -m vad.video.thumbnail``, one job a line, one answer each.
 
-    {"path": "/data/a.mp4", "frame": 0, "width": 320}  →  {"size": 8123, "width": 320, "height": 240}
-                                                           and 8,123 bytes of WebP
-                                                       →  {"error": {"code": …, "message": …, …}}
+    {"path": "/data/a.mp4", "frame": 0, "width": 320}
+    {"size": 8123, "width": 320, "height": 240}         and behind it 8,123 bytes of WebP, or
+    {"error": {"code": …, "message": …, …}}
 
 Each video is decoded in a process of its own, forked from this one, which has loaded the decoder
 and never opens a video: a fork costs milliseconds, and what one file does to its process is gone
@@ -59,7 +59,7 @@ def thumbnail(path: Path, frame: int = 0, width: int = WIDTH) -> tuple[bytes, in
             reducing_gap=3,
         )
     file = io.BytesIO()
-    image.save(file, "WEBP", quality=QUALITY, method=4)
+    image.save(file, "WEBP", quality=QUALITY, method=2)  # 4 takes 7 ms for 5 % less
     return file.getvalue(), image.width, image.height
 
 

@@ -50,7 +50,7 @@ def _text(name: str, value: Any) -> str:
     if name == "boxes":
         return f"{len(value)} track{'' if len(value) == 1 else 's'}" if value else NOTHING
     if name == "size":
-        return f"{value[0]} × {value[1]}" if any(value) else "unknown"
+        return f"{value[0]} \u00d7 {value[1]}" if any(value) else "unknown"
     if name in ("num_frames", "fps"):
         return f"{value:,}" if value else "unknown"
     return _plain(value)

@@ -128,7 +128,7 @@ def splits(version: DatasetVersion) -> list[dict[str, Any]]:
             normal=Count("pk", filter=Q(label=0)),
             abnormal=Count("pk", filter=Q(label=1)),
             frames=Sum("num_frames"),
-            duration_s=Sum(F("num_frames") / NullIf(F("fps"), 0.0)),
+            seconds=Sum(F("num_frames") / NullIf(F("fps"), 0.0)),
         )
         .order_by()
     )

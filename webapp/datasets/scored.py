@@ -1,4 +1,4 @@
-"""What a run scores on the videos of a version: the runs to choose from, and each video's numbers."""
+"""What runs score on the videos of a version: which there are, and the numbers of each video."""
 
 from __future__ import annotations
 
@@ -82,7 +82,9 @@ def load(evaluation: Evaluation) -> Scored:
 
 def viewer_url(evaluation: Evaluation, key: str, frame: int | None = None) -> str:
     """Where a video is looked at under an evaluation; the only place that knows the address."""
-    query = {"video": key} if frame is None else {"video": key, "frame": frame}
+    query: dict[str, str | int] = {"video": key}
+    if frame is not None:
+        query["frame"] = frame
     page = reverse("evaluations:detail", args=[evaluation.pk])
     return f"{page}?{urlencode(query)}#videos"
 

@@ -39,9 +39,8 @@ def test_videos_that_came_went_and_changed_are_counted_and_listed(
     assert [c.key for c, _ in answer.context["rows"]][:2] == ["test/new_064", "train/normal_000"]
     lines = {c.key: lines for c, lines in answer.context["rows"]}
     assert lines["train/normal_002"] == [("split", "train", "test")]
-    assert ("intervals", "frames 10 to 99") == (
-        lines["test/running_043"][0][0], lines["test/running_043"][0][2],
-    )  # fmt: skip
+    ((field, _, after),) = lines["test/running_043"]
+    assert (field, after) == ("intervals", "frames 10 to 99")
     assert "frames 10 to 99" in text
 
 

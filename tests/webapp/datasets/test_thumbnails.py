@@ -1,4 +1,4 @@
-"""Pictures of videos over HTTP: who gets them, how they are kept, and what stands in their place."""
+"""Pictures of videos over HTTP: who gets them, how they are kept, what stands in their place."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import pytest
 import seeding
 from django.test import Client
 
-from vad.data.manifest import Manifest, Truth, load_truth, save_version
+from vad.data.manifest import Manifest, load_truth, save_version
 from vad.data.manifest import Video as Manifested
 from vad.evaluation.scores import ScoreSet, VideoScores
 from webapp.accounts.models import Project, User
@@ -337,9 +337,10 @@ def test_the_api_says_null_where_only_the_label_is_known(
     client: Client, version: DatasetVersion
 ) -> None:
     version.folder.mkdir(parents=True)
-    videos = tuple(Manifested(key=k, split="train", label=int(k == "weak")) for k in "weak calm".split())
-    truth: dict[str, Truth] = {}
-    save_version(version.folder, Manifest(name="x", format="generic", videos=videos), truth)
+    videos = tuple(
+        Manifested(key=key, split="train", label=label) for key, label in (("weak", 1), ("calm", 0))
+    )
+    save_version(version.folder, Manifest(name="x", format="generic", videos=videos), {})
     for v in videos:
         Video.objects.create(version=version, key=v.key, split=v.split, label=v.label)
 
