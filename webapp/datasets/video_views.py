@@ -16,6 +16,7 @@ from django.views.decorators.http import require_safe
 
 from vad.data.manifest import NORMAL
 from vad.errors import VadError
+from webapp.charts.palette import style
 from webapp.core import errors
 from webapp.core.http import Request, respond
 from webapp.core.query import uuids
@@ -44,6 +45,7 @@ def dataset_videos(request: Request, version_id: UUID) -> HttpResponse:
         "versions": listing.siblings(version),
         "runs": runs,
         "run": chosen,
+        "run_color": style(chosen.of_run.color).color if chosen else "",
         "run_gone": bool(asked) and chosen is None,
         "normal": NORMAL,
     }
