@@ -287,6 +287,26 @@ def add_checkpoint_files(run: Run, steps: list[int]) -> None:
         path.write_bytes(f"weights of step {checkpoint.step}".encode())
 
 
+def add_version(seeded: Seeded) -> DatasetVersion:
+    """A second version: a video came, one went, and three have another split, length, interval."""
+    manifest = load_manifest(seeded.version.folder)
+    folder = seeded.version.folder
+    truth = {**load_truth(folder, "train"), **load_truth(folder, "test")}
+    changed = {
+        "train/normal_002": {"split": "test"},
+        "train/normal_004": {"num_frames": 400},
+    }
+    videos = [
+        replace(video, **changed.get(video.key, {}))  # type: ignore[arg-type]
+        for video in manifest.videos
+        if video.key != "train/normal_000"
+    ]
+    videos.append(replace(videos[0], key="test/new_064", split="test", path="test/new_064.mp4"))
+    truth["test/running_043"] = replace(truth["test/running_043"], intervals=((10, 100),))
+    newer = replace(manifest, videos=tuple(videos))
+    return _version(seeded.user, seeded.project, newer, truth, number=2)
+
+
 def people() -> tuple[User, Project]:
     """A member and the project."""
     project = Project.objects.create(name="Campus safety", slug="campus-safety")
@@ -359,11 +379,13 @@ def _manifest() -> tuple[Manifest, dict[str, Truth]]:
 
 
 def _version(
-    user: User, project: Project, manifest: Manifest, truth: dict[str, Truth]
+    user: User, project: Project, manifest: Manifest, truth: dict[str, Truth], number: int = 1
 ) -> DatasetVersion:
-    dataset = Dataset.objects.create(project=project, name="campus", created_by=user)
+    dataset, _ = Dataset.objects.get_or_create(
+        project=project, name="campus", defaults={"created_by": user}
+    )
     version = DatasetVersion(
-        dataset=dataset, number=1, format=manifest.format, rules=dict(manifest.rules),
+        dataset=dataset, number=number, format=manifest.format, rules=dict(manifest.rules),
         created_by=user, notes=["normal_012.mp4: its container says 812 frames, 800 were decoded"],
     )  # fmt: skip
     version.folder.mkdir(parents=True)

@@ -34,6 +34,16 @@ urlpatterns = [
     path("datasets/<int:dataset_id>/", datasets.DatasetDetail.as_view(), name="dataset"),
     path("versions/<uuid:version_id>/", datasets.VersionDetail.as_view(), name="version"),
     path("versions/<uuid:version_id>/videos/", datasets.VersionVideos.as_view(), name="videos"),
+    path(
+        "versions/<uuid:version_id>/videos/<int:video_id>/thumbnail/",
+        datasets.VideoThumbnail.as_view(),
+        name="thumbnail",
+    ),
+    path(
+        "versions/<uuid:version_id>/differences/",
+        datasets.VersionDifferences.as_view(),
+        name="differences",
+    ),
     path("feature-sets/", datasets.FeatureSetList.as_view(), name="feature-sets"),
     path(
         "feature-sets/<uuid:feature_set_id>/",

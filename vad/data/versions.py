@@ -1,4 +1,4 @@
-"""A data set version as a folder: written as a whole, summed up, checked. numpy only."""
+"""A data set version as a folder: written as a whole, summed up, checked, compared. numpy only."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from vad.data.differences import Differences, differences
 from vad.data.doctor import Report, examine
 from vad.data.features import FeatureStore
 from vad.data.manifest import (
@@ -88,3 +89,16 @@ def check(folder: Path, features: Path | None = None) -> Report:
     truth = {split: load_truth(folder, split) for split in SPLITS}
     store = FeatureStore.open(features) if features else None
     return examine(load_manifest(folder), truth, store)
+
+
+def compare(before: Path, after: Path) -> Differences:
+    """What changed from one version's folder to another's.
+
+    Raises:
+        VadError: `file-missing`, `manifest-invalid`.
+    """
+    old, new = (
+        {key: t for split in SPLITS for key, t in load_truth(folder, split).items()}
+        for folder in (before, after)
+    )
+    return differences(load_manifest(before), load_manifest(after), old, new)

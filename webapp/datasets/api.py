@@ -6,14 +6,18 @@ from typing import Any
 from uuid import UUID
 
 from django.db.models import Count
+from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404
+from rest_framework.exceptions import Throttled
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from vad.configs import RegisterConfig
-from webapp.core.api import Cursor, Request, json_object, member, project_of, texts
+from vad.data.versions import compare
+from webapp.core.api import Cursor, Request, invalid, json_object, member, project_of, texts
 from webapp.core.query import uuids
-from webapp.datasets import services
+from webapp.datasets import scored, services, thumbnails, video_views, videos
+from webapp.datasets.decoder import Busy
 from webapp.datasets.models import Dataset, DatasetVersion, FeatureSet, Video
 from webapp.runs.represent import run_json
 
@@ -73,17 +77,60 @@ class VersionDetail(APIView):
 
 
 class VersionVideos(APIView):
-    """GET: a version's videos by name, `?split=&label=&limit=&cursor=`."""
+    """GET: a version's videos by name, `?split=&label=&class=&q=&limit=&cursor=`.
+
+    With `&run=EVALUATION` also what it scores on each, null for a video that it has no scores of;
+    with that or `&truth=yes` the anomalous frames.
+    """
 
     def get(self, request: Request, version_id: UUID) -> Response:
-        rows = _version(request, version_id).videos.all()
-        if request.GET.get("split"):
-            rows = rows.filter(split=request.GET["split"])
+        version = _version(request, version_id)
+        rows = videos.filtered(version, videos.Filters.of(request.GET))
         if request.GET.get("label") in ("0", "1"):
             rows = rows.filter(label=int(request.GET["label"]))
+        run = None
+        if request.GET.get("run"):
+            evaluation = scored.chosen(
+                request.GET["run"], scored.evaluations(version, request.user)
+            )
+            if evaluation is None:
+                raise Http404
+            run = scored.load(evaluation)
         paginator = ByKey()
         page = paginator.paginate_queryset(rows, request, self)
-        return paginator.get_paginated_response([_video(v) for v in page or ()])
+        found = [_video(v) for v in page or ()]
+        if run or request.GET.get("truth"):
+            for shown, video in zip(found, page or (), strict=True):
+                shown |= _truth(version, video) | _scores(video, run)
+        return paginator.get_paginated_response(found)
+
+
+class VersionDifferences(APIView):
+    """GET: `?to=VERSION`: what changed from this version to another of the same data set."""
+
+    def get(self, request: Request, version_id: UUID) -> Response:
+        version = _version(request, version_id)
+        if not request.GET.get("to"):
+            raise invalid({"to": "name a version of the same data set"})
+        wanted = uuids([request.GET["to"]])
+        to = get_object_or_404(version.dataset.versions, pk__in=wanted[:1])
+        found = compare(version.folder, to.folder)
+        return Response({"from": version.pk, "to": to.pk} | found.to_dict())
+
+
+class VideoThumbnail(APIView):
+    """GET: a small WebP of its first frame, with `?run=EVALUATION` of its highest score.
+
+    429 with `Retry-After` while others are made; 422 and the reason where there is no picture.
+    """
+
+    def get(self, request: Request, version_id: UUID, video_id: int) -> HttpResponse:
+        video = video_views.video_of(request, version_id, video_id)
+        try:
+            content = thumbnails.thumbnail(video, video_views.frame_of(request, video))
+        except Busy:
+            raise Throttled(wait=1, detail="Other pictures are being made.") from None
+        return video_views.picture(request, content)
 
 
 class FeatureSetList(APIView):
@@ -136,8 +183,23 @@ def _version_json(version: DatasetVersion) -> dict[str, Any]:
 
 
 def _video(video: Video) -> dict[str, Any]:
-    names = ("key", "split", "label", "classes", "num_frames", "fps", "width", "height")
+    names = ("id", "key", "split", "label", "classes", "num_frames", "fps", "width", "height")
     return {name: getattr(video, name) for name in names}
+
+
+def _truth(version: DatasetVersion, video: Video) -> dict[str, Any]:
+    """Anomalous frames [start, end); null where only the label of the video is known."""
+    known = videos.truth_of(version, video.split).get(video.key)
+    if known is None and video.label:
+        return {"intervals": None}
+    return {"intervals": [list(pair) for pair in known.intervals] if known else []}
+
+
+def _scores(video: Video, run: scored.Scored | None) -> dict[str, Any]:
+    if run is None:
+        return {}
+    numbers = run.numbers.get(video.key)
+    return {"scores": numbers.to_dict() if numbers else None}
 
 
 def _features(found: FeatureSet) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the data set pages list: versions, and the parts of one."""
+"""What the data set pages list: data sets, and the parts of a version."""
 
 from __future__ import annotations
 
@@ -8,85 +8,103 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Count, F, Q, QuerySet, Sum
+from django.db.models import Count, F, Max, Q, QuerySet, Sum
+from django.db.models.functions import NullIf
 
 from vad.data.manifest import NORMAL, SPLITS
 from webapp import charts
 from webapp.accounts.models import Project
 from webapp.core import query
-from webapp.datasets.models import DatasetVersion, FeatureSet, Video
+from webapp.datasets.findings import Findings, of_versions
+from webapp.datasets.models import Dataset, DatasetVersion, FeatureSet, Video
 from webapp.runs.models import Run, State
 
-VIDEO_SORTS: dict[str, str] = {
-    "key": "key",
-    "split": "split",
-    "label": "label",
-    "frames": "num_frames",
-}
-
 
 @dataclass(frozen=True, kw_only=True)
-class VideoFilters:
-    q: str = ""
-    split: str = ""
-    class_name: str = ""
-    sort: str = ""
+class DatasetRow:
+    """A data set with what is counted of its latest version.
 
-    @classmethod
-    def of(cls, given: Mapping[str, str]) -> VideoFilters:
-        return cls(
-            q=given.get("q", "").strip(),
-            split=given.get("split", ""),
-            class_name=given.get("class", ""),
-            sort=given.get("sort", ""),
-        )
+    Args:
+        frames: 0 where none are known.
+        duration_s: of the videos whose rate is known; None where none is.
+        feature_bytes: of the feature sets that are ready.
+    """
 
-
-@dataclass(frozen=True, kw_only=True)
-class VersionRow:
-    """A version with what is counted of it."""
-
+    dataset: Dataset
     version: DatasetVersion
+    num_versions: int
     train: int
     train_abnormal: int
     test: int
     test_abnormal: int
     classes: int
+    frames: int
+    duration_s: float | None
     num_features: int
+    feature_bytes: int
     num_runs: int
+    findings: Findings
 
 
-def versions(project: Project | None) -> QuerySet[DatasetVersion]:
-    """All versions of the project's data sets, the newest first."""
-    found = DatasetVersion.objects.filter(dataset__project=project)
-    return found.select_related("dataset", "created_by").order_by("-created_at")
+def datasets(project: Project | None, q: str = "") -> QuerySet[Dataset]:
+    """The project's data sets, those with the newest version first."""
+    found = Dataset.objects.filter(project=project, versions__isnull=False)
+    for word in query.words(q):
+        found = found.filter(name__icontains=word)
+    return found.annotate(newest=Max("versions__created_at")).order_by("-newest", "name")
 
 
-def version_rows(page: Sequence[DatasetVersion]) -> list[VersionRow]:
-    """One row a version, in a fixed number of queries."""
-    ids = [version.pk for version in page]
+def dataset_rows(page: Sequence[Dataset]) -> list[DatasetRow]:
+    """One row a data set, in a fixed number of queries."""
+    by_dataset: dict[int, list[DatasetVersion]] = {dataset.pk: [] for dataset in page}
+    found = DatasetVersion.objects.filter(dataset__in=page).select_related("dataset")
+    for version in found.order_by("number"):
+        by_dataset[version.dataset_id].append(version)
+    latest = {pk: versions[-1] for pk, versions in by_dataset.items() if versions}
+    ids = [version.pk for version in latest.values()]
     videos: dict[UUID, Counter[tuple[str, int]]] = {pk: Counter() for pk in ids}
+    frames: Counter[UUID] = Counter()
+    seconds: dict[UUID, float] = {}
     counted = Video.objects.filter(version__in=ids).values_list("version", "split", "label")
-    for version, split, label, n in counted.annotate(n=Count("pk")).order_by():
-        videos[version][split, label] += n
+    rate = NullIf(F("fps"), 0.0)
+    sums = counted.annotate(n=Count("pk"), f=Sum("num_frames"), s=Sum(F("num_frames") / rate))
+    for pk, split, label, n, f, s in sums.order_by():
+        videos[pk][split, label] += n
+        frames[pk] += f or 0
+        if s:
+            seconds[pk] = seconds.get(pk, 0.0) + s
     classes: dict[UUID, set[str]] = {pk: set() for pk in ids}
     abnormal = Video.objects.filter(version__in=ids, label=1).values_list("version", "classes")
-    for version, names in abnormal.distinct().order_by():
-        classes[version].update(names)
-    features = _per_version(FeatureSet.objects.filter(version__in=ids))
+    for pk, names in abnormal.distinct().order_by():
+        classes[pk].update(names)
+    sets = FeatureSet.objects.filter(version__in=ids).order_by().values_list("version")
+    features = {
+        pk: (n, size or 0)
+        for pk, n, size in sets.annotate(
+            n=Count("pk"), size=Sum("size_bytes", filter=Q(ready=True))
+        )
+    }
     runs = _per_version(Run.objects.filter(version__in=ids))
+    findings = of_versions(latest.values())
     return [
-        VersionRow(
+        DatasetRow(
+            dataset=dataset,
             version=version,
+            num_versions=len(by_dataset[dataset.pk]),
             train=videos[version.pk]["train", 0] + videos[version.pk]["train", 1],
             train_abnormal=videos[version.pk]["train", 1],
             test=videos[version.pk]["test", 0] + videos[version.pk]["test", 1],
             test_abnormal=videos[version.pk]["test", 1],
             classes=len(classes[version.pk]),
-            num_features=features.get(version.pk, 0),
+            frames=frames[version.pk],
+            duration_s=seconds.get(version.pk),
+            num_features=features.get(version.pk, (0, 0))[0],
+            feature_bytes=features.get(version.pk, (0, 0))[1],
             num_runs=runs.get(version.pk, 0),
+            findings=findings[version.pk],
         )
-        for version in page
+        for dataset in page
+        for version in [latest[dataset.pk]]
     ]
 
 
@@ -110,6 +128,7 @@ def splits(version: DatasetVersion) -> list[dict[str, Any]]:
             normal=Count("pk", filter=Q(label=0)),
             abnormal=Count("pk", filter=Q(label=1)),
             frames=Sum("num_frames"),
+            seconds=Sum(F("num_frames") / NullIf(F("fps"), 0.0)),
         )
         .order_by()
     )
@@ -136,29 +155,33 @@ def class_figure(version: DatasetVersion) -> charts.Figure:
     return charts.class_histogram(class_counts(version), title=f"Videos by class, {version}")
 
 
-def videos(version: DatasetVersion, filters: VideoFilters) -> QuerySet[Video]:
-    """The version's videos as filtered and sorted."""
-    found: QuerySet[Video] = version.videos.all()
-    if filters.q:
-        found = found.filter(key__icontains=filters.q)
-    if filters.split:
-        found = found.filter(split=filters.split)
-    if filters.class_name:
-        found = query.listing(found.filter(label=1), "classes", filters.class_name)
-    name = VIDEO_SORTS.get(filters.sort.removeprefix("-"), "")
-    if not name:
-        return found.order_by("-split", "key")  # training videos first
-    order = F(name).desc() if filters.sort.startswith("-") else F(name).asc()
-    return found.order_by(order, "key")
-
-
 def siblings(version: DatasetVersion) -> list[DatasetVersion]:
     """All versions of the same data set."""
     return list(version.dataset.versions.order_by("number"))
 
 
 def feature_sets(version: DatasetVersion) -> list[FeatureSet]:
+    """The newest first."""
     return list(version.feature_sets.select_related("produced_by").order_by("-created_at"))
+
+
+def feature_facts(features: FeatureSet) -> list[tuple[str, Any]]:
+    """What a feature set is: how snippets lie over frames, its crops, how it was extracted."""
+    summary = features.summary
+    rule = summary.get("rule") or {}
+    facts: list[tuple[str, Any]] = []
+    if rule.get("rule") == "stretch":
+        facts.append(("Snippets", "spread evenly over each video"))
+    elif rule.get("snippet_len"):
+        facts.append(("Snippets", f"of {rule['snippet_len']} frames"))
+    if summary.get("snippets"):
+        facts.append(("Snippets in all", f"{summary['snippets']:,}"))
+    if summary.get("crops"):
+        facts.append(("Crops", ", ".join(str(n) for n in summary["crops"])))
+    if summary.get("dtype"):
+        facts.append(("Numbers", summary["dtype"]))
+    facts += _flat("", summary.get("settings") or {})
+    return facts
 
 
 def registered_by(version: DatasetVersion) -> Run | None:

@@ -1,10 +1,12 @@
-"""The file in which a browser can play a video of a data set: its proxy, else its source."""
+"""The file in which a video of a data set is looked at: its proxy, else its source."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from uuid import UUID
 
 from vad.data.manifest import Manifest, load_manifest
 from vad.errors import VadError
@@ -49,13 +51,39 @@ def media_of(video: Video) -> Media:
     return _proxy(video) or _source(video)
 
 
+def picture_source(video: Video) -> Path:
+    """Where its frames are decoded from: its proxy, else its file or its folder of frames.
+
+    Raises:
+        VadError: `file-missing`, `path-outside-roots`, `manifest-invalid`.
+    """
+    proxy = _proxy(video)
+    return proxy.path if proxy else _found(video)
+
+
+def playable(version_id: UUID, videos: Iterable[Video]) -> set[int]:
+    """The ids of those that a browser can probably play; no file is looked for."""
+    folder = _proxies(version_id)
+    store = _store(folder) if folder else None
+    return {
+        video.pk
+        for video in videos
+        if (store and store.get(video.key)) or Path(video.path).suffix.lower() in PLAYABLE
+    }
+
+
+def _proxies(version_id: UUID) -> Path | None:
+    """The folder of the newest finished proxies run."""
+    made = Run.objects.filter(version=version_id, kind=PROXIES, state=State.SUCCEEDED)
+    run = made.order_by("-created_at").first()
+    return run.folder / PROXIES if run else None
+
+
 def _proxy(video: Video) -> Media | None:
     """From the newest finished proxies run; None where it has none of this video."""
-    made = Run.objects.filter(version=video.version_id, kind=PROXIES, state=State.SUCCEEDED)
-    run = made.order_by("-created_at").first()
-    if run is None:
+    folder = _proxies(video.version_id)
+    if folder is None:
         return None
-    folder = run.folder / PROXIES
     store = _store(folder)
     proxy = store.get(video.key) if store else None
     if store is None or proxy is None:
@@ -88,13 +116,15 @@ def _opened(folder: Path, _changed: int) -> ProxyStore:
     return ProxyStore.open(folder)
 
 
+def no_file(video: Video) -> VadError:
+    return VadError(
+        "file-missing",
+        f"{video.key} has no video file: its data set was registered without videos.",
+        "Register the data set again with the folder of its videos.",
+    )
+
+
 def _source(video: Video) -> Media:
-    if not video.path:
-        raise VadError(
-            "file-missing",
-            f"{video.key} has no video file: its data set was registered without videos.",
-            "Register the data set again with the folder of its videos.",
-        )
     path = _found(video)
     content_type = PLAYABLE.get(path.suffix.lower())
     if content_type is None or not path.is_file():
@@ -118,6 +148,8 @@ def _source(video: Video) -> Media:
 
 def _found(video: Video) -> Path:
     """Its file or folder, inside the data roots."""
+    if not video.path:
+        raise no_file(video)
     path = manifest_of(video.version.folder).media_path(video.path)
     try:
         return inside_roots(str(path), "path")

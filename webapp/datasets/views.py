@@ -2,43 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
-from django.http import HttpResponse
-from django.http.response import HttpResponseBase
+from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_safe
 
 from vad.configs import RegisterConfig
+from vad.data.differences import FIELDS, KINDS
 from vad.data.doctor import SEVERITIES
 from vad.data.formats import FORMATS
-from vad.data.versions import check
+from vad.data.versions import check, compare
 from vad.errors import VadError
 from webapp.core import errors
 from webapp.core.http import Request, figure, go
 from webapp.core.query import uuids
-from webapp.core.ranges import ranged
-from webapp.datasets import listing, media
-from webapp.datasets.models import DatasetVersion, Video
+from webapp.datasets import changes as changes_of
+from webapp.datasets import findings, listing, thumbnails, videos
+from webapp.datasets.models import DatasetVersion
 from webapp.datasets.paths import data_roots
 from webapp.runs import services
 from webapp.runs.models import Run
 
 PAGE_SIZE = 25
 VIDEOS_PAGE_SIZE = 50
+PREVIEW = 8  # pictures on the page of a version
 
 
 @require_safe
 def dataset_list(request: Request) -> HttpResponse:
-    versions = listing.versions(request.project)
-    page = Paginator(versions, PAGE_SIZE).get_page(request.GET.get("page"))
+    q = request.GET.get("q", "").strip()
+    page = Paginator(listing.datasets(request.project, q), PAGE_SIZE).get_page(
+        request.GET.get("page")
+    )
     context = {
+        "q": q,
         "page": page,
-        "rows": listing.version_rows(list(page.object_list)),
+        "rows": listing.dataset_rows(list(page.object_list)),
         "registering": listing.registering(request.project),
     }
     return render(request, "datasets/dataset_list.html", context)
@@ -46,42 +51,51 @@ def dataset_list(request: Request) -> HttpResponse:
 
 @require_safe
 def dataset_detail(request: Request, version_id: UUID) -> HttpResponse:
-    version = _version(request, version_id)
-    filters = listing.VideoFilters.of(request.GET)
-    videos = listing.videos(version, filters)
+    version = version_of(request, version_id)
     splits = listing.splits(version)
+    feature_sets = listing.feature_sets(version)
+    found = findings.of_versions([version])[version.pk]
+    preview = list(version.videos.exclude(path="").order_by("split", "-label", "key")[:PREVIEW])
     context = {
         "version": version,
+        "tab": "detail",
         "versions": listing.siblings(version),
         "splits": splits,
-        "split_names": [row["split"] for row in splits],
-        "class_names": listing.class_names(version),
         "rules": listing.rules(version),
         "registered_by": listing.registered_by(version),
         "num_runs": version.runs.count(),
         "class_src": reverse("datasets:classes", args=[version.pk]) if splits else "",
-        "feature_sets": listing.feature_sets(version),
+        "class_height": _height(len(listing.class_names(version)) + 1),
+        "feature_sets": [(features, listing.feature_facts(features)) for features in feature_sets],
+        "findings": found,
+        # the doctor's own words of that day are in them, too
+        "reader_notes": [note for note in version.notes if note not in found.texts],
         "has_media": listing.has_media(version),
-        "filters": filters,
-        "page": Paginator(videos, VIDEOS_PAGE_SIZE).get_page(request.GET.get("page")),
+        "preview": [videos.Row(video=v, problem=thumbnails.known_problem(v)) for v in preview],
     }
     return render(request, "datasets/dataset_detail.html", context)
 
 
 @require_GET
 def dataset_classes(request: Request, version_id: UUID) -> HttpResponse:
-    version = _version(request, version_id)
+    version = version_of(request, version_id)
     return figure(lambda: listing.class_figure(version))
 
 
 @require_safe
 def dataset_alignment(request: Request, version_id: UUID) -> HttpResponse:
     """What the alignment doctor finds, for every video; looked at anew with each request."""
-    version = _version(request, version_id)
+    version = version_of(request, version_id)
     sets = [features for features in listing.feature_sets(version) if features.ready]
     asked = request.GET.get("features", "")
     chosen = next((f for f in sets if str(f.pk) == asked), sets[0] if sets else None)
-    context: dict[str, Any] = {"version": version, "feature_sets": sets, "chosen": chosen}
+    context: dict[str, Any] = {
+        "version": version,
+        "tab": "alignment",
+        "versions": listing.siblings(version),
+        "feature_sets": sets,
+        "chosen": chosen,
+    }
     severity = request.GET.get("severity", "")
     try:
         report = check(version.folder, chosen.folder if chosen else None)
@@ -100,15 +114,35 @@ def dataset_alignment(request: Request, version_id: UUID) -> HttpResponse:
 
 
 @require_safe
-def video_media(request: Request, version_id: UUID, video_id: int) -> HttpResponseBase:
-    """The video itself, whole or in ranges: its proxy, else its file where browsers play it."""
-    videos = Video.objects.visible_to(request.user).select_related("version__dataset")
-    video = get_object_or_404(videos, pk=video_id, version=version_id)
+def dataset_differences(request: Request, version_id: UUID) -> HttpResponse:
+    """What changed from this version to another of the same data set."""
+    version = version_of(request, version_id)
+    versions = listing.siblings(version)
+    others = [other for other in versions if other.pk != version.pk]
+    context: dict[str, Any] = {"version": version, "tab": "differences", "versions": versions}
+    asked = request.GET.get("to", "")
+    to = _named(asked, versions) if asked else next(iter(reversed(others)), None)
+    context |= {"others": others, "to": to}
+    if to is None:
+        return render(request, "datasets/differences.html", context)
+    kind, field = request.GET.get("kind", ""), request.GET.get("field", "")
+    kind, field = kind if kind in KINDS else "", field if field in FIELDS else ""
     try:
-        found = media.media_of(video)
-        return ranged(request, found.path, found.content_type)
+        found = compare(version.folder, to.folder)
     except VadError as exc:
-        return errors.response(request, exc, 404)
+        # The page stands: another version can be chosen on it.
+        return render(request, "datasets/differences.html", {**context, "error": exc})
+    changes = found.of(kind, field)
+    context |= {
+        "differences": found,
+        "kind": kind,
+        "field": field,
+        "rules": changes_of.rules(found),
+        "fields": [(name, changes_of.FIELD_WORDS[name], n) for name, n in found.fields.items()],
+        "page": Paginator(changes, VIDEOS_PAGE_SIZE).get_page(request.GET.get("page")),
+    }
+    context["rows"] = [(c, changes_of.lines(c)) for c in context["page"]]
+    return render(request, "datasets/differences.html", context)
 
 
 def dataset_new(request: Request) -> HttpResponse:
@@ -142,8 +176,23 @@ def _values_of(request: Request) -> dict[str, object]:
     return dict(run.config) if run else {}
 
 
-def _version(request: Request, version_id: UUID) -> DatasetVersion:
+def _height(bars: int) -> int:
+    """Of a chart with so many bars, in pixels; the same few everywhere."""
+    return 240 if bars <= 6 else 360 if bars <= 12 else 480
+
+
+def version_of(request: Request, version_id: UUID) -> DatasetVersion:
+    """Raises Http404."""
     versions = DatasetVersion.objects.visible_to(request.user).select_related(
         "dataset", "created_by"
     )
     return get_object_or_404(versions, pk=version_id)
+
+
+def _named(text: str, versions: Sequence[DatasetVersion]) -> DatasetVersion:
+    """Raises Http404."""
+    wanted = uuids([text])
+    for version in versions:
+        if version.pk in wanted:
+            return version
+    raise Http404

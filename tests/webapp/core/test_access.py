@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 from django.apps import apps
@@ -53,7 +55,7 @@ def world(make_run, version, feature_set, user, settings) -> dict[str, Any]:
     video = Video.objects.create(version=version, key="a", split="test", label=1, path="a.mp4")
     root = settings.DATA_DIR / "footage"
     root.mkdir()
-    (root / "a.mp4").write_bytes(b"a film")
+    _film(root / "a.mp4")
     version.folder.mkdir(parents=True)
     manifest = Manifest(
         name="a set", format="generic", media_root=str(root),
@@ -97,6 +99,17 @@ def world(make_run, version, feature_set, user, settings) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _film(path: Path) -> None:
+    """A real one of 32 frames: its picture is decoded."""
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("libx264", rate=12)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for _ in range(32):
+            black = np.zeros((48, 64, 3), np.uint8)
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(black, format="rgb24")))
+        file.mux(stream.encode(None))
+
+
 NAMES = {"bags/figures/": "scores", "compare/tables/": "metrics"}  # of <slug:name>, else "roc"
 TWO_RUNS = ("api/v1/compare/pairs/", "api/v1/compare/explain/")  # 400 with one
 
@@ -116,8 +129,10 @@ def everything() -> dict[str, list]:
     return {m._meta.label: list(m.objects.order_by("pk").values_list()) for m in ours}
 
 
-def query(world: dict[str, Any]) -> str:
-    return f"?run={world['run_id']}&runs={world['run_id']}&key=a&video=a&find=hello"
+def query(world: dict[str, Any], route: str) -> str:
+    run = world["run_id"]
+    to = f"&to={world['version_id']}" if "differences" in route else ""  # elsewhere it is a step
+    return f"?run={run}&runs={run}&key=a&video=a&find=hello{to}"
 
 
 @pytest.mark.django_db
@@ -125,7 +140,7 @@ def query(world: dict[str, Any]) -> str:
 def test_nobody_sees_anything_without_signing_in(route, world):
     address, browser = fill(route, world), Client()
     for method in METHODS:
-        answer = getattr(browser, method)(address + query(world))
+        answer = getattr(browser, method)(address + query(world, route))
         if address.startswith("/api/"):
             assert answer.status_code == 401
             assert answer.json()["code"] == "not-signed-in"
@@ -154,7 +169,7 @@ def test_a_stranger_finds_nothing_of_another_project(route, world, stranger, sig
     named = "<uuid" in route or "<int" in route
     for method in METHODS:
         answer = getattr(browser, method)(
-            address + query(world), {} if method in ("get", "post") else b"{}"
+            address + query(world, route), {} if method in ("get", "post") else b"{}"
         )
         if named:
             assert answer.status_code in (404, 405), method
@@ -195,7 +210,7 @@ def test_a_person_of_the_project_reads_every_address(
 ):
     browser = sign_in(make_user(project=project, role=role))
 
-    answer = browser.get(fill(route, world) + query(world))
+    answer = browser.get(fill(route, world) + query(world, route))
 
     if role == Role.VIEWER and answer.status_code in (403, 404):
         assert "delete" in route or "new" in route, "only pages that are there to write"
