@@ -21,7 +21,7 @@ from vad.configs import (
     UrdmuConfig,
     config_class,
 )
-from webapp.accounts.models import Project
+from webapp.accounts import access
 from webapp.core import query
 from webapp.core.api import (
     Cursor,
@@ -272,10 +272,7 @@ def _filtered(request: Request) -> QuerySet[Run]:
     if given.get("project"):
         projects = [project_of(request, given["project"]).pk]
     else:  # as numbers, not as a join: the index then has the rows in the order of the list
-        mine = Project.objects.all()
-        if not request.user.is_superuser:
-            mine = mine.filter(members=request.user)
-        projects = list(mine.values_list("pk", flat=True))
+        projects = list(access.projects(request.user).values_list("pk", flat=True))
     runs = Run.objects.filter(project__in=projects).select_related(
         "project", "owner", "version__dataset", "worker"
     )
