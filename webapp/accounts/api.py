@@ -146,9 +146,7 @@ class MemberDetail(APIView):
         found = _administered(request, slug)
         role = member(json_object(request, "role"), "role", str, "")
         person = _person(found, username)
-        changed = services.member_set_role(
-            project=found, user=person, role=role, by=request.user
-        )
+        changed = services.member_set_role(project=found, user=person, role=role, by=request.user)
         return Response(member_json(changed))
 
     def delete(self, request: Request, slug: str, username: str) -> Response:

@@ -48,7 +48,8 @@ class StyledForm(forms.Form):
     """Inputs as the style sheet knows them; problems of a service beside their fields."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, label_suffix="", **kwargs)
+        kwargs.setdefault("label_suffix", "")
+        super().__init__(*args, **kwargs)
         for field in self.fields.values():
             css = "form-select" if isinstance(field.widget, forms.Select) else "form-control"
             field.widget.attrs["class"] = css
@@ -126,9 +127,5 @@ class TokenForm(StyledForm):
 class InvitationForm(StyledForm):
     note = forms.CharField(label="For", max_length=80, required=False)
     role = forms.ChoiceField(label="Role", choices=Role.choices, initial=Role.MEMBER)
-    days = forms.IntegerField(
-        label="Valid for", min_value=1, max_value=MOST_DAYS, initial=7
-    )
-    max_uses = forms.IntegerField(
-        label="People", min_value=1, max_value=MOST_USES, initial=1
-    )
+    days = forms.IntegerField(label="Valid for", min_value=1, max_value=MOST_DAYS, initial=7)
+    max_uses = forms.IntegerField(label="People", min_value=1, max_value=MOST_USES, initial=1)

@@ -114,9 +114,7 @@ def project_leave(*, project: Project, by: User) -> None:
     membership = _membership(project, by, leaves_admins=False)
     membership.delete()
     _take_back_links(project, by)
-    audit.record(
-        "member-left", by=by, project=project, subject=by.username, role=membership.role
-    )
+    audit.record("member-left", by=by, project=project, subject=by.username, role=membership.role)
 
 
 def _take_back_links(project: Project, user: User) -> None:
@@ -131,7 +129,9 @@ def _membership(project: Project, user: User, *, leaves_admins: bool) -> Members
     membership = Membership.objects.filter(project=project, user=user).first()
     if membership is None:
         raise VadError(
-            "not-found", f"{user} is no member of {project}.", "Reload the page; someone was faster."
+            "not-found",
+            f"{user} is no member of {project}.",
+            "Reload the page; someone was faster.",
         )
     others = Membership.objects.filter(project=project, role=Role.ADMIN).exclude(user=user)
     if membership.role == Role.ADMIN and not leaves_admins and not others.exists():
@@ -209,9 +209,7 @@ def sessions_end(*, user: User, which: Callable[[BrowserSession], bool]) -> int:
     chosen = [session for session in user.sessions.all() if which(session)]
     BrowserSession.objects.filter(pk__in=[session.pk for session in chosen]).delete()
     for session in chosen:
-        audit.record(
-            "session-ended", by=user, subject=user.username, its_address=session.address
-        )
+        audit.record("session-ended", by=user, subject=user.username, its_address=session.address)
     return len(chosen)
 
 

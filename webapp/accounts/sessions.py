@@ -38,7 +38,7 @@ class SessionStore(DatabaseStore):
         return row
 
     def _get_session_from_db(self) -> BrowserSession | None:
-        row = super()._get_session_from_db()
+        row = super()._get_session_from_db()  # type: ignore[misc]  # the stub leaves it out
         self.seen_at = row.seen_at if row is not None else None
         return row
 
