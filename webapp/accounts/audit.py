@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import Any
 
 from webapp.accounts.models import AuditEvent, Project, User
@@ -36,29 +35,22 @@ KINDS: dict[str, str] = {  # kind: what it says on a page
 }
 
 
-@dataclass(frozen=True)
-class Origin:
-    """Where a request comes from."""
-
-    address: str | None = None
-
-
-_origin: ContextVar[Origin] = ContextVar("origin", default=Origin())
+_address: ContextVar[str | None] = ContextVar("address", default=None)
 
 
 @contextmanager
 def origin(address: str | None) -> Iterator[None]:
     """For the time of a request, what is recorded comes from this address."""
-    before = _origin.set(Origin(address))
+    before = _address.set(address)
     try:
         yield
     finally:
-        _origin.reset(before)
+        _address.reset(before)
 
 
 def address() -> str | None:
     """The address of the request that is being answered."""
-    return _origin.get().address
+    return _address.get()
 
 
 def record(
