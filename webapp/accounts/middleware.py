@@ -32,7 +32,7 @@ def address_of(request: HttpRequest) -> str | None:
     """
     text = request.META.get("REMOTE_ADDR", "")
     if settings.PROXIES:
-        heard = [part.strip() for part in request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")]
+        heard = request.META.get("HTTP_X_FORWARDED_FOR", "").replace(",", " ").split()
         text = heard[-settings.PROXIES] if len(heard) >= settings.PROXIES else text
     try:
         return str(ipaddress.ip_address(text.strip("[]").partition("%")[0]))
