@@ -274,7 +274,7 @@ def add_people(seeded: Seeded) -> User:
     taken_back, _ = invitations.invitation_create(project=project, by=admin, note="sam")
     invitations.invitation_revoke(invitation=taken_back, by=admin)
     for person in (admin, kim):
-        used, secret = tokens.token_create(
+        _, secret = tokens.token_create(
             by=person, name="Nightly sweep on atlas-01", scope="write", project=project
         )
         tokens.find(secret)

@@ -32,8 +32,9 @@ class SignIn(LoginView):
 
     def form_invalid(self, form: AuthenticationForm) -> HttpResponse:
         answer = super().form_invalid(form)
-        if isinstance(form, SignInForm) and form.locked:
+        if isinstance(form, SignInForm) and form.wait_s:
             answer.status_code = 429
+            answer["Retry-After"] = str(form.wait_s)
         return answer
 
 

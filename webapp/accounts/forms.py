@@ -20,7 +20,7 @@ _PASSWORD_HELP = "At least 12 characters; no common word, and not like your name
 class SignInForm(AuthenticationForm):
     """Name and password, behind the lock-out."""
 
-    locked = False
+    wait_s = 0  # how long it is locked
 
     def clean(self) -> dict[str, Any]:
         name, password = self.cleaned_data.get("username"), self.cleaned_data.get("password")
@@ -28,8 +28,8 @@ class SignInForm(AuthenticationForm):
             return self.cleaned_data
         try:
             tried = guard.begin(username=name, address=audit.address())
-        except VadError as exc:
-            self.locked = True
+        except guard.Locked as exc:
+            self.wait_s = exc.wait_s
             raise ValidationError(exc.message, code="locked") from None
         try:
             cleaned = super().clean()
@@ -106,7 +106,7 @@ class TokenForm(StyledForm):
     scope = forms.ChoiceField(
         label="May", choices=Scope.choices, help_text="Never more than your own role allows."
     )
-    project = forms.ChoiceField(label="Reaches", required=False)
+    project = forms.ChoiceField(label="Reaches")
     days = forms.TypedChoiceField(
         label="Expires",
         coerce=int,
@@ -121,7 +121,7 @@ class TokenForm(StyledForm):
         named = [(slug, f"{project.name} only") for slug, project in self.projects.items()]
         field = self.fields["project"]
         assert isinstance(field, forms.ChoiceField)
-        field.choices = [("", "All your projects"), *named]
+        field.choices = [("*", "All your projects"), *named]
 
 
 class InvitationForm(StyledForm):

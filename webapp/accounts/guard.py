@@ -57,7 +57,7 @@ def begin(*, username: str, address: str | None, now: datetime | None = None) ->
     """Count a try before its password is looked at.
 
     Raises:
-        VadError: `too-many-tries`, with how long to wait; such a try is not counted.
+        Locked: with how long to wait; such a try is not counted.
     """
     now = now or timezone.now()
     counters = (account(username), source(address))
@@ -66,7 +66,7 @@ def begin(*, username: str, address: str | None, now: datetime | None = None) ->
         rows = [_row(counter.key, now) for counter in sorted(counters, key=lambda c: c.key)]
         until = max((row.locked_until or now for row in rows), default=now)
         if until > now:
-            raise locked(until - now)
+            raise Locked(until - now)
         counts = {row.key: row for row in rows}
         locks = False
         for counter in counters:
@@ -92,18 +92,17 @@ def succeeded(found: Try) -> None:
             row.save()
 
 
-def locked(wait: timedelta) -> VadError:
+class Locked(VadError):
     """The refusal, the same for a right and a wrong password and for a name that nobody has."""
-    return VadError(
-        "too-many-tries",
-        f"Too many failed tries with this name or from this address. Wait {spoken(wait)}.",
-        "Then try again; an admin cannot shorten the wait.",
-    )
 
-
-def spoken(wait: timedelta) -> str:
-    seconds = math.ceil(wait.total_seconds())
-    return f"{seconds} s" if seconds < 100 else f"{math.ceil(seconds / 60)} min"
+    def __init__(self, wait: timedelta) -> None:
+        self.wait_s = math.ceil(wait.total_seconds())
+        shown = f"{self.wait_s} s" if self.wait_s < 100 else f"{math.ceil(self.wait_s / 60)} min"
+        super().__init__(
+            "too-many-tries",
+            f"Too many failed tries with this name or from this address. Wait {shown}.",
+            "Then try again; an admin cannot shorten the wait.",
+        )
 
 
 def _row(key: str, now: datetime) -> FailedTries:

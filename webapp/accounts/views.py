@@ -191,7 +191,8 @@ def member(request: Request, slug: str, user_id: int) -> HttpResponse:
     else:
         role = request.POST.get("role", "")
         services.member_set_role(project=found, user=person, role=role, by=request.user)
-        messages.success(request, f"{person} is {role} now.")
+        article = "an" if role == Role.ADMIN else "a"
+        messages.success(request, f"{person} is {article} {role} now.")
     return _to(found)
 
 

@@ -245,7 +245,7 @@ def runs_delete(*, runs: Sequence[Run], by: User) -> None:
         )
     folders = [run.folder for run in gone]
     for project in Project.objects.filter(pk__in={run.project_id for run in gone}):
-        names = [run.name for run in gone if run.project_id == project.pk]
+        names = sorted(run.name for run in gone if run.project_id == project.pk)
         audit.record(
             "runs-deleted", by=by, project=project, subject=_listed(names), count=len(names)
         )

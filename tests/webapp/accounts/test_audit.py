@@ -26,7 +26,7 @@ def test_what_people_do_is_written_down_with_whom_when_and_from_where(user, admi
     browser.post("/login/", {"username": "chief", "password": "wrong"})
     browser.post("/login/", {"username": "chief", "password": "a-long-one-42"})
     here = f"/settings/projects/{project.slug}"
-    browser.post("/settings/tokens/", {"name": "t", "scope": "read", "project": "", "days": "7"})
+    browser.post("/settings/tokens/", {"name": "t", "scope": "read", "project": "*", "days": "7"})
     browser.post(
         f"{here}/invitations/", {"role": "viewer", "days": 1, "max_uses": 1, "note": "Ann"}
     )

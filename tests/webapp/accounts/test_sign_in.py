@@ -40,7 +40,7 @@ def test_after_five_failures_the_right_password_is_refused_and_the_wait_is_named
 
     browser, answer = sign_in(user.username, RIGHT)
 
-    assert answer.status_code == 429
+    assert (answer.status_code, answer["Retry-After"]) == (429, "30")
     assert "Wait 30 s" in answer.content.decode()
     assert "_auth_user_id" not in browser.session
 

@@ -56,7 +56,7 @@ class Level(IntEnum):
 class Rule:
     read: Level | None = None  # None: GET is not taken
     write: Level | None = None  # None: no other method is taken
-    in_browser: bool = False  # an endpoint for sessions alone
+    in_browser: str = ""  # "all" or "writes": an endpoint for sessions alone
     of_query: bool = False  # the query or the body, not the path, names a thing of the project
     quiet: bool = False  # refuses a write by doing nothing, without a word
     body: dict[str, str] = field(default_factory=dict)
@@ -147,9 +147,9 @@ TABLE: dict[str, Rule] = {
     "fleet:queue": PAGE,
     # the API
     "api:me": API_OWN,
-    "api:tokens": Rule(read=Level.PERSON, write=Level.PERSON, in_browser=True),
-    "api:token": Rule(write=Level.VIEWER, in_browser=True).at(token_id="{viewer_token}"),
-    "api:projects": Rule(read=Level.PERSON, write=Level.PERSON),
+    "api:tokens": Rule(read=Level.PERSON, write=Level.PERSON, in_browser="all"),
+    "api:token": Rule(write=Level.VIEWER, in_browser="all").at(token_id="{viewer_token}"),
+    "api:projects": Rule(read=Level.PERSON, write=Level.PERSON, in_browser="writes"),
     "api:project": Rule(read=Level.VIEWER, write=Level.ADMIN),
     "api:member": API_ADMIN_ACTION.sends(role="viewer"),
     "api:invitations": API_ADMIN,
@@ -393,11 +393,9 @@ def expected(name: str, rule: Rule, method: str, who: str) -> set[str]:
         return {"allowed", "405"}  # the sign-in page sends who is signed in on, by any method
     if who == "nobody" or (who in TOKENS and not api):
         return {"401"} if api else {"login"}
-    if who in TOKENS and rule.in_browser:
+    if who in TOKENS and (rule.in_browser == "all" or (rule.in_browser and method != "get")):
         return {"403"}
     if who == "read token" and method != "get":
-        return {"403"}
-    if who == "write token" and method != "get" and name == "api:projects":
         return {"403"}
     if level == Level.PERSON:
         return {"allowed"}
