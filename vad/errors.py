@@ -22,6 +22,7 @@ CATALOGUE: dict[str, str] = {
     "features-invalid": "A feature file is damaged, not numeric, or of the wrong shape.",
     "features-missing": "Videos that the run needs have no features.",
     "file-missing": "A file or folder that was named does not exist.",
+    "filter-invalid": "A filter of a list cannot be read; the place is named.",
     "invitation-unusable": "An invitation is unknown, expired, used up or revoked.",
     "last-admin": "A project would be left without an admin.",
     "loss-not-finite": "The training loss or a gradient became infinite or not a number.",

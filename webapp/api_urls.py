@@ -34,6 +34,8 @@ urlpatterns = [
     ),
     path("projects/<slug:slug>/audit/", accounts.Audit.as_view(), name="audit"),
     path("runs/", runs.RunList.as_view(), name="runs"),
+    path("runs/complete/", runs.RunComplete.as_view(), name="runs-complete"),
+    path("runs/views/", runs.SavedViewList.as_view(), name="runs-views"),
     path("runs/<uuid:run_id>/", runs.RunDetail.as_view(), name="run"),
     path("runs/<uuid:run_id>/metrics/", runs.RunMetrics.as_view(), name="run-metrics"),
     path("runs/<uuid:run_id>/log/", runs.RunLog.as_view(), name="run-log"),
@@ -75,6 +77,11 @@ urlpatterns = [
         "evaluations/<uuid:run_id>/truth/",
         evaluations.EvaluationTruth.as_view(),
         name="evaluation-truth",
+    ),
+    path(
+        "evaluations/<uuid:run_id>/errors/",
+        evaluations.EvaluationErrors.as_view(),
+        name="evaluation-errors",
     ),
     path(
         "evaluations/<uuid:run_id>/<slug:name>/",

@@ -48,13 +48,17 @@ def addresses(seeded: seeding.Seeded) -> dict[str, str]:
         "dataset-new": "/datasets/new/",
         "evaluations": "/evaluations/",
         "evaluation": f"/evaluations/{evaluation.pk}/",
+        "viewer": f"/evaluations/viewer/?run={first}&run={second}",
         "compare": f"/compare/?run={first}&run={second}",
         "compare-none": "/compare/",
         "missing": "/runs/00000000-0000-0000-0000-000000000000/",
     }
 
 
-CHARTS = {"run": 5, "run-bags": 4, "run-running": 3, "dataset": 1, "evaluation": 4, "compare": 3}
+CHARTS = {
+    "run": 5, "run-bags": 4, "run-running": 3, "dataset": 1, "evaluation": 4, "viewer": 1,
+    "compare": 3,
+}  # fmt: skip
 
 
 class Watch:

@@ -47,6 +47,7 @@ def pages(seeded: seeding.Seeded) -> dict[str, str]:
         "/evaluations/": first.name,
         f"/evaluations/{evaluation.pk}/": "What was counted",
         f"/evaluations/{seeded.evaluations[1].pk}/": "optimistic",
+        f"/evaluations/viewer/?run={first.pk}&video=test/fire_047": "errors of",
         f"/compare/?run={first.pk}&run={second.pk}": "What differs in the settings",
     }
 
@@ -60,7 +61,7 @@ def figures(seeded: seeding.Seeded) -> list[str]:
         f"/evaluations/{evaluation.pk}/figures/roc/",
         f"/evaluations/{evaluation.pk}/figures/pr/",
         f"/evaluations/{evaluation.pk}/figures/classes/",
-        f"/evaluations/{evaluation.pk}/timeline/?key=test/normal_040",
+        f"/evaluations/viewer/timeline/?run={evaluation.pk}&video=test/normal_040",
         f"/datasets/{seeded.version.pk}/classes/",
         f"/compare/figures/roc/?{both}",
         f"/compare/figures/pr/?{both}",

@@ -194,21 +194,28 @@ class PatchScores:
         """Position of each video key."""
         return {key: v for v, key in enumerate(self.keys)}
 
-    def video(self, key: str) -> VideoPatches:
-        """One video; of a mapped file, nothing else is read.
+    def video(self, key: str, start: int = 0, stop: int | None = None) -> VideoPatches:
+        """One video, or its snippets [start, stop); of a mapped file, nothing else is read.
+
+        Args:
+            start, stop: from 0; cut to the snippets that there are, at least one of them.
 
         Raises:
             KeyError: the video was not evaluated.
             VadError: `scores-invalid`, a number is wrong.
         """
-        return self._at(self.index[key])
+        v = self.index[key]
+        first, last = int(self.offsets[v]), int(self.offsets[v + 1])
+        start = min(max(0, start), last - first - 1)
+        stop = last - first if stop is None else min(max(start + 1, stop), last - first)
+        return self._at(v, slice(first + start, first + stop))
 
     def videos(self) -> Iterator[VideoPatches]:
         """All videos, in order, one at a time."""
-        return (self._at(v) for v in range(len(self)))
+        return (self.video(key) for key in self.keys)
 
-    def _at(self, v: int) -> VideoPatches:
-        part = slice(int(self.offsets[v]), int(self.offsets[v + 1]))
+    def _at(self, v: int, part: slice) -> VideoPatches:
+        """The snippets `part` of the file, which are of video v."""
         found = VideoPatches(
             key=self.keys[v],
             maps=self.maps[part],

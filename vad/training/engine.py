@@ -1,5 +1,8 @@
 """The training loop: steps, evaluations, checkpoints, stop and resume. It knows no model.
 
+A checkpoint is copied to memory between two steps, then hashed, written and synced by a thread of
+its own while training goes on: a GPU would else wait for the disk.
+
 A checkpoint also keeps the metrics of the last `results.RESEND_STEPS` steps. A resumed run sends
 them once more: whoever listened may have died before they were stored, and a chart must not have a
 hole. For the same reason it names the checkpoints again that it has.
@@ -12,7 +15,8 @@ import os
 import time
 from collections import deque
 from collections.abc import Mapping
-from contextlib import nullcontext
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -85,6 +89,15 @@ class _Best:
     metrics: dict[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class _Writing:
+    """A checkpoint on its way to the disk, and what was best when it was taken."""
+
+    written: Future[checkpoints.Written]
+    best_step: int
+    metrics: Mapping[str, float]
+
+
 class Trainer:
     """One run from its newest checkpoint, or from the start, to its end or to a stop.
 
@@ -111,6 +124,8 @@ class Trainer:
         self.best = _Best()
         self.last_metrics: dict[str, float] = {}
         self._recent: deque[tuple[int, dict[str, float]]] = deque(maxlen=results.RESEND_STEPS)
+        self._writer = ThreadPoolExecutor(1, "checkpoint")
+        self._writing: _Writing | None = None
         self._kept: list[checkpoints.Written] = []  # of this run, newest last
         self._bests_kept: dict[int, int] = {}  # checkpoint step to the best step it names
 
@@ -123,11 +138,22 @@ class Trainer:
         Raises:
             VadError: `loss-not-finite`, `disk-full`, or `checkpoint-invalid`.
         """
+        try:
+            return self._run(extra)
+        except BaseException:
+            with suppress(VadError):  # what is on its way is a good checkpoint
+                self._settle()
+            raise
+        finally:
+            self._writer.shutdown()
+
+    def _run(self, extra: Mapping[str, Any]) -> bool:
         self._resume()
         plan, send = self.plan, self.reporter.send
         while self.step < plan.steps:
             if self.world.any(self.reporter.stop_requested, self.task.device):
                 self._checkpoint()
+                self._settle()
                 send(results.Stopped(step=self.step))
                 return False
             values = self._train_step(self.step + 1)
@@ -143,7 +169,10 @@ class Trainer:
             send(results.Metrics(step=self.step, values=values))
             if ends or improved or self.step % plan.checkpoint_every == 0:
                 self._checkpoint()
+            if self._writing and self._writing.written.done():
+                self._settle()
             self.reporter.progress(self.step, plan.steps, "steps")
+        self._settle()
         if self.world.speaks:
             send(results.Result(kind=plan.kind, data={**self._result(), **extra}))
         return True
@@ -212,10 +241,8 @@ class Trainer:
         return self.best.step or self.step
 
     def _checkpoint(self) -> None:
-        """Write the state after `step` steps, unless it is on disk, and remove what is not needed.
-
-        Kept are the newest, the one before it in case the newest is damaged, and the best of each.
-        """
+        """Take the state after `step` steps, unless it is on disk, and have it written."""
+        self._settle()
         if not self.world.speaks or (self._kept and self._kept[-1].step == self.step):
             return
         task = self.task
@@ -234,21 +261,41 @@ class Trainer:
             "recent": list(self._recent),
             **task.identity(),
         }
-        written = checkpoints.save(self.output, self.step, tensors, metadata)
-        self._kept.append(written)
-        self._bests_kept[self.step] = self._best_step()
-        self._prune()
-        self._send_written(written)
+        held = {k: v.detach().to("cpu", copy=True) for k, v in tensors.items()}
+        self._writing = _Writing(
+            self._writer.submit(checkpoints.save, self.output, self.step, held, metadata),
+            self._best_step(),
+            self.best.metrics if self.best.step == self.step else {},
+        )
 
-    def _send_written(self, written: checkpoints.Written) -> None:
+    def _settle(self) -> None:
+        """Wait for the checkpoint that is being written, name it, and remove what is not needed.
+
+        Kept are the newest, the one before it in case the newest is damaged, and the best of each.
+
+        Raises:
+            VadError: `disk-full`; earlier checkpoints are unharmed.
+        """
+        if self._writing is None:
+            return
+        writing, self._writing = self._writing, None
+        written = writing.written.result()
+        self._kept.append(written)
+        self._bests_kept[written.step] = writing.best_step
+        self._prune()
+        self._send_written(written, best_step=writing.best_step, metrics=writing.metrics)
+
+    def _send_written(
+        self, written: checkpoints.Written, *, best_step: int, metrics: Mapping[str, float]
+    ) -> None:
         self.reporter.send(
             results.CheckpointWritten(
                 step=written.step,
                 path=written.path,
                 sha256=written.sha256,
                 size_bytes=written.size_bytes,
-                best=written.step == self._best_step(),
-                metrics=self.best.metrics if written.step == self.best.step else {},
+                best=written.step == best_step,
+                metrics=metrics,
             )
         )
 
@@ -277,7 +324,12 @@ class Trainer:
             )
         )
         for written in self._kept:  # whoever listened forgot those after `resumed_step`
-            self._send_written(written)
+            is_best = written.step == self.best.step
+            self._send_written(
+                written,
+                best_step=self._best_step(),
+                metrics=self.best.metrics if is_best else {},
+            )
         for step, values in self._recent:
             self.reporter.send(results.Metrics(step=step, values=values))
         if found is not None:

@@ -18,12 +18,14 @@ class ScoreTrack:
         starts: first frame of each snippet, ascending.
         scores: 0 to 1, one a snippet; held until the next one starts.
         index: the run's place in the selection.
+        of_patch: one patch's scores, not the snippet's: dotted and thin, in the run's colour.
     """
 
     name: str
     starts: Sequence[int]
     scores: Sequence[float]
     index: int = 0
+    of_patch: bool = False
 
 
 def score_timeline(
@@ -54,7 +56,12 @@ def score_timeline(
                 "x": starts,
                 "y": scores,
                 "name": plain(track.name),
-                "line": {"color": look.color, "dash": look.dash, "width": 1.5, "shape": "hv"},
+                "line": {
+                    "color": look.color,
+                    "dash": "dot" if track.of_patch else look.dash,
+                    "width": 1 if track.of_patch else 1.5,
+                    "shape": "hv",
+                },
                 "hovertemplate": f"{plain(track.name)} %{{y:.3f}}<extra></extra>",
             }
         )

@@ -140,11 +140,9 @@ def scatter(first: Member, second: Member, by: str) -> charts.Figure:
 
 
 def video_url(members: Sequence[Member], key: str) -> str:
-    """A test video with the scores of these members over it."""
-    evaluation = members[0].evaluation
-    assert evaluation is not None
-    address = reverse("evaluations:detail", args=[evaluation.pk])
-    return f"{address}?{urlencode({'video': key})}"
+    """The viewer of a test video with the scores and maps of these members."""
+    runs = [str(member.run.pk) for member in members if member.evaluations]
+    return f"{reverse('evaluations:viewer')}?{urlencode({'run': runs, 'video': key}, doseq=True)}"
 
 
 def _evaluations(first: Member, second: Member) -> tuple[Evaluation, Evaluation]:

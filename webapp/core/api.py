@@ -12,7 +12,7 @@ from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest
 from django.shortcuts import get_object_or_404
 from rest_framework import exceptions
-from rest_framework.pagination import CursorPagination
+from rest_framework.pagination import CursorPagination, LimitOffsetPagination
 from rest_framework.request import Request as AnyRequest
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
@@ -112,6 +112,13 @@ class Cursor(CursorPagination):
         if found is not None and not storable(found.position):
             raise exceptions.NotFound(self.invalid_cursor_message)
         return found
+
+
+class Offset(LimitOffsetPagination):
+    """For orders that a cursor cannot keep: by a metric, or of groups."""
+
+    default_limit = 50
+    max_limit = 200
 
 
 def int_param(

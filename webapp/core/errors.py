@@ -15,6 +15,7 @@ log = logging.getLogger(__name__)
 STATUS: dict[str, int] = {
     "already-registered": 409,
     "disk-full": 507,
+    "filter-invalid": 400,
     "invitation-unusable": 410,
     "last-admin": 409,
     "not-allowed": 403,

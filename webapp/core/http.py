@@ -7,6 +7,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import render
+from django.utils.http import url_has_allowed_host_and_scheme
 from django_htmx.http import HttpResponseClientRedirect
 from django_htmx.middleware import HtmxDetails
 
@@ -54,6 +55,14 @@ def go(request: Request, to: str) -> HttpResponse:
     if request.htmx:
         return HttpResponseClientRedirect(to)
     return HttpResponseRedirect(to)
+
+
+def back(request: Request, default: str) -> str:
+    """Where the person came from, if it is a page of ours."""
+    to = request.POST.get("next", "") or request.headers.get("Referer", "")
+    if url_has_allowed_host_and_scheme(to, allowed_hosts={request.get_host()}):
+        return to
+    return default
 
 
 def figure(draw: Callable[[], Figure]) -> JsonResponse:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable
 from typing import TypeVar
 from uuid import UUID
 
-from django.db import connection
-from django.db.models import Model, QuerySet, TextField
-from django.db.models.functions import Cast
+from django.db.models import Model, QuerySet
+
+from webapp.core.jsonvalues import JsonHas
 
 M = TypeVar("M", bound=Model)
 MOST_WORDS = 20
@@ -44,9 +43,4 @@ def whole(text: str | None) -> int | None:
 
 def listing(rows: QuerySet[M], field: str, value: str) -> QuerySet[M]:
     """Rows whose JSON list in `field` has this text among its items."""
-    if connection.features.supports_json_field_contains:
-        return rows.filter(**{f"{field}__contains": [value]})
-    name = f"{field}_text"
-    return rows.annotate(**{name: Cast(field, TextField())}).filter(
-        **{f"{name}__contains": json.dumps(value)}
-    )
+    return rows.filter(JsonHas(field, value))

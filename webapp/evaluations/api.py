@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
@@ -12,13 +14,20 @@ from django.utils.cache import get_conditional_response
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from vad.evaluation.alarms import video_alarms
 from vad.evaluation.curves import Curve, pr_curve, roc_curve
-from webapp.core.api import Cursor, Request, int_param
+from vad.evaluation.frame import THRESHOLD
+from webapp.core.api import Cursor, Request, int_param, invalid
 from webapp.core.query import uuids
 from webapp.evaluations import maps
 from webapp.evaluations import scores as store
 from webapp.evaluations.models import Evaluation
 
+SNIPPET_MAX = 10**8
+RULE = (
+    "A false alarm is a maximal stretch of frames at or above the threshold outside the truth; a "
+    "miss is an anomalous interval of which no frame reaches the threshold."
+)
 CURVES: dict[str, Callable[..., Curve]] = {"roc": roc_curve, "pr": pr_curve}
 
 
@@ -94,15 +103,20 @@ class EvaluationTimeline(APIView):
 
 
 class EvaluationMaps(APIView):
-    """GET: `?video=KEY`: the maps of stage 2 as bytes; their layout is in `maps`."""
+    """GET: `?video=KEY&from=&to=`: the maps of stage 2 as bytes; their layout is in `maps`.
+
+    `from` and `to` are snippets [from, to); without them it is the whole video.
+    """
 
     def get(self, request: Request, run_id: UUID) -> HttpResponse:
         evaluation = _evaluation(request, run_id)
         key = _mapped(evaluation, request)
-        etag = maps.etag(evaluation, key)
+        start = int_param(request, "from", 0, least=0, most=SNIPPET_MAX) or 0
+        stop = int_param(request, "to", None, least=start + 1, most=SNIPPET_MAX)
+        etag = maps.etag(evaluation, key, start, stop)
         known = get_conditional_response(request, etag=etag)
         answer = known or HttpResponse(
-            maps.encode(evaluation, key), content_type="application/octet-stream"
+            maps.encode(evaluation, key, start, stop), content_type="application/octet-stream"
         )
         answer["ETag"] = etag
         answer["Cache-Control"] = "private, no-cache"
@@ -114,7 +128,27 @@ class EvaluationTruth(APIView):
 
     def get(self, request: Request, run_id: UUID) -> Response:
         evaluation = _evaluation(request, run_id)
-        return Response(maps.truth(evaluation, _mapped(evaluation, request)))
+        key = request.GET.get("video", "")
+        known = maps.load(evaluation) if evaluation.has_maps else store.load(evaluation)
+        if key not in known.index:
+            raise Http404
+        return Response(maps.truth(evaluation, key))
+
+
+class EvaluationErrors(APIView):
+    """GET: `?video=KEY&threshold=0.5`: false alarms and misses; the rule is in `vad`'s `alarms`."""
+
+    def get(self, request: Request, run_id: UUID) -> Response:
+        evaluation = _evaluation(request, run_id)
+        threshold = _threshold(request)
+        scores = store.load(evaluation)
+        key = request.GET.get("video", "")
+        if key not in scores.index:
+            raise Http404
+        video = scores.video(key)
+        truth = store.truth_of(evaluation, key, scores)
+        found = video_alarms(video.scores, video.frames, truth, threshold)
+        return Response({"key": key, "threshold": threshold, "rule": RULE, **asdict(found)})
 
 
 class EvaluationVideos(APIView):
@@ -146,6 +180,18 @@ def evaluation_json(found: Evaluation) -> dict[str, Any]:
         "intervals": found.intervals,
         "created_at": found.created_at,
     }
+
+
+def _threshold(request: Request) -> float:
+    """Raises: VadError: `request-invalid`."""
+    text = request.GET.get("threshold", "") or str(THRESHOLD)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise invalid({"threshold": f"{text[:40]!r} is not a number from 0 to 1"})
+    return value
 
 
 def _mapped(evaluation: Evaluation, request: Request) -> str:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from vad.errors import VadError
 from vad.evaluation.frame import THRESHOLD
 from webapp import charts
+from webapp.evaluations import maps
 from webapp.evaluations import scores as store
 from webapp.evaluations.models import Evaluation
 
+MOST_PATCHES = 6  # curves beside those of the runs
+_NUMBER = re.compile(r"[1-9][0-9]{0,4}")
 POINTS = 400  # a curve of 400 chosen points cannot be told from the whole at any screen size
 
 
@@ -103,11 +108,36 @@ def by_class(evaluation: Evaluation) -> charts.Figure:
     )
 
 
-def timeline(evaluations: Sequence[Evaluation], key: str) -> charts.Figure:
-    """The scores of one video over its frames, with the truth.
+@dataclass(frozen=True, kw_only=True)
+class PatchCurve:
+    """A patch whose own scores are drawn, too; row and column from 0."""
+
+    evaluation: Evaluation
+    row: int
+    column: int
+
+
+def patch_curves(texts: Sequence[str], evaluations: Sequence[Evaluation]) -> list[PatchCurve]:
+    """From `RUN.ROW.COLUMN` of an address, id and numbers from 1; what is none is left out."""
+    by_id = {str(evaluation.pk): evaluation for evaluation in evaluations}
+    found = []
+    for text in texts[:MOST_PATCHES]:
+        run, row, column = text.split(".") if text.count(".") == 2 else ("", "", "")
+        if run in by_id and _NUMBER.fullmatch(row) and _NUMBER.fullmatch(column):
+            place = {"row": int(row) - 1, "column": int(column) - 1}
+            found.append(PatchCurve(evaluation=by_id[run], **place))
+    return found
+
+
+def timeline(
+    evaluations: Sequence[Evaluation], key: str, *, patches: Sequence[PatchCurve] = ()
+) -> charts.Figure:
+    """The scores of one video over its frames, with the truth. The threshold is the viewer's line.
+
+    A run that did not score the video has no curve. A patch that is not there has none.
 
     Raises:
-        VadError: `not-found`, an evaluation does not have this video.
+        VadError: `not-found`, no evaluation has this video; `file-missing`, `scores-invalid`.
     """
     tracks: list[charts.ScoreTrack] = []
     truth: list[tuple[int, int]] = []
@@ -115,11 +145,7 @@ def timeline(evaluations: Sequence[Evaluation], key: str) -> charts.Figure:
     for evaluation in evaluations:
         scores = store.load(evaluation)
         if key not in scores.index:
-            raise VadError(
-                "not-found",
-                f"{evaluation} has no video {key}.",
-                "Choose a video of its list.",
-            )
+            continue
         video = scores.video(key)
         tracks.append(
             charts.ScoreTrack(
@@ -131,8 +157,32 @@ def timeline(evaluations: Sequence[Evaluation], key: str) -> charts.Figure:
         )
         truth = truth or store.truth_of(evaluation, key, scores)
         num_frames = max(num_frames, video.num_frames)
+    if not tracks:
+        raise VadError(
+            "not-found",
+            f"None of these runs scored the video {key}." if evaluations else "No run is shown.",
+            "Choose a video of the list." if evaluations else "Show one with its eye.",
+        )
+    tracks += [track for patch in patches if (track := _patch_track(patch, key))]
     return charts.score_timeline(
-        tracks, title=f"Score of {key}", num_frames=num_frames, truth=truth, threshold=THRESHOLD
+        tracks, title=f"Score of {key}", num_frames=num_frames, truth=truth
+    )
+
+
+def _patch_track(patch: PatchCurve, key: str) -> charts.ScoreTrack | None:
+    evaluation = patch.evaluation
+    if not evaluation.has_maps:
+        return None
+    grid = maps.load(evaluation)
+    if key not in grid.index or not (patch.row < grid.rows and patch.column < grid.columns):
+        return None
+    starts, scores = maps.curve(evaluation, key, patch.row * grid.columns + patch.column)
+    return charts.ScoreTrack(
+        name=f"patch {patch.row + 1},{patch.column + 1} of {evaluation.of_run.name}",
+        starts=starts,
+        scores=scores,
+        index=evaluation.of_run.color,
+        of_patch=True,
     )
 
 

@@ -1,15 +1,16 @@
 """The maps of stage 2 for a browser: a few bytes a patch, and where the truth is in the frame.
 
-The bytes of a video, little-endian; n snippets, t tubelets, P = rows * columns patches:
+The bytes of n consecutive snippets of a video, little-endian; t tubelets, P = rows * columns:
 
     0   4 bytes      "VMAP"
-    4   uint16       version, 1
+    4   uint16       version, 2
     6   uint16       t
     8   uint32       n
     12  uint16 x 2   rows, columns
-    16  uint32       frames of the video
-    20  uint32       0
-    24  int32 [n]    first frame of each snippet
+    16  uint32       frames of the whole video
+    20  uint32       number of the first of these snippets, from 0
+    24  uint32       snippets of the whole video
+    28  int32 [n]    first frame of each snippet, counted from the start of the video
         float32 [n]  score of stage 1, then of stage 2, then the evaluated one; NaN where unknown
         uint8 [n, t, P]            patch scores, 255 is 1; 0 where pruned
         uint8 [n, t, ceil(P / 8)]  1 where the patch was not pruned, first patch in the highest bit
@@ -35,8 +36,8 @@ from webapp.datasets.paths import inside_roots
 from webapp.evaluations import scores as store
 from webapp.evaluations.models import Evaluation
 
-VERSION = 1
-_HEADER = struct.Struct("<4sHHIHHII")
+VERSION = 2
+_HEADER = struct.Struct("<4sHHIHHIII")
 _UNIT = PatchRule(rows=1, columns=1, cell=1)  # boxes from 0 to 1 of the frame
 MOST_MASK_PIXELS = 100_000_000  # of a video; more would hold a page up for longer than a second
 _KEPT = 32
@@ -66,36 +67,42 @@ def _open(path: Path, _changed: int, _size: int) -> PatchScores:
     return PatchScores.open(path)
 
 
-def etag(evaluation: Evaluation, key: str) -> str:
-    """Of the bytes of `encode`: of both score files, the video and the format."""
+def etag(evaluation: Evaluation, key: str, start: int = 0, stop: int | None = None) -> str:
+    """Of the bytes of `encode`: of both score files, the video, the part and the format."""
     status = evaluation.patches_path.stat()
     maps = evaluation.patch.get("sha256") or f"{status.st_mtime_ns}-{status.st_size}"
-    parts = (str(VERSION), maps, evaluation.scores_sha256, key)
+    parts = (str(VERSION), maps, evaluation.scores_sha256, key, str(start), str(stop))
     return f'"{hashlib.sha256(" ".join(parts).encode()).hexdigest()[:32]}"'
 
 
-def encode(evaluation: Evaluation, key: str) -> bytes:
-    """The maps of one video; see the module.
+def encode(evaluation: Evaluation, key: str, start: int = 0, stop: int | None = None) -> bytes:
+    """The maps of one video, or of its snippets [start, stop); see the module.
+
+    A part costs what its own snippets cost, however long the video is.
 
     Raises:
         KeyError: it was not evaluated.
         VadError: as `load`.
     """
     patches = load(evaluation)
-    video = patches.video(key)
-    evaluated = _evaluated(evaluation, key, len(video.maps))
+    v = patches.index[key]
+    frames = patches.frames[patches.offsets[v] : patches.offsets[v + 1]]
+    start = min(max(0, start), len(frames) - 1)
+    part = patches.video(key, start, stop)
+    n = len(part.maps)
+    evaluated = _evaluated(evaluation, key, len(frames))[start : start + n]
     header = _HEADER.pack(
-        b"VMAP", VERSION, patches.tubelets, len(video.maps), patches.rows, patches.columns,
-        int(video.frames.sum()), 0,
+        b"VMAP", VERSION, patches.tubelets, n, patches.rows, patches.columns,
+        int(frames.sum()), start, len(frames),
     )  # fmt: skip
-    quantised = np.rint(video.maps * 255).astype(np.uint8)
+    quantised = np.rint(part.maps * 255).astype(np.uint8)
     return b"".join(
         [
             header,
-            video.start_frames.astype("<i4").tobytes(),
-            *(a.astype("<f4").tobytes() for a in (video.stage1, video.stage2, evaluated)),
+            (part.start_frames + int(frames[:start].sum())).astype("<i4").tobytes(),
+            *(a.astype("<f4").tobytes() for a in (part.stage1, part.stage2, evaluated)),
             quantised.tobytes(),
-            np.packbits(video.kept, axis=-1).tobytes(),
+            np.packbits(part.kept, axis=-1).tobytes(),
         ]
     )
 
@@ -112,6 +119,28 @@ def _evaluated(evaluation: Evaluation, key: str, snippets: int) -> np.ndarray:
     return found
 
 
+def curve(evaluation: Evaluation, key: str, patch: int) -> tuple[list[int], list[float]]:
+    """The scores of one patch over a video: first frame and score of each tubelet.
+
+    Raises:
+        KeyError: the video was not evaluated.
+        IndexError: the grid has no such patch.
+        VadError: as `load`.
+    """
+    patches = load(evaluation)
+    if not 0 <= patch < patches.patches:
+        raise IndexError(patch)
+    v, t = patches.index[key], patches.tubelets
+    part = slice(int(patches.offsets[v]), int(patches.offsets[v + 1]))
+    frames = patches.frames[part]
+    starts = np.cumsum(frames) - frames
+    # of a snippet's frames, tubelet k holds those whose share of it is at least k / t
+    offsets = -(-np.arange(t) * frames[:, None] // t)
+    return (starts[:, None] + offsets).ravel().tolist(), patches.maps[
+        part, :, patch
+    ].ravel().tolist()
+
+
 # --- truth ----------------------------------------------------------------------------------
 
 
@@ -123,10 +152,12 @@ def truth(evaluation: Evaluation, key: str) -> dict[str, Any]:
         `patches`: [start, end, [patch, …]] of masks, in the grid of the maps; `problem`: why a
         place that is known cannot be shown, else empty.
 
+    An evaluation without maps has no grid, so what masks mark is not in `patches` then.
+
     Raises:
         VadError: as `load`, and of the version's files.
     """
-    patches = load(evaluation)
+    grid = load(evaluation) if evaluation.has_maps else None
     folder = evaluation.version.folder
     found: dict[str, Any] = {"key": key, "intervals": [], "boxes": [], "patches": [], "problem": ""}
     known = load_truth(folder, "test").get(key)
@@ -137,8 +168,8 @@ def truth(evaluation: Evaluation, key: str) -> dict[str, Any]:
     try:
         if known.tracks:
             found["boxes"] = [row for t in known.tracks for row in _box_runs(t, video)]
-        elif known.masks:
-            found["patches"] = _mask_runs(folder, key, patches.rows, patches.columns)
+        elif known.masks and grid is not None:
+            found["patches"] = _mask_runs(folder, key, grid.rows, grid.columns)
     except VadError as exc:
         found["problem"] = f"{exc.message} {exc.hint}"
     return found

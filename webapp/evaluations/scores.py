@@ -8,10 +8,11 @@ from pathlib import Path
 from vad.data.manifest import load_truth
 from vad.errors import VadError
 from vad.evaluation import curves
+from vad.evaluation.alarms import Alarms, video_alarms
 from vad.evaluation.anatomy import anatomy
 from vad.evaluation.bootstrap import Band, bands
 from vad.evaluation.curves import Curve
-from vad.evaluation.scores import ScoreSet
+from vad.evaluation.scores import ScoreSet, VideoScores
 from vad.timeline import mask_intervals
 from webapp.evaluations.models import Evaluation
 
@@ -43,8 +44,18 @@ def truth_of(evaluation: Evaluation, key: str, scores: ScoreSet) -> list[tuple[i
         truth = load_truth(evaluation.version.folder, "test")
         return list(truth[key].intervals) if key in truth else []
     except VadError:
-        video = scores.video(key)
-        return list(mask_intervals((video.positives > 0).repeat(video.frames)))
+        return list(_counted(scores.video(key)))
+
+
+def alarms(evaluation: Evaluation, threshold: float) -> dict[str, Alarms]:
+    """By video key: its false alarms and misses at a threshold.
+
+    Raises:
+        VadError: as `load`.
+    """
+    return _alarms(
+        evaluation.scores_path, evaluation.scores_sha256, evaluation.version.folder, threshold
+    )
 
 
 def band(evaluation: Evaluation, kind: str) -> Band | None:
@@ -85,6 +96,24 @@ def _operating(path: Path, sha256: str, threshold: float) -> dict[str, float | N
 @lru_cache(maxsize=KEPT)
 def _bands(path: Path, sha256: str) -> dict[str, Band]:
     return bands(_load(path, sha256), samples=BAND_SAMPLES) or {}
+
+
+@lru_cache(maxsize=2 * KEPT)
+def _alarms(path: Path, sha256: str, folder: Path, threshold: float) -> dict[str, Alarms]:
+    scores = _load(path, sha256)
+    try:
+        truth = {key: known.intervals for key, known in load_truth(folder, "test").items()}
+    except VadError:
+        truth = {video.key: _counted(video) for video in scores.videos()}
+    return {
+        video.key: video_alarms(video.scores, video.frames, truth.get(video.key, ()), threshold)
+        for video in scores.videos()
+    }
+
+
+def _counted(video: VideoScores) -> tuple[tuple[int, int], ...]:
+    """Its anomalous frames as the score store knows them, exact to a snippet."""
+    return mask_intervals((video.positives > 0).repeat(video.frames))
 
 
 @lru_cache(maxsize=KEPT)

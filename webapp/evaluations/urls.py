@@ -9,7 +9,8 @@ from webapp.evaluations import views
 app_name = "evaluations"
 urlpatterns = [
     path("", views.evaluation_list, name="list"),
+    path("viewer/", views.viewer_page, name="viewer"),
+    path("viewer/timeline/", views.viewer_timeline, name="viewer-timeline"),
     path("<uuid:run_id>/", views.evaluation_detail, name="detail"),
     path("<uuid:run_id>/figures/<slug:name>/", views.evaluation_figure, name="figure"),
-    path("<uuid:run_id>/timeline/", views.evaluation_timeline, name="timeline"),
 ]

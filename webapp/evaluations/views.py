@@ -6,15 +6,16 @@ from typing import Any
 from uuid import UUID
 
 from django.core.paginator import Paginator
-from django.http import HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
-from django.utils.http import urlencode
 from django.views.decorators.http import require_GET, require_safe
 
 from vad.errors import VadError
 from webapp.core.http import Request, figure, respond
-from webapp.evaluations import figures, listing, viewer
+from webapp.core.query import uuids
+from webapp.evaluations import figures, listing, stages, videos, viewer
+from webapp.evaluations import scores as store
 from webapp.evaluations.models import Evaluation
 from webapp.evaluations.numbers import SELECTION
 
@@ -57,9 +58,9 @@ def evaluation_detail(request: Request, run_id: UUID) -> HttpResponse:
         "filters": {"class": request.GET.get("class", "")},
         "sort": request.GET.get("sort", "") or "contribution",
     }
-    context["patch_main"], context["patch_rest"] = viewer.patch_numbers(evaluation)
-    context["patch_facts"] = viewer.patch_facts(evaluation)
-    context["stage_rows"] = viewer.stage_rows(evaluation)
+    context["patch_main"], context["patch_rest"] = stages.patch_numbers(evaluation)
+    context["patch_facts"] = stages.patch_facts(evaluation)
+    context["stage_rows"] = stages.stage_rows(evaluation)
     try:
         rows = listing.video_rows(
             evaluation, sort=request.GET.get("sort", ""), class_name=request.GET.get("class", "")
@@ -73,12 +74,9 @@ def evaluation_detail(request: Request, run_id: UUID) -> HttpResponse:
     context["videos"] = rows
     context["video"] = video
     if video:
-        query = urlencode({"key": video})
-        context["timeline_title"] = f"Score of {video}"
         context["viewer"] = viewer.viewer_of(
-            evaluation, video, frame=request.GET.get("frame", ""), can_edit=request.can_edit
+            [evaluation], video, frame=request.GET.get("frame", ""), can_edit=request.can_edit
         )
-        context["timeline_src"] = f"{reverse('evaluations:timeline', args=[run_id])}?{query}"
     return respond(request, "evaluations/evaluation_detail.html", "timeline", context)
 
 
@@ -91,10 +89,43 @@ def evaluation_figure(request: Request, run_id: UUID, name: str) -> HttpResponse
     return figure(lambda: draw(evaluation))
 
 
+@require_safe
+def viewer_page(request: Request) -> HttpResponse:
+    """The viewer: ?run=…&run=…&video=…; what else it shows is in its address, too."""
+    ids = uuids(request.GET.getlist("run"))
+    found = viewer.chosen(request.user, ids)
+    if ids and not found.evaluations:
+        raise Http404
+    context: dict[str, Any] = {"notes": found.notes}
+    if not found.evaluations:
+        return render(request, "evaluations/viewer_page.html", context)
+    first = found.evaluations[0]
+    filters = videos.Filters.of(request.GET)
+    key = request.GET.get("video", "")
+    try:
+        if key not in store.load(first).index:
+            key = videos.telling(first, filters)
+        context["picker"] = videos.picker(first, filters, key)
+    except VadError as exc:
+        context["scores_error"] = exc
+    context |= {
+        "first": first,
+        "orders": videos.ORDERS,
+        "kept": [(name, value) for name, values in request.GET.lists() for value in values],
+        "candidates": viewer.candidates(request.user, found.evaluations),
+        "viewer": viewer.viewer_of(
+            found.evaluations, key, frame=request.GET.get("frame", ""), can_edit=request.can_edit
+        ),
+    }
+    return respond(request, "evaluations/viewer_page.html", "found", context)
+
+
 @require_GET
-def evaluation_timeline(request: Request, run_id: UUID) -> HttpResponse:
-    evaluation = _evaluation(request, run_id)
-    return figure(lambda: figures.timeline([evaluation], request.GET.get("key", "")))
+def viewer_timeline(request: Request) -> HttpResponse:
+    """?run=…&video=…&patch=RUN.ROW.COLUMN, the id and two numbers from 1."""
+    found = viewer.chosen(request.user, uuids(request.GET.getlist("run"))).evaluations
+    patches = figures.patch_curves(request.GET.getlist("patch"), found)
+    return figure(lambda: figures.timeline(found, request.GET.get("video", ""), patches=patches))
 
 
 def _unknown(name: str) -> Any:

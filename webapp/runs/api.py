@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Q, QuerySet, Sum
-from django.http import Http404
+from django.db.models import QuerySet, Sum
+from django.http import Http404, QueryDict
 from django.shortcuts import get_object_or_404
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -22,9 +24,9 @@ from vad.configs import (
     config_class,
 )
 from webapp.accounts import access
-from webapp.core import query
 from webapp.core.api import (
     Cursor,
+    Offset,
     Request,
     int_param,
     invalid,
@@ -35,9 +37,12 @@ from webapp.core.api import (
     texts,
 )
 from webapp.datasets.models import DatasetVersion, FeatureSet
-from webapp.runs import log, metrics, pipelines, services, waiting
-from webapp.runs.models import ENDED, MetricChunk, MetricSummary, Run, State
-from webapp.runs.represent import checkpoint_json, event_json, run_json
+from webapp.runs import bookmarks, grouping, log, metrics, pipelines, services, table, waiting
+from webapp.runs.filtering.completion import complete
+from webapp.runs.filtering.parse import MOST_CHARACTERS
+from webapp.runs.models import MetricChunk, MetricSummary, Run
+from webapp.runs.ordering import Ordered, Scope
+from webapp.runs.represent import checkpoint_json, event_json, group_json, run_json, view_json
 
 MAX_KEYS = 50
 MAX_POINTS = 20_000
@@ -47,12 +52,33 @@ STEP_MAX = 2**62
 
 
 class RunList(APIView):
-    """GET: runs, newest first, `?state=&kind=&q=&tag=&project=&limit=&cursor=`. POST: a new one."""
+    """GET: runs, newest first, or in the order that `sort` says; or the groups of `group`.
+
+    `?q=&state=&kind=&tag=&sort=&group=&cols=&project=&limit=`, all as on the page; `q` is the
+    filter language. Follow `next`. POST: a new one.
+    """
 
     def get(self, request: Request) -> Response:
+        shown = table.Shown.of(request.GET)
+        scope = shown.scope(_projects(request))
+        if request.GET.get("group"):
+            return _groups(request, shown, scope.runs())
+        if request.GET.get("sort"):
+            return self._sorted(request, shown, scope)
         paginator = Cursor()
-        page = paginator.paginate_queryset(_filtered(request), request, self)
-        return paginator.get_paginated_response([run_json(run) for run in page or ()])
+        page = paginator.paginate_queryset(_with_names(scope.runs()), request, self) or []
+        return paginator.get_paginated_response(_listed(page, request, shown))
+
+    def _sorted(self, request: Request, shown: table.Shown, scope: Scope) -> Response:
+        if str(shown.sort) != request.GET["sort"] and not shown.sort.key:
+            text = f"{request.GET['sort'][:60]!r} is nothing to sort by"
+            raise invalid({"sort": f"{text}; use a field, config.FIELD or last(METRIC)"})
+        paginator = Offset()
+        ordered = Ordered(scope, shown.sort)
+        ids: list[UUID] = paginator.paginate_queryset(ordered, request, self) or []  # type: ignore[arg-type]
+        by_id = _with_names(Run.objects.all()).in_bulk(ids)
+        page = [by_id[pk] for pk in ids if pk in by_id]
+        return paginator.get_paginated_response(_listed(page, request, shown))
 
     def post(self, request: Request) -> Response:
         data = json_object(
@@ -75,6 +101,55 @@ class RunList(APIView):
             of_run=row(Run.objects.visible_to(request.user), data, "of_run"),
         )
         return Response(run_json(run, detail=True), status=201)
+
+
+def _listed(page: Sequence[Run], request: Request, shown: table.Shown) -> list[dict[str, Any]]:
+    """The runs of a page; with `cols` also their values, by the name of the column."""
+    listed = [run_json(run) for run in page]
+    if request.GET.get("cols"):
+        rows = {row.run.pk: row for row in table.rows([r.pk for r in page], shown.columns)}
+        for run, found in zip(page, listed, strict=True):
+            found["values"] = {c.key: table.value(rows[run.pk], c) for c in shown.columns}
+    return listed
+
+
+def _groups(request: Request, shown: table.Shown, found: QuerySet[Run]) -> Response:
+    if not shown.group:
+        text = f"{request.GET['group'][:60]!r} is nothing to group by"
+        raise invalid({"group": f"{text}; use seeds, tag, dataset, kind, owner or config.FIELD"})
+    paginator = Offset()
+    made = grouping.groups(found, shown.group, shown.sort)
+    page = paginator.paginate_queryset(made, request) or []
+    return paginator.get_paginated_response([group_json(group) for group in page])
+
+
+class RunComplete(APIView):
+    """GET: `?q=&at=`: what may stand at the cursor of a filter, after `at` characters."""
+
+    def get(self, request: Request) -> Response:
+        text = request.GET.get("q", "")[: 2 * MOST_CHARACTERS]
+        at = int_param(request, "at", len(text), least=0, most=STEP_MAX) or 0
+        found = complete(text, at, table.known(Run.objects.filter(project=request.project)))
+        return Response(asdict(found))
+
+
+class SavedViewList(APIView):
+    """GET: the project's saved views. POST: save one, `name` and `query`."""
+
+    def get(self, request: Request) -> Response:
+        project = project_of(request, request.GET.get("project", ""))
+        return Response({"results": [view_json(v) for v in bookmarks.views_of(project)]})
+
+    def post(self, request: Request) -> Response:
+        data = json_object(request, "name", "query", "project")
+        shown = table.Shown.of(QueryDict(member(data, "query", str, "")))
+        view = bookmarks.view_save(
+            project=project_of(request, member(data, "project", str, "")),
+            name=member(data, "name", str, ""),
+            query=shown.query,
+            by=request.user,
+        )
+        return Response(view_json(view), status=201)
 
 
 class PipelineList(APIView):
@@ -267,27 +342,15 @@ def points_param(request: Request) -> int:
     return int_param(request, "max_points", 1000, least=4, most=MAX_POINTS) or 1000
 
 
-def _filtered(request: Request) -> QuerySet[Run]:
-    given = request.GET
-    if given.get("project"):
-        projects = [project_of(request, given["project"]).pk]
-    else:  # as numbers, not as a join: the index then has the rows in the order of the list
-        projects = list(access.projects(request.user).values_list("pk", flat=True))
-    runs = Run.objects.filter(project__in=projects).select_related(
-        "project", "owner", "version__dataset", "worker"
-    )
-    if given.get("state") == "active":
-        runs = runs.exclude(state__in=(*ENDED, State.HELD))
-    elif given.get("state"):
-        runs = runs.filter(state=given["state"])
-    if given.get("kind"):
-        runs = runs.filter(kind=given["kind"])
-    if given.get("q"):
-        text = given["q"][:200]
-        runs = runs.filter(Q(name__icontains=text) | Q(version__dataset__name__icontains=text))
-    if given.get("tag"):
-        return query.listing(runs, "tags", given["tag"])
-    return runs
+def _projects(request: Request) -> list[int]:
+    """As numbers, not as a join: the index then has the rows in the order of the list."""
+    if request.GET.get("project"):
+        return [project_of(request, request.GET["project"]).pk]
+    return list(access.projects(request.user).values_list("pk", flat=True))
+
+
+def _with_names(runs: QuerySet[Run]) -> QuerySet[Run]:
+    return runs.select_related("project", "owner", "version__dataset", "worker")
 
 
 def _run(request: Request, run_id: UUID) -> Run:

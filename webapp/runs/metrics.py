@@ -135,6 +135,21 @@ def append(run: Run, points: Columns) -> None:
 
 
 @transaction.atomic
+def append_first(points: Iterable[tuple[Run, Columns]]) -> None:
+    """`append` for many runs that have no metrics yet, in a few statements."""
+    chunks: list[MetricChunk] = []
+    summaries: list[MetricSummary] = []
+    for run, of_run in points:
+        for key, pair in of_run.items():
+            if len(pair[0]):
+                made = _merged(run, key, [], *_last_wins(*pair))
+                chunks += made
+                summaries.append(_summary(run, key, [_columns_of(c) for c in made]))
+    MetricChunk.objects.bulk_create(chunks, batch_size=500)
+    MetricSummary.objects.bulk_create(summaries, batch_size=1000)
+
+
+@transaction.atomic
 def truncate_after(run: Run, step: int) -> None:
     """Forget the points of all keys after `step`, as a resume from there needs it."""
     later = MetricSummary.objects.filter(run=run, last_step__gt=step)

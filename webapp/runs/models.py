@@ -260,7 +260,48 @@ class MetricSummary(models.Model):
         indexes = [
             models.Index(fields=["key", "last"], name="metric_by_last"),
             models.Index(fields=["key", "greatest"], name="metric_by_greatest"),
+            models.Index(fields=["key", "least"], name="metric_by_least"),
         ]
 
     def __str__(self) -> str:
         return f"{self.key} of {self.run}"
+
+
+class RunPin(models.Model):
+    """A run that a person keeps on top of their table."""
+
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="run_pins"
+    )
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="pins")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["created_at", "id"]
+        constraints = [models.UniqueConstraint(fields=["user", "run"], name="run_pin_once")]
+
+    def __str__(self) -> str:
+        return f"{self.run} pinned by {self.user}"
+
+
+class SavedView(models.Model):
+    """A name for an address of the runs table: nothing but a link, for the whole project."""
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="saved_views")
+    name = models.CharField(max_length=60)
+    query = models.TextField()  # what follows the "?", in the table's own spelling
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = ProjectQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [
+            models.UniqueConstraint(fields=["project", "name"], name="saved_view_name_once")
+        ]
+
+    def __str__(self) -> str:
+        return self.name

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
-from webapp.runs.models import Checkpoint, Run, RunEvent
+from webapp.runs.grouping import Group
+from webapp.runs.models import Checkpoint, Run, RunEvent, SavedView
 
 
 def run_json(run: Run, *, detail: bool = False) -> dict[str, Any]:
@@ -74,4 +76,29 @@ def checkpoint_json(checkpoint: Checkpoint) -> dict[str, Any]:
         "best": checkpoint.best,
         "metrics": checkpoint.metrics,
         "created_at": checkpoint.created_at,
+    }
+
+
+def group_json(group: Group) -> dict[str, Any]:
+    """A group of runs: how many, and mean, sample deviation and n of what they reach."""
+    return {
+        "key": group.key,
+        "title": group.title,
+        "runs": group.count,
+        "active": group.active,
+        "seeds": group.seeds or None,
+        "auc": asdict(group.auc) if group.auc else None,
+        "ap": asdict(group.ap) if group.ap else None,
+        "filter": group.filter,
+        "ids": group.ids[:200],
+    }
+
+
+def view_json(view: SavedView) -> dict[str, Any]:
+    return {
+        "id": view.pk,
+        "name": view.name,
+        "query": view.query,
+        "created_by": view.created_by.username if view.created_by else None,
+        "created_at": view.created_at,
     }

@@ -300,3 +300,4 @@ def run_prioritize(*, run: Run, priority: int, by: User) -> None:
 
 
 STEPS = {"stop": run_stop, "hold": run_hold, "release": run_release, "retry": run_retry}
+DONE = {"stop": "stopped", "hold": "held", "release": "released", "retry": "queued again"}

@@ -1,4 +1,4 @@
-"""The runs table: what it is filtered and sorted by, and one row a run."""
+"""The runs table: what an address shows of it, and one row a run."""
 
 from __future__ import annotations
 
@@ -7,145 +7,188 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from django.db.models import F, FloatField, OuterRef, Q, QuerySet, Subquery
-from django.db.models.expressions import Combinable
-from django.db.models.functions import Cast, Coalesce, NullIf
+from django.db.models import QuerySet
+from django.http import QueryDict
+from django.utils.http import urlencode
 
-from webapp.accounts.models import Project
-from webapp.core import query
-from webapp.evaluations.models import Evaluation
-from webapp.runs.models import ENDED, MetricSummary, Run, State
+from webapp.datasets.models import DatasetVersion
+from webapp.runs import columns as columns_
+from webapp.runs import grouping
+from webapp.runs.columns import Column
+from webapp.runs.filtering.compiling import compiled
+from webapp.runs.filtering.completion import Known
+from webapp.runs.filtering.names import CONFIG, FIELDS, LOSS, Ref
+from webapp.runs.filtering.parse import both, parse
+from webapp.runs.filtering.problem import FilterError
+from webapp.runs.filtering.tree import Condition, Node
+from webapp.runs.models import Run
+from webapp.runs.ordering import Scope, Sort
+from webapp.runs.results import best_of, metric_keys, metric_values
 from webapp.runs.sparkline import Sparkline, sparklines
 
 PAGE_SIZE = 50
-LOSS = "loss/total"
+NEWEST_FIRST = Sort()
+ALSO = {"state": "state", "kind": "kind", "tag": "tag"}  # parameter and field of the menus
 
 
 @dataclass(frozen=True, kw_only=True)
-class Filters:
-    """What the table is narrowed to; read from the query, so every view of it is a link."""
+class Shown:
+    """What an address shows of the table, so every view of it is a link.
+
+    Args:
+        q: the filter as it was typed; `state`, `kind` and `tag` are joined to it by "and".
+        problem: what is wrong with it; nothing is shown then.
+        open: keys of the groups whose runs are shown.
+    """
 
     q: str = ""
     state: str = ""
     kind: str = ""
     tag: str = ""
-    sort: str = ""
+    sort: Sort = NEWEST_FIRST
+    columns: tuple[Column, ...] = ()
+    group: str = ""
+    open: tuple[str, ...] = ()
+    filter: Node | None = None
+    problem: FilterError | None = None
 
     @classmethod
-    def of(cls, given: Mapping[str, str]) -> Filters:
-        sort = given.get("sort", "")
+    def of(cls, given: QueryDict) -> Shown:
+        q = given.get("q", "").strip()
+        also = {name: given.get(name, "") for name in ALSO}
+        wanted, problem = None, None
+        try:
+            wanted = parse(q)
+        except FilterError as exc:
+            problem = exc
+        conditions = [Condition(Ref(ALSO[name]), "=", text) for name, text in also.items() if text]
         return cls(
-            q=given.get("q", "").strip(),
-            state=given.get("state", ""),
-            kind=given.get("kind", ""),
-            tag=given.get("tag", ""),
-            sort=sort if sort.removeprefix("-") in SORTS else "",
+            q=q,
+            **also,
+            sort=Sort.of(given.get("sort", "")),
+            columns=columns_.chosen(given.getlist("cols")),
+            group=grouping.by(given.get("group", "")),
+            open=tuple(given.getlist("open")),
+            filter=both(wanted, *conditions),
+            problem=problem,
         )
 
     @property
     def active(self) -> bool:
+        """Whether it is narrowed at all."""
         return bool(self.q or self.state or self.kind or self.tag)
+
+    @property
+    def query(self) -> str:
+        """The address in one spelling, without the page and the opened groups."""
+        return self.with_()
+
+    @property
+    def drawn(self) -> tuple[Column, ...]:
+        """The columns of the page: groups always show what they reach."""
+        there = {column.key for column in self.columns}
+        missing = [key for key in ("auc", "ap") if self.group and key not in there]
+        return (*self.columns, *(c for key in missing if (c := columns_.column(key))))
+
+    def with_(self, **changes: str) -> str:
+        """Another address that differs in these parameters; empty ones are left out."""
+        given = {
+            "q": self.q, "state": self.state, "kind": self.kind, "tag": self.tag,
+            "sort": str(self.sort), "group": self.group, "cols": columns_.spelled(self.columns),
+            **changes,
+        }  # fmt: skip
+        return urlencode({name: text for name, text in given.items() if text})
+
+    def scope(self, projects: Sequence[int], without: Sequence[UUID] = ()) -> Scope:
+        """Those of the projects' runs that it shows.
+
+        Raises:
+            FilterError: the filter cannot be read.
+        """
+        if self.problem is not None:
+            raise self.problem
+        wanted = compiled(self.filter) if self.filter is not None else None
+        return Scope(projects=projects, without=without, filter=wanted)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One run with the numbers that its row shows."""
+    """One run with the numbers of other tables that its row shows, by column key.
+
+    `again`: the page has the run's row already, so this one does not change by itself.
+    """
 
     run: Run
-    auc: float | None = None
-    ap: float | None = None
-    loss: float | None = None
-    spark: Sparkline | None = field(default=None)
+    again: bool = False
+    values: Mapping[str, float | None] = field(default_factory=dict)
+    spark: Sparkline | None = None
+
+    @property
+    def auc(self) -> float | None:
+        return self.values.get("auc")
+
+    @property
+    def ap(self) -> float | None:
+        return self.values.get("ap")
+
+    @property
+    def loss(self) -> float | None:
+        return self.values.get("loss")
 
 
-def found_ids(project: Project | None, filters: Filters) -> QuerySet[Run, UUID]:
-    """Ids of the project's runs, filtered and sorted; what has no value comes last either way.
-
-    Ids only: SQLite sorts whole rows, and a row with its configuration is a hundred times as wide.
-    """
-    found: QuerySet[Run] = Run.objects.filter(project=project)
-    if filters.q:
-        for word in query.words(filters.q):
-            found = found.filter(
-                Q(name__icontains=word)
-                | Q(version__dataset__name__icontains=word)
-                | Q(owner__username__icontains=word)
-            )
-    if filters.state == "active":
-        found = found.exclude(state__in=(*ENDED, State.HELD))
-    elif filters.state:
-        found = found.filter(state=filters.state)
-    if filters.kind:
-        found = found.filter(kind=filters.kind)
-    if filters.tag:
-        found = query.listing(found, "tags", filters.tag)
-    key = filters.sort.removeprefix("-")
-    if key in SORTS:
-        value = SORTS[key]
-        order = value.desc if filters.sort.startswith("-") else value.asc
-        found = found.order_by(order(nulls_last=True), "-created_at", "-id")
-    return found.values_list("pk", flat=True)
-
-
-def tags(project: Project | None) -> list[str]:
+def tags(runs: QuerySet[Run]) -> list[str]:
     """All tags in use, sorted."""
-    used = Run.objects.filter(project=project).exclude(tags=[]).order_by().distinct()
-    return sorted({tag for tags in used.values_list("tags", flat=True) for tag in tags})
+    used = runs.exclude(tags=[]).order_by().values_list("tags", flat=True).distinct()
+    return sorted({tag for tags in used for tag in tags})
 
 
-def rows(ids: Sequence[UUID]) -> list[Row]:
-    """The rows of these runs, in this order, in five queries whatever their number."""
-    runs = Run.objects.select_related("owner", "version__dataset").defer(
-        "config", "environment", "result", "notes", "error"
+def rows(ids: Sequence[UUID], columns: Sequence[Column]) -> list[Row]:
+    """The rows of these runs, in this order, in five queries at most whatever their number."""
+    if not ids:
+        return []
+    refs = {c.key: c.ref for c in columns if c.ref is not None}
+    unread = ["environment", "result", "error"]
+    if not any(ref.of == CONFIG for ref in refs.values()):
+        unread.append("config")
+    by_id = Run.objects.select_related("owner", "version__dataset").defer(*unread).in_bulk(ids)
+    values: dict[UUID, dict[str, float | None]] = {pk: {} for pk in ids}
+    results = [key for key, ref in refs.items() if not ref.of and FIELDS[ref.name].best]
+    for pk, best in best_of(ids, results).items() if results else ():
+        if pk in values:
+            values[pk] |= best.values
+    measured = {ref: key for key, ref in refs.items() if ref.of and ref.of != CONFIG}
+    for pk, found in metric_values(ids, list(measured)).items():
+        values[pk] |= {measured[ref]: value for ref, value in found.items()}
+    with_curve = any(c.key == "curve" for c in columns)
+    spark = sparklines(ids, LOSS.name) if with_curve else {}
+    return [Row(run=by_id[pk], values=values[pk], spark=spark.get(pk)) for pk in ids if pk in by_id]
+
+
+def value(row: Row, column: Column) -> Any:
+    """What a column says of a run, in JSON types or a time."""
+    run, key = row.run, column.key
+    if column.ref is not None and column.ref.of == CONFIG:
+        return run.config.get(column.ref.name)
+    if key in row.values or column.ref is None or column.ref.of:
+        return row.values.get(key) if key != "progress" else run.percent
+    plain: Mapping[str, Any] = {
+        "name": run.name, "state": run.state, "kind": run.kind, "tag": run.tags,
+        "owner": run.owner.username, "dataset": str(run.version) if run.version else None,
+        "notes": run.notes, "created": run.created_at, "started": run.started_at,
+        "ended": run.ended_at, "took": run.took_s, "steps": run.done, "attempt": run.attempt,
+        "priority": run.priority,
+    }  # fmt: skip
+    return plain.get(key)
+
+
+def known(runs: QuerySet[Run]) -> Known:
+    """What a filter's completion can propose among these runs."""
+    ids = runs.order_by().values("pk")
+    versions = DatasetVersion.objects.filter(runs__in=ids).distinct().select_related("dataset")
+    return Known(
+        metrics=metric_keys(runs),
+        tags=tags(runs),
+        owners=sorted(runs.order_by().values_list("owner__username", flat=True).distinct()),
+        datasets=sorted(str(version) for version in versions),
+        kinds=sorted(runs.order_by().values_list("kind", flat=True).distinct()),
     )
-    by_id = runs.in_bulk(ids)
-    best = best_results(ids)
-    loss = dict(MetricSummary.objects.filter(run__in=ids, key=LOSS).values_list("run_id", "last"))
-    spark = sparklines(ids, LOSS)
-    return [
-        Row(
-            run=run,
-            auc=best.get(run.pk, (None, None))[0],
-            ap=best.get(run.pk, (None, None))[1],
-            loss=loss.get(run.pk),
-            spark=spark.get(run.pk),
-        )
-        for run in (by_id[pk] for pk in ids if pk in by_id)
-    ]
-
-
-def best_results(ids: Sequence[UUID]) -> dict[UUID, tuple[float | None, float | None]]:
-    """AUC and AP of each run's evaluation with the highest AUC; its own for an evaluate run."""
-    found: dict[UUID, tuple[float | None, float | None]] = {}
-    evaluations = Evaluation.objects.filter(Q(of_run__in=ids) | Q(run__in=ids))
-    listed = evaluations.values_list("run_id", "of_run_id", "frame_auc", "frame_ap")
-    for run_id, of_run_id, auc, ap in listed:
-        for key in {run_id, of_run_id}:
-            if key not in found or (auc or 0.0) > (found[key][0] or 0.0):
-                found[key] = (auc, ap)
-    return found
-
-
-def _best(column: str) -> Combinable:
-    """A number of the run's own evaluation, else of the best one of its checkpoints."""
-    own = Evaluation.objects.filter(run=OuterRef("pk")).values(column)
-    of_it = Evaluation.objects.filter(of_run=OuterRef("pk")).order_by(
-        F("frame_auc").desc(nulls_last=True)
-    )
-    return Coalesce(Subquery(own[:1]), Subquery(of_it.values(column)[:1]))
-
-
-_LAST_LOSS = MetricSummary.objects.filter(run=OuterRef("pk"), key=LOSS).values("last")
-
-SORTS: dict[str, Any] = {
-    "name": F("name"),
-    "state": F("state"),
-    "kind": F("kind"),
-    "dataset": F("version__dataset__name"),
-    "owner": F("owner__username"),
-    "created": F("created_at"),
-    "progress": Cast("done", FloatField()) / NullIf(Cast("total", FloatField()), 0.0),
-    "auc": _best("frame_auc"),
-    "ap": _best("frame_ap"),
-    "loss": Subquery(_LAST_LOSS[:1]),
-}

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from django.urls import path
 
-from webapp.runs import bag_views, create, views
+from webapp.runs import bag_views, create, list_views, views
 
 app_name = "runs"
 urlpatterns = [
-    path("", views.run_list, name="list"),
-    path("live/", views.run_live, name="live"),
-    path("bulk/", views.run_bulk, name="bulk"),
+    path("", list_views.run_list, name="list"),
+    path("live/", list_views.run_live, name="live"),
+    path("bulk/", list_views.run_bulk, name="bulk"),
+    path("columns/", list_views.column_list, name="columns"),
+    path("pin/", list_views.run_pin, name="pin"),
+    path("views/", list_views.view_list, name="views"),
+    path("views/<int:view_id>/", list_views.view_change, name="view"),
     path("delete/", views.run_delete, name="delete"),
     path("new/", create.run_new, name="new"),
     path("<uuid:run_id>/", views.run_detail, name="detail"),
@@ -21,6 +25,7 @@ urlpatterns = [
     path("<uuid:run_id>/bags/figures/<slug:name>/", bag_views.run_bag_figure, name="bag-figure"),
     path("<uuid:run_id>/log/", views.run_log, name="log"),
     path("<uuid:run_id>/log/tail/", views.run_log_tail, name="log-tail"),
+    path("<uuid:run_id>/notes/", views.run_note, name="notes"),
     path("<uuid:run_id>/priority/", views.run_priority, name="priority"),
     path("<uuid:run_id>/<slug:action>/", views.run_act, name="act"),
 ]

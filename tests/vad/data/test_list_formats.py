@@ -398,6 +398,17 @@ def test_ucf_reads_the_official_list_that_has_no_frame_counts(tmp_path):
     assert manifest.rules["frames"] == "unknown"
 
 
+def test_ucf_refuses_a_training_list_of_other_videos(tmp_path):
+    root = features(tmp_path / "f", "Arson022_x264", "Abuse001_x264")
+    annotations = write(tmp_path / "a.txt", "Arson022_x264.mp4  Arson  350  400  -1  -1  ")
+    other = write(tmp_path / "train.list", "Abuse002_x264.mp4", "Abuse003_x264.mp4")
+
+    with pytest.raises(VadError) as caught:
+        formats.read("ucf_crime", root, annotations=annotations, train_list=other)
+
+    assert caught.value.problems == (f"{other}: none of its 2 videos is in {root}",)
+
+
 def test_the_fields_of_a_register_run_are_the_options_of_its_format(tmp_path):
     root = features(tmp_path / "f", VIOLENT, NORMAL)
     config = RegisterConfig(

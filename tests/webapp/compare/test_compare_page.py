@@ -155,9 +155,9 @@ def test_two_runs_are_chosen_in_the_address(client: Client, seeded: seeding.Seed
     assert (context["a"].run, context["b"].run) == (second, seeded.runs["first"])
     query = both(seeded).partition("?")[2]
     figure = client.get(f"/compare/figures/scatter/?{query}&a={second.pk}&scatter=auc").json()
-    assert figure["layout"]["xaxis"]["title"]["text"].startswith(second.name)
+    assert figure["csv"]["columns"][2:] == [second.name, seeded.runs["first"].name]
     shown = [trace for trace in figure["data"] if trace["mode"] == "markers"]
-    assert all(href.startswith("/evaluations/") for t in shown for href in t["customdata"])
+    assert all(href.startswith("/evaluations/viewer/") for t in shown for href in t["customdata"])
     rows = {row[0]: row[2] for row in figure["csv"]["rows"]}
     own = store.load(seeded.evaluations[1])
     assert rows and set(rows) <= set(own.keys)

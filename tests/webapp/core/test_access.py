@@ -16,14 +16,15 @@ from django.apps import apps
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
+from vad.bags import Bags
 from vad.data.manifest import Manifest, Truth, save_version
 from vad.data.manifest import Video as Manifested
 from vad.evaluation.patch_scores import PatchScores, VideoPatches
 from vad.evaluation.scores import ScoreSet
-from webapp.accounts.models import BrowserSession
+from webapp.accounts.models import BrowserSession, Role
 from webapp.datasets.models import Video
 from webapp.evaluations.models import Evaluation
-from webapp.runs.models import Checkpoint, State
+from webapp.runs.models import Checkpoint, RunPin, SavedView, State
 
 OPEN = {"login", "healthz", "logout", "join"}
 PERSONAL = ("settings/", "api/v1/tokens/", "api/v1/projects/")
@@ -84,15 +85,29 @@ def world(make_run, version, feature_set, user, settings) -> dict[str, Any]:
         fingerprint="p", selection="validation", frame_auc=0.9, frame_ap=0.5,
         metrics={"auc": 0.9, "ap_step": 0.5}, scores_sha256=sha256, counts={"videos": 2},
     )  # fmt: skip
+    flat = np.full((2, 4), 0.25, dtype=np.float32)
+    slots = np.zeros((2, 4, 16), dtype=np.uint8)
+    Bags(
+        step=5, keys=("n", "a"), labels=(0, 1), top=1, scores=flat, abnormal=flat, normal=flat,
+        carried=flat, abnormal_slots=slots, normal_slots=slots,
+    ).save(run.folder)  # fmt: skip
+    view = SavedView.objects.create(
+        project=run.project, name="mine", query="sort=auc", created_by=user
+    )
     return {
         "run_id": run.pk, "version_id": version.pk, "feature_set_id": feature_set.pk,
         "dataset_id": version.dataset_id, "kind": "evaluate", "action": "stop", "name": "roc",
-        "video_id": video.pk,
+        "video_id": video.pk, "view_id": view.pk,
     }  # fmt: skip
 
 
+NAMES = {"bags/figures/": "scores", "compare/tables/": "metrics"}  # of <slug:name>, else "roc"
+TWO_RUNS = ("api/v1/compare/pairs/", "api/v1/compare/explain/")  # 400 with one
+
+
 def fill(route: str, world: dict[str, Any]) -> str:
-    for name, value in world.items():
+    named = next((name for part, name in NAMES.items() if part in route), world["name"])
+    for name, value in (world | {"name": named}).items():
         for converter in ("uuid", "int", "slug", "str"):
             route = route.replace(f"<{converter}:{name}>", str(value))
     assert "<" not in route, f"add a value for {route}"
@@ -100,8 +115,10 @@ def fill(route: str, world: dict[str, Any]) -> str:
 
 
 def everything() -> dict[str, list]:
-    """All rows of all our tables."""
-    ours = [m for m in apps.get_models(include_auto_created=True) if m is not BrowserSession]
+    """All rows of all our tables but what is a person's own: sessions and pins."""
+    ours = [
+        m for m in apps.get_models(include_auto_created=True) if m not in (BrowserSession, RunPin)
+    ]
     return {m._meta.label: list(m.objects.order_by("pk").values_list()) for m in ours}
 
 
@@ -174,6 +191,23 @@ def test_a_viewer_writes_nothing(route, world, viewer, sign_in):
             assert set(answer.json()) == {"code", "message", "hint", "problems", "fields"}
     after = everything()
     assert after == before
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("role", [Role.VIEWER, Role.MEMBER])
+@pytest.mark.parametrize("route", ROUTES)
+def test_a_person_of_the_project_reads_every_address(
+    route, world, make_user, project, role, sign_in
+):
+    browser = sign_in(make_user(project=project, role=role))
+
+    answer = browser.get(fill(route, world) + query(world))
+
+    if role == Role.VIEWER and answer.status_code in (403, 404):
+        assert "delete" in route or "new" in route, "only pages that are there to write"
+    else:
+        allowed = (400,) if route in TWO_RUNS else (200, 302, 405)
+        assert answer.status_code in allowed, answer.content[:500]
 
 
 @pytest.mark.django_db

@@ -38,6 +38,7 @@ from django.utils import timezone
 from webapp.accounts import invitations, tokens
 from webapp.accounts.models import ApiToken, Membership, Project, Role, User
 from webapp.datasets.models import Video
+from webapp.runs.models import SavedView
 
 pytestmark = pytest.mark.django_db
 
@@ -119,6 +120,10 @@ TABLE: dict[str, Rule] = {
     "runs:bulk": replace(ACTION, quiet=True).sends(run="{first}", action="tag", tag="seen"),
     "runs:delete": EDIT.sends(run="{first}").named(),
     "runs:new": EDIT,
+    "runs:columns": PAGE,
+    "runs:pin": replace(OWN_ACTION, quiet=True).sends(run="{first}"),
+    "runs:views": PAGE_EDIT,
+    "runs:view": ACTION,
     "runs:detail": PAGE,
     "runs:status": PAGE,
     "runs:results": PAGE,
@@ -127,6 +132,7 @@ TABLE: dict[str, Rule] = {
     "runs:bag-figure": PAGE.at(name="memory", video="{watched}"),
     "runs:log": PAGE.at(run_id="{running}"),
     "runs:log-tail": PAGE,
+    "runs:notes": ACTION,
     "runs:priority": ACTION,
     "runs:act": ACTION,
     # data sets
@@ -140,7 +146,8 @@ TABLE: dict[str, Rule] = {
     "evaluations:list": PAGE,
     "evaluations:detail": PAGE,
     "evaluations:figure": PAGE.at(name="roc"),
-    "evaluations:timeline": PAGE,
+    "evaluations:viewer": PAGE.named(),
+    "evaluations:viewer-timeline": PAGE.named(),
     "compare:index": PAGE,
     "compare:figure": PAGE.at(name="roc"),
     "compare:table": PAGE.at(name="metrics").named(),
@@ -156,6 +163,8 @@ TABLE: dict[str, Rule] = {
     "api:invitation": API_ADMIN_ACTION,
     "api:audit": API_ADMIN_READ,
     "api:runs": API_WRITE.sends(kind="register", config='{{"name": "a", "root": "/a"}}'),
+    "api:runs-complete": API_READ,
+    "api:runs-views": API_WRITE,
     "api:run": API_WRITE.sends(name="Another"),
     "api:run-metrics": API_READ,
     "api:run-log": API_READ,
@@ -178,6 +187,7 @@ TABLE: dict[str, Rule] = {
     "api:evaluation-videos": API_READ,
     "api:evaluation-maps": API_READ,
     "api:evaluation-truth": API_READ,
+    "api:evaluation-errors": API_READ,
     "api:evaluation-curve": API_READ.at(name="roc"),
     "api:compare": API_READ,
     "api:compare-pairs": API_READ,
@@ -278,8 +288,11 @@ def _world(data_dir: Path) -> World:
     video = Video.objects.filter(version=seeded.version, split="test").first()
     assert video is not None
     seeding.add_footage(seeded, video.key)
+    view = SavedView.objects.create(
+        project=project, name="Best", query="sort=-auc", created_by=owner
+    )
     values = {
-        "run_id": seeded.evaluations[0].pk, "version_id": seeded.version.pk,
+        "view_id": view.pk, "run_id": seeded.evaluations[0].pk, "version_id": seeded.version.pk,
         "feature_set_id": seeded.feature_set.pk, "dataset_id": seeded.version.dataset_id,
         "kind": "evaluate", "action": "stop", "video_id": video.pk, "video": video.key,
         "first": seeded.runs["first"].pk, "second": seeded.runs["second"].pk,

@@ -77,3 +77,10 @@ def test_modules_import_each_other_under_their_hashed_names(tmp_path):
         text = (tmp_path / storage.stored_name(name)).read_text()
         assert set(re.findall(r"[\"']\./(.+?)[\"']", text)) <= hashed, name
     assert "chart-theme." in (tmp_path / storage.stored_name("js/charts.js")).read_text()
+
+
+def test_every_module_of_the_viewer_is_named_beforehand():
+    scripts = ROOT / "templates" / "evaluations" / "viewer_scripts.html"
+    named = set(re.findall(r"js/(viewer[\w-]*\.js)", scripts.read_text()))
+
+    assert named == {path.name for path in (STATIC / "js").glob("viewer*.js")}

@@ -55,9 +55,11 @@ def media_url(seeded: seeding.Seeded, key: str = KEY) -> str:
 
 def decoded(content: bytes) -> dict[str, Any]:
     """As the documentation of the bytes has it."""
-    magic, version, t, n, rows, columns, frames, _ = struct.unpack_from("<4sHHIHHII", content)
-    assert (magic, version) == (b"VMAP", 1)
-    at, found = 24, {"t": t, "n": n, "rows": rows, "columns": columns, "frames": frames}
+    magic, version, t, n, *rest = struct.unpack_from("<4sHHIHHIII", content)
+    rows, columns, frames, first, total = rest
+    assert (magic, version) == (b"VMAP", 2)
+    at, found = 28, {"t": t, "n": n, "rows": rows, "columns": columns, "frames": frames}
+    found |= {"first": first, "total": total}
     patches = rows * columns
     packed = -(-patches // 8)
     for name, dtype, shape in (
@@ -91,6 +93,39 @@ def test_the_bytes_are_the_scores_again_to_half_a_step(
     np.testing.assert_array_equal(got["stage2"], true.stage2)
     np.testing.assert_array_equal(got["evaluated"], store.load(evaluation).video(KEY).scores)
     assert got["frames"] == true.frames.sum()
+    assert (got["first"], got["n"], got["total"]) == (0, len(true.maps), len(true.maps))
+
+
+@pytest.mark.parametrize(
+    ("query", "first", "last"),
+    [
+        ("&from=7&to=19", 7, 19),
+        ("&from=60&to=5000", 60, 71),
+        ("&to=1", 0, 1),
+        ("&from=9000", 70, 71),
+    ],
+)
+def test_a_part_is_what_the_whole_has_there(
+    client: Client, evaluation: Evaluation, query: str, first: int, last: int
+) -> None:
+    whole = decoded(client.get(api(evaluation)).content)
+    assert whole["n"] == 71
+
+    part = decoded(client.get(api(evaluation) + query).content)
+
+    assert (part["first"], part["n"], part["total"]) == (first, last - first, 71)
+    assert part["frames"] == whole["frames"]
+    for name in ("starts", "stage1", "stage2", "evaluated", "maps", "kept"):
+        np.testing.assert_array_equal(part[name], whole[name][first:last])
+
+
+@pytest.mark.parametrize("query", ["&from=-1", "&from=x", "&from=5&to=5", "&to=0"])
+def test_a_part_that_cannot_be_is_refused(
+    client: Client, evaluation: Evaluation, query: str
+) -> None:
+    answer = client.get(api(evaluation) + query)
+
+    assert (answer.status_code, answer.json()["code"]) == (400, "request-invalid")
 
 
 def test_maps_that_the_browser_has_are_not_sent_again(
@@ -100,9 +135,10 @@ def test_maps_that_the_browser_has_are_not_sent_again(
 
     again = client.get(api(evaluation), headers={"If-None-Match": etag})
     other = client.get(api(evaluation, key="test/fire_047"), headers={"If-None-Match": etag})
+    part = client.get(f"{api(evaluation)}&to=9", headers={"If-None-Match": etag})
 
     assert (again.status_code, again.content, again["ETag"]) == (304, b"", etag)
-    assert other.status_code == 200
+    assert (other.status_code, part.status_code) == (200, 200)
 
 
 def test_the_scores_of_a_lost_score_file_are_unknown_not_zero(
@@ -143,14 +179,28 @@ def test_a_video_without_maps_is_not_found(client: Client, evaluation: Evaluatio
             assert client.get(api(evaluation, what, key)).status_code == 404
 
 
-def test_an_evaluation_of_one_stage_has_none(client: Client, seeded: seeding.Seeded) -> None:
+def test_an_evaluation_of_one_stage_has_no_maps_but_the_places_and_the_film(
+    client: Client, seeded: seeding.Seeded
+) -> None:
     one_stage = seeded.evaluations[1]
+    seeding.add_footage(seeded, KEY)
 
     assert client.get(api(one_stage)).status_code == 404
+    assert client.get(api(one_stage, "truth")).json()["boxes"]
     text = client.get(f"/evaluations/{one_stage.pk}/?video={KEY}").content.decode()
-    assert "data-viewer" not in text
-    assert "viewer.js" not in text
+    assert "data-viewer-stage" in text
+    assert media_url(seeded) in text
+    assert "data-viewer-matrix" not in text
+    assert "data-viewer-opacity" not in text
     assert "By patch" not in text
+
+
+def test_without_maps_and_film_there_is_no_stage(client: Client, seeded: seeding.Seeded) -> None:
+    text = client.get(f"/evaluations/{seeded.evaluations[1].pk}/?video={KEY}").content.decode()
+
+    assert "data-viewer-errors" in text
+    assert "data-viewer-stage" not in text
+    assert "is no longer in the folder" in text
 
 
 def test_a_stranger_finds_no_maps_and_no_film(

@@ -417,7 +417,7 @@ def test_a_method_that_is_not_there_is_refused_in_the_one_shape(client, method):
 def test_a_fault_of_ours_is_json_without_a_trace(user, monkeypatch):
     browser = Client(raise_request_exception=False)
     browser.force_login(user)
-    monkeypatch.setattr("webapp.runs.api._filtered", lambda request: 1 / 0)
+    monkeypatch.setattr("webapp.runs.api._projects", lambda request: 1 / 0)
 
     answer = browser.get(RUNS)
 

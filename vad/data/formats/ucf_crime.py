@@ -167,6 +167,8 @@ def read(
             problems.add(boxes or root, f"{name} is normal, but has boxes", events[name][0].line)
     if files and "test" not in splits.values():
         problems.add(annotations, f"none of its {len(listed)} videos is in {root}")
+    if train_list and wanted and not wanted & splits.keys():
+        problems.add(train_list, f"none of its {len(wanted)} videos is in {root}")
     problems.raise_if_any()
     infos = count_all([(n, media[n]) for n in splits if n in media], problems, on_progress)
     for name, info in infos.items():

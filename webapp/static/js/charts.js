@@ -6,7 +6,8 @@
 //   data-figure-group="name"   charts of one group share the cursor
 //   data-live                  asked again every 3 s while visible, until a figure says live: false
 //
-// Events on the element: "vadlab:figure" (detail: the figure) after each drawing. The element's
+// Events on the element: "vadlab:figure" (detail: the figure) after each drawing; "vadlab:reload",
+// sent by whoever changed the address, asks again. The element's
 // `vadlab` property is for chart-tools.js: {figure, plot, themed(scheme)}.
 
 import { forget, readout, shareCursor } from "./chart-cursor.js";
@@ -47,6 +48,9 @@ function attach(element) {
     themed,
     reset: () => reset(state),
   };
+  element.addEventListener("vadlab:reload", () => {
+    if (state.figure || state.wanted) load(state); // else it is asked for when it is seen
+  });
   seen.observe(element);
   resized.observe(state.plot);
 }

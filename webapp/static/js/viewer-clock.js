@@ -2,20 +2,25 @@
 //
 // A frame's number is the time of the picture times the frame rate, asked of the browser for every
 // picture that it shows. Without a video, or with one that cannot be played, frames are stepped
-// through alone.
+// through and played alone.
+
+const USUAL_FPS = 25; // to play maps at where nobody knows the rate
 
 export class Clock {
   /**
    * video: may be null. on: {frame(n), state(), size(width, height), broken()}, called when the
    * picture on the screen is another one, playing begins or ends, and so on.
    */
-  constructor(video, { frame, count, fps, signal, on }) {
+  constructor(video, { frame, count, fps, speed, signal, on }) {
     this.video = video;
     this.frame = this.wanted = frame;
     this.count = count;
     this.fps = fps;
     this.signal = signal;
     this.on = on;
+    this.isBroken = false;
+    this.runsAlone = false;
+    this.setSpeed(speed);
   }
 
   /** Once whoever listens is ready to. */
@@ -24,12 +29,13 @@ export class Clock {
     else this.show(this.wanted);
   }
 
-  get canPlay() {
-    return Boolean(this.video && !this.video.error && this.video.readyState > 0 && this.fps > 0);
+  get hasFilm() {
+    const { video } = this;
+    return Boolean(video && !this.isBroken && !video.error && video.readyState > 0 && this.fps > 0);
   }
 
   get isPlaying() {
-    return this.canPlay && !this.video.paused && !this.video.ended;
+    return this.hasFilm ? !this.video.paused && !this.video.ended : this.runsAlone;
   }
 
   /** Where a step starts: what is seen while it plays, else what was last asked for. */
@@ -37,10 +43,18 @@ export class Clock {
     return this.isPlaying ? this.frame : this.wanted;
   }
 
+  setSpeed(speed) {
+    this.speed = speed;
+    if (!this.video) return;
+    this.video.defaultPlaybackRate = speed; // it holds over a reload of the file, too
+    this.video.playbackRate = speed;
+  }
+
   /** To a frame. While the video is still on its way to one, only the last wish counts. */
   go(frame) {
     this.wanted = this.within(frame);
-    if (!this.canPlay) {
+    if (!this.hasFilm) {
+      this.stopAlone();
       this.show(this.wanted);
       return;
     }
@@ -49,9 +63,37 @@ export class Clock {
   }
 
   toggle() {
-    if (!this.canPlay) return;
-    if (this.isPlaying) this.video.pause();
-    else this.video.play().catch(() => this.on.state()); // stopped before it began
+    if (this.hasFilm) {
+      if (this.isPlaying) this.video.pause();
+      else this.video.play().catch(() => this.on.state()); // stopped before it began
+    } else if (!this.video || this.isBroken) {
+      if (this.runsAlone) this.stopAlone();
+      else this.runAlone();
+    }
+  }
+
+  /** Without a film: the frames one after the other, at its rate. */
+  runAlone() {
+    const rate = this.fps || USUAL_FPS;
+    let at = this.wanted < this.count - 1 ? this.wanted : 0;
+    let before = null;
+    this.runsAlone = true;
+    this.on.state();
+    const tick = (now) => {
+      if (!this.runsAlone || this.signal.aborted) return;
+      if (before !== null) at += ((now - before) / 1000) * rate * this.speed;
+      before = now;
+      if (Math.floor(at) !== this.frame) this.show(Math.floor(at));
+      if (at < this.count - 1) requestAnimationFrame(tick);
+      else this.stopAlone();
+    };
+    requestAnimationFrame(tick);
+  }
+
+  stopAlone() {
+    if (!this.runsAlone) return;
+    this.runsAlone = false;
+    this.on.state();
   }
 
   within(frame) {
@@ -92,6 +134,11 @@ export class Clock {
       else if (video.paused) this.show(this.wanted);
     });
     for (const name of ["play", "pause", "ended"]) listen(name, () => this.on.state());
+    // What was shown last and what the film stopped at may be a picture apart: it settles on the
+    // one that was named.
+    listen("pause", () => {
+      if (this.hasFilm && !video.ended && !video.seeking) this.seek();
+    });
     listen("error", () => this.broken());
     listen("loadedmetadata", () => this.begin());
     if (video.error) this.broken();
@@ -99,12 +146,17 @@ export class Clock {
   }
 
   begin() {
+    if (!this.video.videoWidth) {
+      this.broken(); // sound alone, or a picture in a codec that this browser leaves out
+      return;
+    }
     if (!this.fps) this.fps = this.count / this.video.duration;
     this.on.size(this.video.videoWidth, this.video.videoHeight);
     this.go(this.wanted);
   }
 
   broken() {
+    this.isBroken = true;
     this.on.broken();
     this.show(this.wanted);
   }

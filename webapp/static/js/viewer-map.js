@@ -1,96 +1,11 @@
-// The maps of a video: read from the bytes of /api/v1/evaluations/<id>/maps/ (their layout is in
-// webapp/evaluations/maps.py), and painted over a frame.
+// Paints one frame of the maps over a picture: of one run, of two beside a divider, or what two
+// differ by.
 
-const HEADER = 24;
+import { differenceAlpha, DIFFERENCES, SCORES } from "./viewer-colours.js";
+import { isKept, mapOf, shared } from "./viewer-maps.js";
+
 const LIMIT = "#6fd3ff"; // the border of what reaches the threshold; inferno has no blue
 const HATCH = 7; // px between the lines over what was pruned
-
-/** The maps as typed arrays; throws where the bytes are not what they should be. */
-export function decode(buffer) {
-  const view = new DataView(buffer);
-  const magic = buffer.byteLength < HEADER ? "" : String.fromCharCode(...new Uint8Array(buffer, 0, 4));
-  if (magic !== "VMAP" || view.getUint16(4, true) !== 1) throw new Error("These are no maps. Reload the page.");
-  const t = view.getUint16(6, true);
-  const n = view.getUint32(8, true);
-  const rows = view.getUint16(12, true);
-  const columns = view.getUint16(14, true);
-  const patches = rows * columns;
-  const packed = Math.ceil(patches / 8);
-  let at = HEADER;
-  const next = (Type, count) => {
-    const part = new Type(buffer, at, count);
-    at += part.byteLength;
-    return part;
-  };
-  return {
-    n,
-    t,
-    rows,
-    columns,
-    patches,
-    packed,
-    frames: view.getUint32(16, true),
-    starts: next(Int32Array, n),
-    stage1: next(Float32Array, n),
-    stage2: next(Float32Array, n),
-    evaluated: next(Float32Array, n),
-    scores: next(Uint8Array, n * t * patches),
-    kept: next(Uint8Array, n * t * packed),
-  };
-}
-
-/** The snippet of a frame. */
-export function snippetOf(maps, frame) {
-  let low = 0;
-  let high = maps.n - 1;
-  while (low < high) {
-    const middle = (low + high + 1) >> 1;
-    if (maps.starts[middle] <= frame) low = middle;
-    else high = middle - 1;
-  }
-  return low;
-}
-
-/** Which of the n * t maps holds for a frame: the tubelets share the frames of their snippet. */
-export function mapOf(maps, frame) {
-  const snippet = snippetOf(maps, frame);
-  const start = maps.starts[snippet];
-  const end = snippet + 1 < maps.n ? maps.starts[snippet + 1] : maps.frames;
-  const share = (frame - start) / Math.max(1, end - start);
-  return snippet * maps.t + Math.max(0, Math.min(maps.t - 1, Math.floor(share * maps.t)));
-}
-
-export function isKept(maps, map, patch) {
-  return (maps.kept[map * maps.packed + (patch >> 3)] & (128 >> (patch & 7))) !== 0;
-}
-
-// ---- colours ----------------------------------------------------------------------------------
-
-// Inferno (van der Walt and Smith, CC0) as polynomials of degree 6 (Zucker, CC0), lowest first.
-const INFERNO = [
-  [0.000219, 0.106513, 11.602493, -41.703996, 77.162936, -71.319428, 25.131126],
-  [0.001651, 0.563956, -3.972854, 17.436399, -33.402359, 32.626064, -12.242669],
-  [-0.019481, 3.932712, -15.942394, 44.354145, -81.807309, 73.20952, -23.070325],
-];
-const CUT = 0.1; // its darkest tenth cannot be told from a shadow
-
-/** [256 * 3] bytes: the colour of each score. */
-export const COLOURS = Uint8ClampedArray.from({ length: 768 }, (_, i) => {
-  const x = CUT + ((1 - CUT) * Math.floor(i / 3)) / 255;
-  return 255 * INFERNO[i % 3].reduceRight((sum, c) => sum * x + c, 0);
-});
-
-/** Fill a canvas of 256 x 1 with the scale. */
-export function paintScale(canvas) {
-  const context = canvas.getContext("2d");
-  const image = context.createImageData(256, 1);
-  for (let i = 0; i < 256; i++) {
-    image.data.set([...COLOURS.subarray(3 * i, 3 * i + 3), 255], 4 * i);
-  }
-  context.putImageData(image, 0, 0);
-}
-
-// ---- painting -----------------------------------------------------------------------------------
 
 export class Painter {
   constructor(canvas) {
@@ -110,51 +25,138 @@ export class Painter {
   }
 
   /**
-   * One frame. options: opacity and threshold (0 to 1), map and truth (on or off);
-   * truth: {boxes, patches} of this frame. Returns how many patches reach the threshold.
+   * One frame of one run. options: opacity and threshold (0 to 1), map and truth (on or off);
+   * truth: {boxes, patches} of this frame; picked: patches with a border of their own.
+   * maps may be null: then only the truth is drawn. Returns how many patches reach the threshold.
    */
-  paint(maps, frame, truth, options) {
+  paint(maps, frame, truth, options, picked = []) {
+    this.clear();
+    return this.layer(maps, frame, truth, options, picked);
+  }
+
+  /** Left of `at` (0 to 1 of the width) one run, right of it another. left, right: as for `paint`. */
+  wipe(left, right, at, frame, options) {
     const { context, canvas } = this;
-    context.clearRect(0, 0, canvas.width, canvas.height);
-    const map = mapOf(maps, frame);
-    const limit = Math.max(1, Math.ceil(options.threshold * 255 - 1e-6));
-    const first = map * maps.patches;
-    const reaches = (p) => maps.scores[first + p] >= limit;
+    this.clear();
+    const middle = Math.round(at * canvas.width);
+    const parts = [
+      [left, 0, middle],
+      [right, middle, canvas.width - middle],
+    ];
+    return parts.map(([{ maps, truth, picked }, x, width]) => {
+      context.save();
+      context.beginPath();
+      context.rect(x, 0, width, canvas.height);
+      context.clip();
+      const count = this.layer(maps, frame, truth, options, picked);
+      context.restore();
+      return count;
+    })[0];
+  }
+
+  /** Run a minus run b, on the grid that both share; the truth as a has it. */
+  difference(a, b, frame, truth, options, picked = []) {
+    this.clear();
+    if (options.map && a.has(frame) && b.has(frame)) {
+      const grid = this.gridOf(a, b);
+      const ofA = mapOf(a, frame);
+      const ofB = mapOf(b, frame);
+      this.fill(
+        grid,
+        options.opacity,
+        (p, pixel) => {
+          const d = a.scores[ofA * a.patches + grid.ofA[p]] - b.scores[ofB * b.patches + grid.ofB[p]];
+          const from = 3 * (d + 255);
+          pixel[0] = DIFFERENCES[from];
+          pixel[1] = DIFFERENCES[from + 1];
+          pixel[2] = DIFFERENCES[from + 2];
+          pixel[3] = differenceAlpha(d, options.opacity);
+        },
+        (p) => isKept(a, ofA, grid.ofA[p]) && isKept(b, ofB, grid.ofB[p]),
+      );
+    }
+    if (options.truth) this.places(a, truth);
+    this.pick(a, picked);
+  }
+
+  gridOf(a, b) {
+    if (this.pair?.a !== a || this.pair?.b !== b) this.pair = { a, b, grid: shared(a, b) };
+    return this.pair.grid;
+  }
+
+  clear() {
+    this.context.clearRect(0, 0, this.canvas.width, this.canvas.height);
+  }
+
+  layer(maps, frame, truth, options, picked) {
     let count = 0;
-    for (let p = 0; p < maps.patches; p++) if (reaches(p)) count++;
-    const limits = options.map && count ? this.edges(maps, reaches) : null;
-    if (options.map) this.fill(maps, map, options.opacity);
+    let limits = null;
+    if (maps && (!maps.has || maps.has(frame))) {
+      const map = mapOf(maps, frame);
+      const limit = Math.max(1, Math.ceil(options.threshold * 255 - 1e-6));
+      const first = map * maps.patches;
+      const reaches = (p) => maps.scores[first + p] >= limit;
+      for (let p = 0; p < maps.patches; p++) if (reaches(p)) count++;
+      if (options.map) {
+        if (count) limits = this.edges(maps, reaches);
+        this.fill(
+          maps,
+          options.opacity,
+          (p, pixel) => {
+            const score = maps.scores[first + p];
+            pixel[0] = SCORES[3 * score];
+            pixel[1] = SCORES[3 * score + 1];
+            pixel[2] = SCORES[3 * score + 2];
+            pixel[3] = options.opacity * score;
+          },
+          (p) => isKept(maps, map, p),
+        );
+      }
+    }
     if (limits) this.outline(limits, LIMIT, 2);
     if (options.truth) {
-      if (truth.patches.length) {
-        const marked = new Set(truth.patches);
-        this.outline(this.edges(maps, (p) => marked.has(p)), "#fff", 2);
-      }
-      if (truth.boxes.length) this.outline(this.boxes(truth.boxes), "#fff", 2);
+      this.places(maps, truth);
       if (limits) this.dash(limits, LIMIT, 2); // seen where it lies under the truth
     }
+    if (maps) this.pick(maps, picked);
     return count;
   }
 
-  fill(maps, map, opacity) {
+  places(maps, truth) {
+    if (truth.patches.length && maps) {
+      const marked = new Set(truth.patches);
+      this.outline(this.edges(maps, (p) => marked.has(p)), "#fff", 2);
+    }
+    if (truth.boxes.length) this.outline(this.boxes(truth.boxes), "#fff", 2);
+  }
+
+  /** The patches whose curves are drawn: a thin dotted border. */
+  pick(maps, picked) {
+    if (!picked.length) return;
+    const chosen = new Set(picked);
+    const path = this.edges(maps, (p) => chosen.has(p));
+    this.dash(path, "#000", 3, [2, 3]);
+    this.dash(path, "#fff", 1.5, [2, 3]);
+  }
+
+  /** A pixel a patch, scaled up; the hatch over what was not kept. */
+  fill(grid, opacity, colour, kept) {
     const { context, canvas, small } = this;
-    if (small.width !== maps.columns || small.height !== maps.rows) {
-      small.width = maps.columns;
-      small.height = maps.rows;
+    if (small.width !== grid.columns || small.height !== grid.rows) {
+      small.width = grid.columns;
+      small.height = grid.rows;
     }
     const onto = small.getContext("2d", { willReadFrequently: true });
-    const image = onto.createImageData(maps.columns, maps.rows);
+    const image = onto.createImageData(grid.columns, grid.rows);
+    const pixel = new Uint8ClampedArray(4);
     const pruned = new Path2D();
     let any = false;
-    for (let p = 0; p < maps.patches; p++) {
-      const score = maps.scores[map * maps.patches + p];
-      image.data[4 * p] = COLOURS[3 * score];
-      image.data[4 * p + 1] = COLOURS[3 * score + 1];
-      image.data[4 * p + 2] = COLOURS[3 * score + 2];
-      image.data[4 * p + 3] = opacity * score;
-      if (!isKept(maps, map, p)) {
+    for (let p = 0; p < grid.patches; p++) {
+      colour(p, pixel);
+      image.data.set(pixel, 4 * p);
+      if (!kept(p)) {
         any = true;
-        pruned.rect(...this.cell(maps, p));
+        pruned.rect(...this.cell(grid, p));
       }
     }
     onto.putImageData(image, 0, 0);
@@ -216,9 +218,9 @@ export class Painter {
     return path;
   }
 
-  dash(path, colour, width) {
+  dash(path, colour, width, lengths = [6, 8]) {
     const { context, scale } = this;
-    context.setLineDash([6 * scale, 8 * scale]);
+    context.setLineDash(lengths.map((length) => length * scale));
     context.lineCap = "butt";
     context.strokeStyle = colour;
     context.lineWidth = width * scale;
