@@ -62,15 +62,14 @@ def begin(*, username: str, address: str | None, now: datetime | None = None) ->
     now = now or timezone.now()
     counters = (account(username), source(address))
     with transaction.atomic():
-        FailedTries.objects.filter(last_at__lt=now - FORGOTTEN_AFTER).delete()
-        rows = [_row(counter.key, now) for counter in sorted(counters, key=lambda c: c.key)]
-        until = max((row.locked_until or now for row in rows), default=now)
+        _forget(now)
+        rows = _rows(counters, now)
+        until = max(row.locked_until or now for row in rows.values())
         if until > now:
             raise Locked(until - now)
-        counts = {row.key: row for row in rows}
         locks = False
         for counter in counters:
-            row = counts[counter.key]
+            row = rows[counter.key]
             row.count += 1
             row.last_at, row.locked_until = now, _lock(row.count, counter.free, now)
             locks = locks or row.locked_until is not None
@@ -84,12 +83,12 @@ def succeeded(found: Try) -> None:
     Not more of the address, or who has one account could clear it between tries at others.
     """
     with transaction.atomic():
-        FailedTries.objects.filter(pk=found.account.key).delete()
-        row = FailedTries.objects.select_for_update().filter(pk=found.source.key).first()
-        if row is not None:
-            row.count = max(0, row.count - 1)
-            row.locked_until = None if row.count < found.source.free else row.locked_until
-            row.save()
+        rows = _rows((found.account, found.source), timezone.now())
+        rows[found.account.key].delete()
+        row = rows[found.source.key]
+        row.count = max(0, row.count - 1)
+        row.locked_until = None if row.count < found.source.free else row.locked_until
+        row.save()
 
 
 class Locked(VadError):
@@ -105,9 +104,19 @@ class Locked(VadError):
         )
 
 
-def _row(key: str, now: datetime) -> FailedTries:
-    FailedTries.objects.get_or_create(pk=key, defaults={"last_at": now})
-    return FailedTries.objects.select_for_update().get(pk=key)
+def _rows(counters: tuple[Counter, Counter], now: datetime) -> dict[str, FailedTries]:
+    """The rows, made if need be and locked, in one order always, or two wait for ever."""
+    keys = sorted(counter.key for counter in counters)
+    for key in keys:
+        FailedTries.objects.get_or_create(pk=key, defaults={"last_at": now})
+    return {key: FailedTries.objects.select_for_update().get(pk=key) for key in keys}
+
+
+def _forget(now: datetime) -> None:
+    """Drop what is old; rows that another process holds are not old."""
+    old = FailedTries.objects.filter(last_at__lt=now - FORGOTTEN_AFTER)
+    keys = list(old.select_for_update(skip_locked=True).values_list("pk", flat=True))
+    FailedTries.objects.filter(pk__in=keys).delete()
 
 
 def _lock(count: int, free: int, now: datetime) -> datetime | None:

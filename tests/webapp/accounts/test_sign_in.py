@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 
 import pytest
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.contrib.sessions.backends.base import UpdateError
+from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
@@ -112,6 +114,29 @@ def test_a_try_during_a_lock_does_not_make_it_longer(db):
             guard.begin(username="kim", address="10.0.0.1", now=now + timedelta(seconds=seconds))
 
     guard.begin(username="kim", address="10.0.0.1", now=now + timedelta(seconds=30))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_many_tries_at_once_are_no_more_than_one_after_the_other():
+    start, results = threading.Barrier(12), []
+
+    def work(number: int) -> None:
+        start.wait()
+        try:
+            guard.begin(username="kim", address=f"10.0.0.{number}")
+            results.append("looked at")
+        except guard.Locked:
+            results.append("refused")
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(results) == ["looked at"] * 5 + ["refused"] * 7
 
 
 def test_names_in_other_capitals_are_one_account(db):

@@ -152,6 +152,19 @@ def test_a_token_for_one_project_sees_no_other(user, project, make_run):
     assert ask(secret, f"/api/v1/projects/{project.slug}/").status_code == 404
 
 
+def test_what_names_no_project_is_asked_of_the_one_of_the_token(user, project, make_run):
+    other = Project.objects.create(name="Second", slug="second")
+    Membership.objects.create(project=other, user=user, role=Role.MEMBER)
+    make_run()
+    there = make_run(project=other)
+
+    usual = ask(make(user), "/api/v1/queue/").json()["results"]
+    held = ask(make(user, project=other), "/api/v1/queue/").json()["results"]
+
+    assert [row["run"]["project"] for row in usual] == [project.slug]
+    assert [row["run"]["id"] for row in held] == [str(there.pk)]
+
+
 def test_a_superuser_with_a_token_is_an_ordinary_member(make_user, project, make_run, stranger):
     chief = make_user("chief", project=project, role=Role.ADMIN)
     User.objects.filter(pk=chief.pk).update(is_superuser=True, is_staff=True)
