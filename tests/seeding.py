@@ -37,6 +37,7 @@ from vad.evaluation.patch_truth import PatchRule, truth_from_tracks
 from vad.evaluation.protocol import Protocol
 from vad.evaluation.scores import ScoreSet
 from vad.timeline import SnippetRule
+from webapp.accounts import audit, invitations, services, tokens
 from webapp.accounts.models import Membership, Project, Role, User
 from webapp.datasets.models import Dataset, DatasetVersion, FeatureSet
 from webapp.datasets.models import Video as VideoRow
@@ -313,6 +314,40 @@ def people() -> tuple[User, Project]:
     user = User.objects.create_user("kim", password=PASSWORD)
     Membership.objects.create(project=project, user=user, role=Role.MEMBER)
     return user, project
+
+
+def add_people(seeded: Seeded) -> User:
+    """An admin of the project, others in every role, links and tokens alive and dead, a history."""
+    project, kim = seeded.project, seeded.user
+    admin = User.objects.create_user("ada.lindqvist", password=PASSWORD)
+    Membership.objects.create(project=project, user=admin, role=Role.ADMIN)
+    second = services.project_create(name="Night shift at the harbour, thermal cameras", by=admin)
+    for name, role in (("jo", Role.VIEWER), ("mei-lin.zhou@lab", Role.MEMBER)):
+        made, _ = invitations.invitation_create(project=project, by=admin, role=role, note=name)
+        invitations.invitation_sign_up(invitation=made, username=name, password="long-and-odd-19")
+    invitations.invitation_create(
+        project=project, by=admin, role=Role.VIEWER, note="Students of the spring course",
+        days=14, max_uses=30,
+    )  # fmt: skip
+    taken_back, _ = invitations.invitation_create(project=project, by=admin, note="sam")
+    invitations.invitation_revoke(invitation=taken_back, by=admin)
+    for person in (admin, kim):
+        _, secret = tokens.token_create(
+            by=person, name="Nightly sweep on atlas-01", scope="write", project=project
+        )
+        tokens.find(secret)
+        tokens.token_create(by=person, name="Notebook", days=30)
+        dead, _ = tokens.token_create(by=person, name="Old laptop")
+        tokens.token_revoke(token=dead, by=person)
+    services.member_set_role(project=project, user=kim, role=Role.VIEWER, by=admin)
+    services.member_set_role(project=project, user=kim, role=Role.MEMBER, by=admin)
+    services.project_rename(project=second, name="Night shift", by=admin)
+    with audit.origin("2001:db8:85a3::8a2e:370:7334"):
+        for number in range(60):
+            audit.record("sign-in", by=(admin, kim)[number % 2], subject="Firefox on Linux")
+        audit.record("sign-in-failed", by=kim, subject=kim.username)
+        audit.record("sign-in-locked", by=kim, subject=kim.username)
+    return admin
 
 
 @dataclass(kw_only=True)

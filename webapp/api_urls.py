@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from webapp.accounts.api import Me
+from webapp.accounts import api as accounts
 from webapp.compare.api import Compare, CompareExplain, ComparePairs
 from webapp.datasets import api as datasets
 from webapp.evaluations import api as evaluations
@@ -14,7 +14,25 @@ from webapp.runs.bag_views import RunBags
 
 app_name = "api"
 urlpatterns = [
-    path("me/", Me.as_view(), name="me"),
+    path("me/", accounts.Me.as_view(), name="me"),
+    path("tokens/", accounts.TokenList.as_view(), name="tokens"),
+    path("tokens/<int:token_id>/", accounts.TokenDetail.as_view(), name="token"),
+    path("projects/", accounts.ProjectList.as_view(), name="projects"),
+    path("projects/<slug:slug>/", accounts.ProjectDetail.as_view(), name="project"),
+    path(
+        "projects/<slug:slug>/members/<str:username>/",
+        accounts.MemberDetail.as_view(),
+        name="member",
+    ),
+    path(
+        "projects/<slug:slug>/invitations/", accounts.InvitationList.as_view(), name="invitations"
+    ),
+    path(
+        "projects/<slug:slug>/invitations/<int:invitation_id>/",
+        accounts.InvitationDetail.as_view(),
+        name="invitation",
+    ),
+    path("projects/<slug:slug>/audit/", accounts.Audit.as_view(), name="audit"),
     path("runs/", runs.RunList.as_view(), name="runs"),
     path("runs/complete/", runs.RunComplete.as_view(), name="runs-complete"),
     path("runs/views/", runs.SavedViewList.as_view(), name="runs-views"),

@@ -1,16 +1,18 @@
 """All addresses. Pages by app; the API under /api/v1/."""
 
-from django.contrib.auth import views as auth_views
 from django.urls import include, path
 from django.views.generic import RedirectView
 
+from webapp.accounts.entry import SignIn, SignOut, join
 from webapp.core.views import healthz
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="runs:list"), name="home"),
     path("healthz", healthz, name="healthz"),
-    path("login/", auth_views.LoginView.as_view(redirect_authenticated_user=True), name="login"),
-    path("logout/", auth_views.LogoutView.as_view(), name="logout"),
+    path("login/", SignIn.as_view(), name="login"),
+    path("logout/", SignOut.as_view(), name="logout"),
+    path("join/<str:secret>/", join, name="join"),
+    path("settings/", include("webapp.accounts.urls")),
     path("runs/", include("webapp.runs.urls")),
     path("datasets/", include("webapp.datasets.urls")),
     path("evaluations/", include("webapp.evaluations.urls")),

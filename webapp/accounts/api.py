@@ -1,19 +1,47 @@
-"""Who is asking, over HTTP."""
+"""Who is asking, their tokens, and the people of a project, over HTTP."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+from rest_framework.permissions import IsAuthenticated
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from webapp.accounts.models import Membership
-from webapp.core.api import Request
+from webapp.accounts import access, audit, invitations, queries, services
+from webapp.accounts.models import (
+    ApiToken,
+    AuditEvent,
+    Invitation,
+    Membership,
+    Project,
+    Role,
+    Scope,
+    User,
+)
+from webapp.accounts.permissions import require_admin
+from webapp.accounts.tokens import DAYS, token_create, token_revoke
+from webapp.core.api import Cursor, Request, json_object, member
+
+
+class InBrowser(IsAuthenticated):
+    """Signed in with a browser: a token that leaked must not make others, or let people in."""
+
+    message = "A token may not do this: sign in with a browser."
+
+    def has_permission(self, request: Any, view: Any) -> bool:
+        return super().has_permission(request, view) and request.auth is None
 
 
 class Me(APIView):
-    """GET: the person, their projects and roles."""
+    """GET: the person, their projects and roles, and the token that was used."""
 
     def get(self, request: Request) -> Response:
-        rows = Membership.objects.filter(user=request.user).select_related("project")
+        rows = access.memberships(request.user).select_related("project")
+        token = request.user.token
         return Response(
             {
                 "username": request.user.username,
@@ -21,5 +49,210 @@ class Me(APIView):
                     {"slug": m.project.slug, "name": m.project.name, "role": m.role}
                     for m in rows.order_by("project__name")
                 ],
+                "token": token_json(token) if token else None,
             }
         )
+
+
+# --- tokens ---------------------------------------------------------------------------------
+
+
+class TokenList(APIView):
+    """GET: one's tokens. POST: a new one; its text is in this answer and nowhere else."""
+
+    permission_classes = [InBrowser]
+
+    def get(self, request: Request) -> Response:
+        return Response({"results": [token_json(t) for t in queries.tokens(request.user)]})
+
+    def post(self, request: Request) -> Response:
+        data = json_object(request, "name", "scope", "project", "days")
+        slug = member(data, "project", str, "")
+        token, secret = token_create(
+            by=request.user,
+            name=member(data, "name", str, ""),
+            scope=member(data, "scope", str, Scope.READ),
+            project=_project(request, slug) if slug else None,
+            days=member(data, "days", int, DAYS),
+        )
+        answer = {**token_json(token), "token": secret}
+        return Response(answer, status=201, headers={"Cache-Control": "no-store"})
+
+
+class TokenDetail(APIView):
+    """DELETE: revoke it."""
+
+    permission_classes = [InBrowser]
+
+    def delete(self, request: Request, token_id: int) -> Response:
+        token = get_object_or_404(ApiToken, pk=token_id, user=request.user)
+        token_revoke(token=token, by=request.user)
+        return Response(status=204)
+
+
+def token_json(token: ApiToken) -> dict[str, Any]:
+    return {
+        "id": token.pk,
+        "name": token.name,
+        "prefix": token.prefix,
+        "scope": token.scope,
+        "project": token.project.slug if token.project else None,
+        "created_at": token.created_at,
+        "expires_at": token.expires_at,
+        "last_used_at": token.last_used_at,
+        "problem": token.problem or None,
+    }
+
+
+# --- projects and their people --------------------------------------------------------------
+
+
+class ProjectList(APIView):
+    """GET: projects that you may see. POST: a new one, with you as its admin."""
+
+    def get_permissions(self) -> list[Any]:
+        return [IsAuthenticated() if self.request.method in ("GET", "HEAD") else InBrowser()]
+
+    def get(self, request: Request) -> Response:
+        found = access.projects(request.user).order_by("name")
+        return Response({"results": [project_json(project) for project in found]})
+
+    def post(self, request: Request) -> Response:
+        data = json_object(request, "name")
+        made = services.project_create(name=member(data, "name", str, ""), by=request.user)
+        return Response(project_json(made), status=201)
+
+
+class ProjectDetail(APIView):
+    """GET: its members. PATCH: its name."""
+
+    def get(self, request: Request, slug: str) -> Response:
+        found = _project(request, slug)
+        people = [member_json(m) for m in queries.members(found)]
+        return Response({**project_json(found), "members": people})
+
+    def patch(self, request: Request, slug: str) -> Response:
+        found = _administered(request, slug)
+        name = member(json_object(request, "name"), "name", str, found.name)
+        return Response(
+            project_json(services.project_rename(project=found, name=name, by=request.user))
+        )
+
+
+class MemberDetail(APIView):
+    """PATCH: the member's role. DELETE: no member any more; oneself at any time."""
+
+    def patch(self, request: Request, slug: str, username: str) -> Response:
+        found = _administered(request, slug)
+        role = member(json_object(request, "role"), "role", str, "")
+        person = _person(found, username)
+        changed = services.member_set_role(project=found, user=person, role=role, by=request.user)
+        return Response(member_json(changed))
+
+    def delete(self, request: Request, slug: str, username: str) -> Response:
+        found = _project(request, slug)
+        if username == request.user.username and request.user.token is None:
+            services.project_leave(project=found, by=request.user)
+        else:
+            require_admin(request.user, found)
+            person = _person(found, username)
+            services.member_remove(project=found, user=person, by=request.user)
+        return Response(status=204)
+
+
+class InvitationList(APIView):
+    """GET: the links into the project. POST: a new one; its address is in this answer alone."""
+
+    def get(self, request: Request, slug: str) -> Response:
+        found = _administered(request, slug)
+        return Response({"results": [invitation_json(i) for i in queries.invitations(found)]})
+
+    def post(self, request: Request, slug: str) -> Response:
+        found = _administered(request, slug)
+        data = json_object(request, "role", "days", "max_uses", "note")
+        made, secret = invitations.invitation_create(
+            project=found,
+            by=request.user,
+            role=member(data, "role", str, Role.MEMBER),
+            days=member(data, "days", int, 7),
+            max_uses=member(data, "max_uses", int, 1),
+            note=member(data, "note", str, ""),
+        )
+        link = request.build_absolute_uri(reverse("join", args=[secret]))
+        answer = {**invitation_json(made), "link": link}
+        return Response(answer, status=201, headers={"Cache-Control": "no-store"})
+
+
+class InvitationDetail(APIView):
+    """DELETE: revoke it."""
+
+    def delete(self, request: Request, slug: str, invitation_id: int) -> Response:
+        found = _administered(request, slug)
+        invitation = get_object_or_404(Invitation, pk=invitation_id, project=found)
+        invitations.invitation_revoke(invitation=invitation, by=request.user)
+        return Response(status=204)
+
+
+class AuditCursor(Cursor):
+    ordering = ("-at", "-id")
+
+
+class Audit(APIView):
+    """GET: who did what, when and from where; `?kind=&q=&limit=&cursor=`."""
+
+    def get(self, request: Request, slug: str) -> Response:
+        found = _administered(request, slug)
+        filters = queries.AuditFilters.of(request.GET)
+        events = queries.audit_events(found, filters, by=request.user)
+        cursor = AuditCursor()
+        part = cursor.paginate_queryset(events, request) or []
+        return cursor.get_paginated_response([event_json(event) for event in part])
+
+
+def project_json(project: Project) -> dict[str, Any]:
+    return {"slug": project.slug, "name": project.name, "created_at": project.created_at}
+
+
+def member_json(membership: Membership) -> dict[str, Any]:
+    return {"username": membership.user.username, "role": membership.role}
+
+
+def invitation_json(invitation: Invitation) -> dict[str, Any]:
+    return {
+        "id": invitation.pk,
+        "note": invitation.note,
+        "role": invitation.role,
+        "uses": invitation.uses,
+        "max_uses": invitation.max_uses,
+        "created_by": invitation.created_by.username,
+        "created_at": invitation.created_at,
+        "expires_at": invitation.expires_at,
+        "problem": invitation.problem or None,
+    }
+
+
+def event_json(event: AuditEvent) -> Mapping[str, Any]:
+    return {
+        "at": event.at,
+        "kind": event.kind,
+        "by": event.by_name or None,
+        "subject": event.subject,
+        "detail": event.detail,
+        "address": event.address,
+        "token": event.via or None,
+        "said": audit.KINDS.get(event.kind, event.kind),
+    }
+
+
+def _project(request: Request, slug: str) -> Project:
+    return get_object_or_404(access.projects(request.user), slug=slug)
+
+
+def _administered(request: Request, slug: str) -> Project:
+    found = _project(request, slug)
+    require_admin(request.user, found)
+    return found
+
+
+def _person(project: Project, username: str) -> User:
+    return get_object_or_404(User, username=username, membership__project=project)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from vad.errors import VadError
-from webapp.accounts.access import EDITORS
-from webapp.accounts.models import Membership, Project, User
+from webapp.accounts import access
+from webapp.accounts.models import Project, User
 
 
 def may_edit(user: User, project: Project) -> bool:
+    if not access.may_write(user):
+        return False
     if user.is_superuser:
         return True
-    return Membership.objects.filter(user=user, project=project, role__in=EDITORS).exists()
+    mine = access.memberships(user)
+    return mine.filter(project=project, role__in=access.EDITORS).exists()
 
 
 def require_editor(user: User, project: Project | None) -> None:
@@ -23,11 +26,25 @@ def require_editor(user: User, project: Project | None) -> None:
         raise VadError(
             "not-allowed",
             f"{user} is in no project.",
-            "Ask an admin of a project to add you.",
+            "Ask an admin of a project for an invitation, or create a project of your own.",
         )
     if not may_edit(user, project):
         raise VadError(
             "not-allowed",
             f"{user} may look at {project} but not change it.",
             "Ask an admin of the project for the role of a member.",
+        )
+
+
+def require_admin(user: User, project: Project) -> None:
+    """Refuse who may not change the project's people.
+
+    Raises:
+        VadError: `not-allowed`.
+    """
+    if not access.administered(user).filter(pk=project.pk).exists():
+        raise VadError(
+            "not-allowed",
+            f"Only an admin of {project} may do this, signed in with a browser.",
+            "Ask an admin of the project.",
         )

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
-
-from django.urls import reverse
-from django.utils.http import urlencode
+from uuid import UUID
 
 from vad.errors import VadError
 from vad.evaluation.anatomy import explain_difference
@@ -18,6 +16,7 @@ from vad.evaluation.scores import ScoreSet
 from webapp import charts
 from webapp.compare.selection import Member
 from webapp.evaluations import scores as store
+from webapp.evaluations.links import viewer_url
 from webapp.evaluations.models import Evaluation
 
 SHOWN = 25  # videos of the list; the rest goes with "all"
@@ -103,7 +102,7 @@ def explained(first: Member, second: Member, *, every: bool = False) -> Explaine
                 as_positive=row["as_positive"],
                 as_negative=row["as_negative"],
                 bar=100 * row["contribution"] / largest,
-                href=video_url((first, second), row["key"]),
+                href=viewer_url(_ids(first, second), row["key"]),
             )
             for row in rows
         ],
@@ -125,7 +124,7 @@ def scatter(first: Member, second: Member, by: str) -> charts.Figure:
             kind="anomalous" if row["label"] else "normal",
             x=row[by],
             y=values[1][key][by],
-            href=video_url((first, second), key),
+            href=viewer_url(_ids(first, second), key),
         )
         for key, row in values[0].items()
         if key in values[1] and row[by] is not None and values[1][key][by] is not None
@@ -139,12 +138,6 @@ def scatter(first: Member, second: Member, by: str) -> charts.Figure:
     )
 
 
-def video_url(members: Sequence[Member], key: str) -> str:
-    """The viewer of a test video with the scores and maps of these members."""
-    runs = [str(member.run.pk) for member in members if member.evaluations]
-    return f"{reverse('evaluations:viewer')}?{urlencode({'run': runs, 'video': key}, doseq=True)}"
-
-
 def _evaluations(first: Member, second: Member) -> tuple[Evaluation, Evaluation]:
     a, b = first.evaluation, second.evaluation
     if a is None or b is None or a.fingerprint != b.fingerprint:
@@ -154,6 +147,10 @@ def _evaluations(first: Member, second: Member) -> tuple[Evaluation, Evaluation]
             "Choose two runs with the same data set version, truth and rules.",
         )
     return a, b
+
+
+def _ids(*members: Member) -> list[UUID]:
+    return [member.run.pk for member in members]
 
 
 def _same(first: Member, second: Member) -> bool:

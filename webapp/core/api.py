@@ -18,6 +18,7 @@ from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
 from vad.errors import VadError
+from webapp.accounts import access
 from webapp.accounts.models import Project, User
 from webapp.core import errors
 
@@ -34,6 +35,7 @@ class Request(AnyRequest):
     user: User
     project: Project | None
     can_edit: bool
+    can_admin: bool
 
 
 def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | None:
@@ -48,9 +50,12 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
         log.info("api.refused path=%s code=%s", context["request"].path, exc.code)
     elif isinstance(exc, Http404 | exceptions.NotFound):
         error, status = VadError(*errors.NOT_FOUND), 404
-    elif isinstance(exc, exceptions.NotAuthenticated | exceptions.AuthenticationFailed):
+    elif isinstance(exc, exceptions.NotAuthenticated):
         error, status = VadError(*errors.NOT_SIGNED_IN), 401
-        headers = {"WWW-Authenticate": "Session"}
+        headers = {"WWW-Authenticate": 'Bearer realm="VADLab"'}
+    elif isinstance(exc, exceptions.AuthenticationFailed):
+        error, status = VadError(*errors.TOKEN_INVALID), 401
+        headers = {"WWW-Authenticate": 'Bearer realm="VADLab", error="invalid_token"'}
     elif isinstance(exc, PermissionDenied | exceptions.PermissionDenied):
         detail = str(getattr(exc, "detail", "")) or "Your role does not allow this."
         error = VadError("not-allowed", detail, "Ask an admin of the project for another role.")
@@ -220,10 +225,7 @@ def project_of(request: Request, slug: str | None) -> Project:
         if request.project is None:
             raise Http404
         return request.project
-    projects = Project.objects.all()
-    if not request.user.is_superuser:
-        projects = projects.filter(members=request.user)
-    return get_object_or_404(projects, slug=slug)
+    return get_object_or_404(access.projects(request.user), slug=slug)
 
 
 def invalid(fields: dict[str, str]) -> VadError:

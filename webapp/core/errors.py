@@ -16,12 +16,16 @@ STATUS: dict[str, int] = {
     "already-registered": 409,
     "disk-full": 507,
     "filter-invalid": 400,
+    "invitation-unusable": 410,
+    "last-admin": 409,
     "not-allowed": 403,
     "not-found": 404,
     "not-signed-in": 401,
     "request-invalid": 400,
     "run-in-use": 409,
     "run-not-movable": 409,
+    "token-invalid": 401,
+    "too-many-tries": 429,
     "unexpected": 500,
 }
 
@@ -33,6 +37,11 @@ NOT_FOUND = (
     "Check the address, or ask for access to the project.",
 )
 NOT_SIGNED_IN = ("not-signed-in", "You are not signed in.", "Sign in and ask again.")
+TOKEN_INVALID = (
+    "token-invalid",
+    "The token is unknown, expired or revoked.",
+    "Make a new one under Settings, Tokens.",
+)
 
 
 def status_of(error: VadError) -> int:

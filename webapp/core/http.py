@@ -23,7 +23,9 @@ class Request(HttpRequest):
 
     user: User
     project: Project  # None for a person in no project; queries then find nothing
+    projects: tuple[Project, ...]  # all that the person may choose from
     can_edit: bool
+    can_admin: bool
     htmx: HtmxDetails
 
 

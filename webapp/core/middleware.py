@@ -10,8 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
 from vad.errors import VadError
-from webapp.accounts.access import EDITORS
-from webapp.accounts.models import Membership, Project, User
+from webapp.accounts import access
 from webapp.core import errors
 
 log = logging.getLogger(__name__)
@@ -35,35 +34,20 @@ class SignInMiddleware(LoginRequiredMiddleware):
 
 
 class ProjectMiddleware:
-    """Sets `request.project` and `request.can_edit`: the chosen project, else the first one.
+    """Sets `request.project`, `.projects`, `.can_edit` and `.can_admin` (accounts/access.py).
 
-    Both come from the database at every request, so a role that was taken away is gone at once.
+    For the API's tokens they are set again when REST framework has read the token.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        request.project, request.can_edit = None, False  # type: ignore[attr-defined]
+        place = access.Place()
         if request.user.is_authenticated:
-            chosen = request.session.get(SESSION_KEY)
-            request.project, request.can_edit = _project(request.user, chosen)  # type: ignore[attr-defined]
+            place = access.place(request.user, request.session.get(SESSION_KEY))
+        place.put_on(request)
         return self.get_response(request)
-
-
-def _project(user: User, chosen: int | None) -> tuple[Project | None, bool]:
-    """The chosen project if the person is in it, else the first; and whether they may edit."""
-    if user.is_superuser:
-        projects = list(Project.objects.order_by("pk"))
-        found = next((p for p in projects if p.pk == chosen), projects[0] if projects else None)
-        return found, found is not None
-    memberships = list(
-        Membership.objects.filter(user=user).select_related("project").order_by("project_id")
-    )
-    if not memberships:
-        return None, False
-    mine = next((m for m in memberships if m.project_id == chosen), memberships[0])
-    return mine.project, mine.role in EDITORS
 
 
 class VadErrorMiddleware:

@@ -8,9 +8,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from django.urls import reverse
-from django.utils.http import urlencode
-
 from vad.evaluation.frame import video_metrics
 from vad.evaluation.scores import ScoreSet, VideoScores
 from webapp.accounts.models import User
@@ -78,15 +75,6 @@ def load(evaluation: Evaluation) -> Scored:
         VadError: `file-missing` or `scores-invalid`.
     """
     return Scored(evaluation, *_loaded(evaluation.scores_path, evaluation.scores_sha256))
-
-
-def viewer_url(evaluation: Evaluation, key: str, frame: int | None = None) -> str:
-    """Where a video is looked at under an evaluation; the only place that knows the address."""
-    query: dict[str, str | int] = {"video": key}
-    if frame is not None:
-        query["frame"] = frame
-    page = reverse("evaluations:detail", args=[evaluation.pk])
-    return f"{page}?{urlencode(query)}#videos"
 
 
 @lru_cache(maxsize=8)

@@ -12,9 +12,10 @@ from django.db.models import F, QuerySet
 from vad.data.manifest import NORMAL, Truth, load_truth
 from vad.errors import VadError
 from webapp.core import query
-from webapp.datasets import media, scored, strips, thumbnails
+from webapp.datasets import media, strips, thumbnails
 from webapp.datasets.models import DatasetVersion, Video
 from webapp.datasets.scored import Numbers, Scored
+from webapp.evaluations.links import viewer_url
 
 SORTS = {
     "key": "key",
@@ -198,7 +199,7 @@ def _row(video: Video, truth: Truth | None, run: Scored | None, playable: bool) 
         truth_text=_truth_text(video, intervals),
         unused=bool(intervals) and video.split == "train",
         numbers=numbers,
-        viewer_url=scored.viewer_url(run.evaluation, video.key, frame) if run and scores else "",
+        viewer_url=viewer_url([run.evaluation.pk], video.key, frame) if run and scores else "",
         playable=playable,
     )
 

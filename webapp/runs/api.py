@@ -23,7 +23,7 @@ from vad.configs import (
     UrdmuConfig,
     config_class,
 )
-from webapp.accounts.models import Project
+from webapp.accounts import access
 from webapp.core.api import (
     Cursor,
     Offset,
@@ -400,10 +400,7 @@ def _projects(request: Request) -> list[int]:
     """As numbers, not as a join: the index then has the rows in the order of the list."""
     if request.GET.get("project"):
         return [project_of(request, request.GET["project"]).pk]
-    mine = Project.objects.all()
-    if not request.user.is_superuser:
-        mine = mine.filter(members=request.user)
-    return list(mine.values_list("pk", flat=True))
+    return list(access.projects(request.user).values_list("pk", flat=True))
 
 
 def _with_names(runs: QuerySet[Run]) -> QuerySet[Run]:

@@ -21,6 +21,7 @@ from vad.configs import (
     config_class,
 )
 from vad.errors import ConfigError, VadError
+from webapp.accounts import audit
 from webapp.accounts.models import Project, User
 from webapp.accounts.permissions import require_editor
 from webapp.datasets import services as datasets
@@ -243,6 +244,11 @@ def runs_delete(*, runs: Sequence[Run], by: User) -> None:
             "Delete or cancel that first.",
         )
     folders = [run.folder for run in gone]
+    for project in Project.objects.filter(pk__in={run.project_id for run in gone}):
+        names = sorted(run.name for run in gone if run.project_id == project.pk)
+        audit.record(
+            "runs-deleted", by=by, project=project, subject=_listed(names), count=len(names)
+        )
     Run.objects.filter(pk__in=ids).update(feature_set=None)  # or their own features keep them
     unfinished.delete()
     Run.objects.filter(pk__in=ids).delete()

@@ -1,0 +1,513 @@
+"""No address is open by accident: every route, asked by everybody, with every method.
+
+`TABLE` has one line a route: who may read it and who may write. A route that is not in it fails
+the test, which says what to add. What a line expects:
+
+- who may gets anything but a refusal (also 400, 409 or 422: the request itself was understood);
+- nobody signed in: to the sign-in page, and 401 below /api/;
+- whose role does not allow it: 403 or 404, and not a single row of the database has changed;
+- somebody of another project: 404 where the address names a thing of the project, else their own;
+- a token is no session: on pages it counts for nothing; one to read writes nothing; one to write
+  has the rights of a member, also in the hand of an admin.
+
+Where the empty body of a request is refused before the role is looked at, `.sends(...)` gives one
+that gets so far; `.at(name="roc")` fills in what the address needs beyond `values`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+import pytest
+import seeding
+from django.apps import apps
+from django.conf import settings as django_settings
+from django.db import transaction
+from django.http import HttpResponse
+from django.test import Client, override_settings
+from django.urls import URLPattern, URLResolver, get_resolver
+from django.utils import timezone
+
+from webapp.accounts import invitations, tokens
+from webapp.accounts.models import ApiToken, Membership, Project, Role, User
+from webapp.datasets.models import Video
+from webapp.runs.models import SavedView
+
+pytestmark = pytest.mark.django_db
+
+METHODS = ("get", "post", "put", "patch", "delete")
+
+
+class Level(IntEnum):
+    ANYBODY = 0  # also who is not signed in
+    PERSON = 1  # who is signed in, whatever their projects
+    VIEWER = 2
+    MEMBER = 3
+    ADMIN = 4
+
+
+@dataclass(frozen=True)
+class Rule:
+    read: Level | None = None  # None: GET is not taken
+    write: Level | None = None  # None: no other method is taken
+    in_browser: str = ""  # "all" or "writes": an endpoint for sessions alone
+    of_query: bool = False  # the query or the body, not the path, names a thing of the project
+    quiet: bool = False  # refuses a write by doing nothing, without a word
+    body: dict[str, str] = field(default_factory=dict)
+    args: dict[str, str] = field(default_factory=dict)
+
+    def sends(self, **body: str) -> Rule:
+        """`{name}` in a text becomes that of `values`."""
+        return replace(self, body=body)
+
+    def named(self) -> Rule:
+        return replace(self, of_query=True)
+
+    def at(self, **args: str) -> Rule:
+        return replace(self, args=args)
+
+
+OPEN = Rule(read=Level.ANYBODY)
+OPEN_FORM = Rule(read=Level.ANYBODY, write=Level.ANYBODY)
+OWN = Rule(read=Level.PERSON)  # oneself, or nothing that belongs to anybody
+OWN_FORM = Rule(read=Level.PERSON, write=Level.PERSON)
+OWN_ACTION = Rule(write=Level.PERSON)
+PAGE = Rule(read=Level.VIEWER)
+ACTION = Rule(write=Level.MEMBER)  # POST alone
+EDIT = Rule(read=Level.MEMBER, write=Level.MEMBER)  # a page that is there to write
+PAGE_EDIT = Rule(read=Level.VIEWER, write=Level.MEMBER)
+LEAVE = Rule(write=Level.VIEWER)
+ADMIN = Rule(read=Level.ADMIN)
+ADMIN_ACTION = Rule(write=Level.ADMIN)
+API_OWN = Rule(read=Level.PERSON)
+API_READ = Rule(read=Level.VIEWER)
+API_WRITE = Rule(read=Level.VIEWER, write=Level.MEMBER)
+API_ACTION = Rule(write=Level.MEMBER)
+API_ADMIN = Rule(read=Level.ADMIN, write=Level.ADMIN)
+API_ADMIN_READ = Rule(read=Level.ADMIN)
+API_ADMIN_ACTION = Rule(write=Level.ADMIN)
+
+TABLE: dict[str, Rule] = {
+    "home": OWN_FORM,
+    "healthz": OPEN,
+    "login": OPEN_FORM,
+    "logout": OWN_ACTION,
+    "join": OPEN_FORM,
+    # settings
+    "settings:account": OWN_FORM,
+    "settings:sessions-end": OWN_ACTION,
+    "settings:tokens": OWN_FORM,
+    "settings:token-revoke": LEAVE.at(token_id="{viewer_token}"),
+    "settings:projects": OWN_FORM,
+    "settings:project-switch": LEAVE.sends(project="{slug}").named(),
+    "settings:project": PAGE,
+    "settings:project-rename": ADMIN_ACTION,
+    "settings:project-leave": LEAVE,
+    "settings:member": ADMIN_ACTION.sends(role="viewer"),
+    "settings:invitation-new": ADMIN_ACTION,
+    "settings:invitation-revoke": ADMIN_ACTION,
+    "settings:audit": ADMIN,
+    # runs
+    "runs:list": PAGE,
+    "runs:live": PAGE,
+    "runs:bulk": replace(ACTION, quiet=True).sends(run="{first}", action="tag", tag="seen"),
+    "runs:delete": EDIT.sends(run="{first}").named(),
+    "runs:new": EDIT,
+    "runs:columns": PAGE,
+    "runs:pin": replace(OWN_ACTION, quiet=True).sends(run="{first}"),
+    "runs:views": PAGE_EDIT,
+    "runs:view": ACTION,
+    "runs:detail": PAGE,
+    "runs:status": PAGE,
+    "runs:results": PAGE,
+    "runs:figure": PAGE.at(name="loss"),
+    "runs:bags": PAGE.at(video="{watched}"),
+    "runs:bag-figure": PAGE.at(name="memory", video="{watched}"),
+    "runs:checkpoint-file": PAGE.at(run_id="{first}", step="300"),
+    "runs:log": PAGE.at(run_id="{running}"),
+    "runs:log-tail": PAGE,
+    "runs:notes": ACTION,
+    "runs:priority": ACTION,
+    "runs:act": ACTION,
+    # data sets
+    "datasets:list": PAGE,
+    "datasets:new": EDIT,
+    "datasets:detail": PAGE,
+    "datasets:classes": PAGE,
+    "datasets:alignment": PAGE,
+    "datasets:differences": PAGE.at(to="{version_id}"),
+    "datasets:media": PAGE,
+    "datasets:thumbnail": PAGE.at(first="{run_id}"),
+    "datasets:videos": PAGE,
+    # evaluations and comparison
+    "evaluations:list": PAGE,
+    "evaluations:detail": PAGE,
+    "evaluations:figure": PAGE.at(name="roc"),
+    "evaluations:viewer": PAGE.named(),
+    "evaluations:viewer-timeline": PAGE.named(),
+    "compare:index": PAGE,
+    "compare:figure": PAGE.at(name="roc"),
+    "compare:table": PAGE.at(name="metrics").named(),
+    "fleet:queue": PAGE,
+    # the API
+    "api:me": API_OWN,
+    "api:tokens": Rule(read=Level.PERSON, write=Level.PERSON, in_browser="all"),
+    "api:token": Rule(write=Level.VIEWER, in_browser="all").at(token_id="{viewer_token}"),
+    "api:projects": Rule(read=Level.PERSON, write=Level.PERSON, in_browser="writes"),
+    "api:project": Rule(read=Level.VIEWER, write=Level.ADMIN),
+    "api:member": API_ADMIN_ACTION.sends(role="viewer"),
+    "api:invitations": API_ADMIN,
+    "api:invitation": API_ADMIN_ACTION,
+    "api:audit": API_ADMIN_READ,
+    "api:runs": API_WRITE.sends(kind="register", config='{{"name": "a", "root": "/a"}}'),
+    "api:runs-complete": API_READ,
+    "api:runs-views": API_WRITE,
+    "api:run": API_WRITE.sends(name="Another"),
+    "api:run-lineage": API_READ,
+    "api:run-log-search": API_READ.at(find="step"),
+    "api:run-metrics": API_READ,
+    "api:run-log": API_READ,
+    "api:run-events": API_READ,
+    "api:run-bags": API_READ.at(video="{watched}"),
+    "api:run-checkpoints": API_READ,
+    "api:run-action": API_ACTION,
+    "api:pipelines": API_ACTION,
+    "api:configs": API_OWN,
+    "api:config": API_OWN,
+    "api:datasets": API_WRITE.sends(config='{{"name": "a", "root": "/a"}}'),
+    "api:dataset": API_READ,
+    "api:version": API_READ,
+    "api:differences": API_READ.at(to="{version_id}"),
+    "api:thumbnail": API_READ.at(first="{run_id}"),
+    "api:videos": API_READ,
+    "api:feature-sets": API_READ,
+    "api:feature-set": API_READ,
+    "api:evaluations": API_READ,
+    "api:evaluation": API_READ,
+    "api:evaluation-timeline": API_READ,
+    "api:evaluation-videos": API_READ,
+    "api:evaluation-maps": API_READ,
+    "api:evaluation-truth": API_READ,
+    "api:evaluation-errors": API_READ,
+    "api:evaluation-curve": API_READ.at(name="roc"),
+    "api:compare": API_READ,
+    "api:compare-pairs": API_READ,
+    "api:compare-explain": API_READ,
+    "api:queue": API_READ,
+    "api:workers": API_READ,
+}
+
+
+def routes(
+    resolver: URLResolver | None = None, prefix: str = "", space: str = ""
+) -> Iterator[tuple[str, str]]:
+    """Name and route of every address of the project."""
+    for entry in (resolver or get_resolver()).url_patterns:
+        route = prefix + str(entry.pattern)
+        if isinstance(entry, URLResolver):
+            inner = f"{space}{entry.namespace}:" if entry.namespace else space
+            yield from routes(entry, route, inner)
+        elif isinstance(entry, URLPattern):
+            yield f"{space}{entry.name or route}", route
+
+
+ROUTES = dict(routes())
+
+
+# --- the world ------------------------------------------------------------------------------
+
+
+@dataclass
+class World:
+    values: dict[str, str]  # what stands in addresses
+    people: dict[str, Client | None]
+    headers: dict[str, str]  # of the tokens
+    data_dir: Path
+    secrets: tuple[str, ...]  # what only people of the project may read
+    before: dict[str, list[Any]]  # all rows
+
+    def client(self, who: str) -> Client:
+        """A browser of theirs; a fresh one, since what a request did is undone."""
+        browser, signed_in = Client(), self.people.get(who)
+        if signed_in is not None:
+            browser.cookies.update(signed_in.cookies)
+        return browser
+
+
+WHO = ("nobody", "viewer", "member", "admin", "stranger", "read token", "write token")
+LEVELS = {
+    "nobody": Level.ANYBODY, "viewer": Level.VIEWER, "member": Level.MEMBER, "admin": Level.ADMIN,
+    "stranger": Level.MEMBER,  # of a project of their own
+    "read token": Level.VIEWER, "write token": Level.MEMBER,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def world(
+    django_db_setup: None, django_db_blocker: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[World]:
+    """A filled project, made once; one transaction around all tests here takes it back."""
+    data_dir = tmp_path_factory.mktemp("walk")
+    with (
+        django_db_blocker.unblock(),
+        override_settings(DATA_DIR=data_dir, DATA_ROOTS=[]),
+        transaction.atomic(),
+    ):
+        yield _world(data_dir)
+        transaction.set_rollback(True)
+
+
+def _world(data_dir: Path) -> World:
+    owner, project = seeding.people()
+    seeded = seeding.seed(owner, project)
+    seeding.add_maps(seeded, seeded.evaluations[0])
+    bags = seeding.add_bags(seeded, seeded.runs["first"])
+    seeding.add_checkpoint_files(seeded.runs["first"], [300])
+    elsewhere = Project.objects.create(name="Elsewhere", slug="elsewhere")
+    people: dict[str, User] = {}
+    for name in ("viewer", "member", "admin", "stranger"):
+        people[name] = User.objects.create_user(f"a-{name}", password=seeding.PASSWORD)
+        role = Role.MEMBER if name == "stranger" else Role(name)
+        where = elsewhere if name == "stranger" else project
+        Membership.objects.create(project=where, user=people[name], role=role)
+    Membership.objects.create(project=project, user=_second(), role=Role.ADMIN)
+    clients: dict[str, Client | None] = {}
+    for name, person in people.items():
+        browser = clients[name] = Client()
+        browser.force_login(person)
+    headers = {}
+    for who, name, scope in (("read token", "member", "read"), ("write token", "admin", "write")):
+        _, secret = tokens.token_create(by=people[name], name=who, scope=scope)
+        headers[who] = f"Bearer {secret}"
+    theirs = {}
+    for name in ("viewer", "member", "admin"):
+        theirs[name], _ = tokens.token_create(by=people[name], name="theirs")
+    later = timezone.now() + timedelta(hours=1)
+    ApiToken.objects.update(last_used_at=later)  # no row changes by being used
+    invitation, secret = invitations.invitation_create(
+        project=project, by=people["admin"], max_uses=50
+    )
+    video = Video.objects.filter(version=seeded.version, split="test").first()
+    assert video is not None
+    seeding.add_footage(seeded, video.key)
+    view = SavedView.objects.create(
+        project=project, name="Best", query="sort=-auc", created_by=owner
+    )
+    values = {
+        "view_id": view.pk, "run_id": seeded.evaluations[0].pk, "version_id": seeded.version.pk,
+        "feature_set_id": seeded.feature_set.pk, "dataset_id": seeded.version.dataset_id,
+        "kind": "evaluate", "action": "stop", "video_id": video.pk, "video": video.key,
+        "first": seeded.runs["first"].pk, "second": seeded.runs["second"].pk,
+        "watched": bags[0].keys[0], "running": seeded.runs["running"].pk,
+        "slug": project.slug, "user_id": owner.pk, "username": owner.username,
+        "invitation_id": invitation.pk, "secret": secret,
+        **{f"{name}_token": token.pk for name, token in theirs.items()},
+    }  # fmt: skip
+    hidden = (str(seeded.version.pk), seeded.runs["second"].name, project.name)
+    return World(
+        values={name: str(value) for name, value in values.items()},
+        people=clients, headers=headers, data_dir=data_dir, secrets=hidden, before=rows(),
+    )  # fmt: skip
+
+
+def _second() -> User:
+    """Another admin, so that the first may leave."""
+    return User.objects.create_user("a-second", password=seeding.PASSWORD)
+
+
+@pytest.fixture
+def _django_db_helper(world: World) -> None:
+    """Instead of a transaction a test, which would close the one that all of them share."""
+
+
+@pytest.fixture(autouse=True)
+def _same_place(settings: Any, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.DATA_DIR = world.data_dir
+    monkeypatch.setattr(logging.getLogger("django.request"), "disabled", True)
+
+
+# --- asking ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    to: str
+    text: str
+    changed: tuple[str, ...] = ()  # tables with other rows than before
+
+    @property
+    def outcome(self) -> str:
+        if self.status in (401, 403, 404, 405):
+            return str(self.status)
+        return "login" if self.to.startswith("/login/?next=") else "allowed"
+
+
+def ask(world: World, name: str, rule: Rule, method: str, who: str) -> Answer:
+    """One request; whatever it did is undone."""
+    values = dict(world.values)
+    if name.partition(":")[0] == "runs" or name.startswith("api:run"):
+        values["run_id"] = values["first"]
+    values |= {k: v.format(**world.values) for k, v in rule.args.items()}
+    if "{viewer_token}" in rule.args.values():  # each has a token of their own
+        own = f"{who}_token" if f"{who}_token" in world.values else "viewer_token"
+        values["token_id"] = world.values[own]
+    path = fill(ROUTES[name], values)
+    query = "?run={run_id}&run={first}&runs={first},{second}&key={video}&video={video}"
+    body = {k: v.format(**world.values) for k, v in rule.body.items()}
+    extra: dict[str, Any] = {}
+    if who in world.headers:
+        extra["headers"] = {"Authorization": world.headers[who]}
+    with transaction.atomic():
+        call = getattr(world.client(who), method)
+        if method == "get":
+            answer = call(path + query.format(**values), **extra)
+        elif path.startswith("/api/"):
+            given = {k: json.loads(v) if v.startswith("{") else v for k, v in body.items()}
+            answer = call(path, json.dumps(given), content_type="application/json", **extra)
+        elif method == "post":
+            answer = call(path, body, **extra)
+        else:
+            answer = call(path + query.format(**values), **extra)
+        told = Answer(answer.status_code, answer.get("Location", ""), text_of(answer))
+        if method != "get" and told.outcome in ("allowed", "403", "404"):
+            after = rows()
+            changed = tuple(label for label in after if after[label] != world.before[label])
+            told = replace(told, changed=changed)
+        transaction.set_rollback(True)
+    return told
+
+
+def fill(route: str, values: dict[str, str]) -> str:
+    for part, value in values.items():
+        for converter in ("uuid", "int", "slug", "str"):
+            route = route.replace(f"<{converter}:{part}>", value)
+    assert "<" not in route, f"give a value for {route}: in _world, or with .at(...) in TABLE"
+    return "/" + route
+
+
+def text_of(answer: HttpResponse) -> str:
+    body = b"".join(answer.streaming_content) if answer.streaming else answer.content
+    return body.decode("utf-8", "replace")
+
+
+def rows() -> dict[str, list[Any]]:
+    """All rows of our tables, but for sessions, which every visit may touch."""
+    ours = [
+        m for m in apps.get_models(include_auto_created=True) if not m.__name__.endswith("Session")
+    ]
+    return {m._meta.label: list(m._base_manager.order_by("pk").values_list()) for m in ours}
+
+
+def expected(name: str, rule: Rule, method: str, who: str) -> set[str]:
+    """What the table says that the request comes to."""
+    level = rule.read if method == "get" else rule.write
+    assert level is not None
+    route, api = ROUTES[name], name.startswith("api:")
+    if level == Level.ANYBODY:
+        return {"allowed", "405"}  # the sign-in page sends who is signed in on, by any method
+    if who == "nobody" or (who in TOKENS and not api):
+        return {"401"} if api else {"login"}
+    if who in TOKENS and (rule.in_browser == "all" or (rule.in_browser and method != "get")):
+        return {"403"}
+    if who == "read token" and method != "get":
+        return {"403"}
+    if level == Level.PERSON:
+        return {"allowed"}
+    in_path = any(part in route for part in ("<uuid:", "<int:", "<slug:slug>"))
+    if who == "stranger" and (in_path or rule.of_query):
+        return {"404"}
+    if LEVELS[who] >= level:
+        return {"allowed"}
+    return {"allowed"} if rule.quiet else {"403", "404"}
+
+
+TOKENS = ("read token", "write token")
+
+
+# --- the tests ------------------------------------------------------------------------------
+
+
+def test_every_route_is_in_the_table() -> None:
+    missing = sorted(set(ROUTES) - set(TABLE))
+    lines = "\n".join(
+        f'    "{name}": {"API_READ" if name.startswith("api:") else "PAGE"},  # /{ROUTES[name]}'
+        for name in missing
+    )
+
+    assert not missing, (
+        f"who may open these? Add a line each to TABLE in {Path(__file__).name}, with the group "
+        f"that is right (OPEN, OWN, PAGE, ACTION, EDIT, ADMIN, API_READ, API_WRITE, …):\n{lines}"
+    )
+    assert sorted(set(TABLE) - set(ROUTES)) == [], "lines of routes that are gone"
+
+
+@pytest.mark.parametrize("name", sorted(set(ROUTES) & set(TABLE)))
+def test_a_route_lets_in_whom_the_table_says_and_nobody_else(name: str, world: World) -> None:
+    rule = TABLE[name]
+    taken = {m for m in METHODS if ask(world, name, rule, m, "admin").outcome != "405"}
+    wrong: list[str] = []
+    for method in METHODS:
+        level = rule.read if method == "get" else rule.write
+        if method in taken and level is None:
+            wrong.append(f"takes {method}, and the table does not say who may")
+        if method not in taken or level is None:
+            answer = ask(world, name, rule, method, "nobody")
+            if answer.outcome == "allowed":
+                wrong.append(f"{method} by nobody is {answer.status}, and 405 by an admin")
+            continue
+        for who in WHO:
+            answer = ask(world, name, rule, method, who)
+            may = expected(name, rule, method, who)
+            if answer.outcome not in may:
+                wrong.append(
+                    f"{method} by {who} is {answer.outcome} ({answer.status}), expected"
+                    f" {' or '.join(sorted(may))}: {answer.text[:200].partition('<!doctype')[0]}"
+                )
+            elif answer.changed and ("allowed" not in may or _refused_quietly(rule, who)):
+                wrong.append(f"{method} by {who} is refused, yet changes {answer.changed}")
+            if who == "stranger" and level > Level.ANYBODY:
+                wrong += [
+                    f"{method} shows a stranger {s!r}" for s in world.secrets if s in answer.text
+                ]
+    if rule.write is not None and not taken & set(METHODS[1:]):
+        wrong.append("the table says who may write, but no method does")
+    if rule.read is not None and "get" not in taken:
+        wrong.append("the table says who may read, but GET is not taken")
+
+    assert not wrong, "\n".join([f"{name} (/{ROUTES[name]})", *wrong])
+
+
+def _refused_quietly(rule: Rule, who: str) -> bool:
+    return rule.quiet and (who == "stranger" or LEVELS[who] < (rule.write or Level.ANYBODY))
+
+
+def test_a_token_of_a_superuser_is_no_more_than_that_of_a_member(world: World) -> None:
+    """The superuser is in no project, so with a token they see none."""
+    with transaction.atomic():
+        chief = User.objects.create_superuser("chief", password=seeding.PASSWORD)
+        _, secret = tokens.token_create(by=chief, name="all", scope="write")
+        asked = {"headers": {"Authorization": f"Bearer {secret}"}}
+        run = Client().get(f"/api/v1/runs/{world.values['run_id']}/", **asked)
+        listed = Client().get("/api/v1/runs/", **asked)
+        audit = Client().get(f"/api/v1/projects/{world.values['slug']}/audit/", **asked)
+        chief.refresh_from_db()
+        transaction.set_rollback(True)
+
+    assert (run.status_code, audit.status_code) == (404, 404)
+    assert listed.json()["results"] == []
+    assert chief.is_superuser
+
+
+def test_every_view_needs_a_sign_in_unless_the_table_calls_it_open(world: World) -> None:
+    assert "webapp.core.middleware.SignInMiddleware" in django_settings.MIDDLEWARE
+    opened = {n for n, rule in TABLE.items() if Level.ANYBODY in (rule.read, rule.write)}
+
+    assert opened == {"healthz", "login", "join"}
