@@ -27,6 +27,7 @@ REPEAT = 40
 FILTER = quote("auc > 0.8 and config.lr <= 1e-4 and not tag:paper")
 TABLE_MS = {"sqlite": 100, "postgresql": 50}
 COMPARE_MS, COMPARE_KB = 300, 500
+MANY_MS = 2000  # 200 runs selected
 
 
 def main() -> None:
@@ -86,6 +87,7 @@ def measure(count: int, points: int) -> None:
     from webapp.accounts.models import User
     from webapp.accounts.services import project_create
     from webapp.demo.load import Load, load
+    from webapp.runs.models import Run, State
 
     call_command("migrate", verbosity=0)
     call_command("collectstatic", interactive=False, verbosity=0)
@@ -128,7 +130,14 @@ def measure(count: int, points: int) -> None:
     compare = f"/api/v1/compare/?keys=loss/total&max_points=1000&runs={ids}"
     timed(f"comparison, 10 runs x {points:,} points", get(compare), COMPARE_MS)
     print(f"{'':<42} {sizes[compare] / 1e3:.0f} kB  budget {COMPARE_KB}")
-    # A comparison of 200 runs belongs here once the compare page takes so many.
+    trained = Run.objects.filter(project=project, kind="train-urdmu", state=State.SUCCEEDED)
+    many = "&".join(f"run={pk}" for pk in trained.values_list("pk", flat=True)[:200])
+    for what, address in {
+        "comparison page, 200 runs": f"/compare/?{many}",
+        "the same, in groups of seeds": f"/compare/?{many}&group=seed",
+        "its training curves (50 drawn)": f"/compare/figures/curves/?{many}&key=loss/total",
+    }.items():
+        timed(what, get(address), MANY_MS)
     connection.close()
 
 

@@ -7,10 +7,9 @@
 //   data-figure-group="name"   charts of one group share the cursor
 //   data-live                  asked again every 3 s while visible, until a figure says live: false
 //
-// Events on the element: "vadlab:figure" (detail: the figure) after each drawing; "vadlab:reload",
-// sent by whoever changed the address, asks again. The element's `vadlab` property is for other
-// modules: {figure, plot, themed(scheme), reset(), reload(keepZoom)}; reload asks again after
-// data-figure-src was changed.
+// Events on the element: "vadlab:figure" (detail: the figure) after each drawing. The element's
+// `vadlab` property is for other modules: {figure, plot, themed(scheme), reset(), reload(keepZoom)};
+// reload asks again after data-figure-src was changed.
 
 import { forget, readout, shareCursor } from "./chart-cursor.js";
 import { themed, unescaped } from "./chart-theme.js";
@@ -52,9 +51,6 @@ function attach(element) {
     reset: () => reset(state),
     reload: (keepZoom) => reload(state, keepZoom),
   };
-  element.addEventListener("vadlab:reload", () => {
-    if (state.figure || state.wanted) load(state); // else it is asked for when it is seen
-  });
   seen.observe(element);
   resized.observe(state.plot);
 }

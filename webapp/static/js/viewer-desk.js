@@ -195,7 +195,7 @@ export class Desk {
     url.search = query;
     if (url.href === before) return;
     chart.dataset.figureSrc = url.pathname + url.search;
-    chart.dispatchEvent(new CustomEvent("vadlab:reload"));
+    chart.vadlab?.reload(true); // before it is attached, it has asked for nothing yet
   }
 
   showMatrix() {
