@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import subprocess
 import sys
 import threading
@@ -67,9 +68,17 @@ def test_a_name_with_spaces_and_brackets_is_read(tmp_path, monkeypatch):
 
     found = usage.read(77)
 
-    assert found.cpu_s * usage.os.sysconf("SC_CLK_TCK") == 150
-    assert found.memory_bytes == 25 * usage.os.sysconf("SC_PAGE_SIZE")
+    assert found.cpu_s * os.sysconf("SC_CLK_TCK") == 150
+    assert found.memory_bytes == 25 * os.sysconf("SC_PAGE_SIZE")
     assert found.read_bytes is None  # this kernel keeps no account
+
+
+def test_a_process_that_has_ended_is_not_measured_as_one_without_memory():
+    with subprocess.Popen(["true"], start_new_session=True) as ended:
+        flags = os.WEXITED | os.WNOWAIT
+        os.waitid(os.P_PID, ended.pid, flags)  # it is there until it is waited for
+
+        assert usage.read(ended.pid) is None
 
 
 def test_without_proc_there_is_nothing(tmp_path, monkeypatch):
