@@ -27,6 +27,7 @@ MB = 1_000_000
 PROC = Path("/proc")
 # Places in /proc/<pid>/stat behind the name, which may hold anything; see man 5 proc.
 _SESSION, _TIMES, _RESIDENT = 3, slice(11, 15), 21
+_DEAD = "ZX"  # states of a process that ended and was not waited for yet
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ class Reading:
 
 
 def read(session: int) -> Reading | None:
-    """What the processes of this session used so far; None when there is none, or no /proc."""
+    """What the processes of this session used so far; None when none lives, or without /proc."""
     ticks = pages = 0
     moved: list[tuple[int, int]] = []
     found = False
@@ -70,7 +71,7 @@ def read(session: int) -> Reading | None:
             continue  # it ended between the listing and now
         if int(fields[_SESSION]) != session:
             continue
-        found = True
+        found = found or fields[0] not in _DEAD
         ticks += sum(int(n) for n in fields[_TIMES])
         pages += int(fields[_RESIDENT])
         if (io := _moved(name)) is not None:

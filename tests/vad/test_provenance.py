@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from vad import devices, provenance
+from vad.training import engine
 
 
 def test_the_code_hash_changes_with_any_module_and_only_with_modules(tmp_path):
@@ -81,3 +82,10 @@ def test_the_environment_of_a_run_says_all_of_it():
 
     assert {"code_sha256", "commit", "dirty", "host", "numpy", "deterministic"} <= set(found)
     assert found["cuda"] is None
+
+
+def test_a_training_says_what_it_was_really_given():
+    given = {"data": {"features": "ab", "videos": 3}, "start": "cd", "config": {}}
+
+    assert engine._origin(given) == {"features_sha256": "ab", "start_sha256": "cd"}
+    assert engine._origin({"data": {"features": "ab"}, "start": ""}) == {"features_sha256": "ab"}

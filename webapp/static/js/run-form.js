@@ -48,7 +48,6 @@ function compare() {
     .filter(([input]) => input?.closest?.(".field"))
     .filter(([input, was]) => mark(input, was));
   const names = changed.map(([input]) => input.name);
-  summary.hidden = false;
   summary.textContent = names.length
     ? `${names.length === 1 ? "1 field differs" : `${names.length} fields differ`} from the run that is cloned: ${names.join(", ")}.`
     : "Nothing differs from the run that is cloned yet.";
