@@ -36,6 +36,7 @@ CATALOGUE: dict[str, str] = {
     "run-not-movable": "The run's state does not allow this step.",
     "scores-invalid": "A score file is damaged, or of an unknown version.",
     "shape-mismatch": "An array does not have the expected shape.",
+    "time-limit": "The run used the time that it was given.",
     "too-few-videos": "A split has too few videos of one label to train or evaluate on.",
     "unexpected": "A fault of the program itself; the run's log has the trace.",
     "video-no-track": "A file has no video track that can be decoded.",
