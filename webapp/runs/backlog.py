@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from webapp.fleet.models import Pause, Worker
 from webapp.runs import accounting
-from webapp.runs.models import CLAIMED, Run, State, Usage
+from webapp.runs.models import Run, State, Usage
 from webapp.runs.scheduling import LEAST_CHARGE_S, Candidate, Place, Room, Rules, Standing
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def standings(kind: str) -> dict[Hashable, Standing]:
     """What everybody used of a kind of device, with the least that what runs now will have used."""
     now = timezone.now()
     running: Counter[int] = Counter()
-    rows = Run.objects.filter(state__in=CLAIMED, slot__startswith=kind).order_by()
+    rows = Run.objects.filter(claim__isnull=False, slot__startswith=kind).order_by()
     for owner, gpus, claimed_at, done, total, rate in rows.values_list(
         "owner", "gpus", "claimed_at", "done", "total", "rate"
     ):
@@ -120,7 +120,9 @@ def room(worker: Worker, slots: Sequence[Slot]) -> Room | None:
 def running_on(workers: Iterable[Worker]) -> dict[int, list[Run]]:
     """The claimed runs on GPUs of each worker; only slot, gpus and memory are read."""
     found: dict[int, list[Run]] = {}
-    rows = Run.objects.filter(state__in=CLAIMED, worker__in=list(workers), slot__startswith="gpu")
+    rows = Run.objects.filter(
+        claim__isnull=False, worker__in=list(workers), slot__startswith="gpu"
+    )
     for run in rows.only("worker", "slot", "gpus", "memory_mb", "state", "priority", "kind"):
         assert run.worker_id is not None
         found.setdefault(run.worker_id, []).append(run)

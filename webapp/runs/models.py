@@ -125,7 +125,7 @@ class Run(models.Model):
             models.Index(  # the heads of its groups are read from the index alone; see backlog.py
                 fields=[
                     "owner", "project", "priority", "gpus", "memory_mb", "queued_at", "by_hand",
-                    "device", "not_before",
+                    "device", "not_before", "state",
                 ],
                 condition=Q(state="queued"),
                 name="run_backlog",

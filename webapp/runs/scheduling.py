@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 LEAST_CHARGE_S = 900.0  # what a run that has just begun counts: else one person fills every device
 
@@ -125,15 +125,18 @@ def in_order(
     standings: Mapping[Hashable, Standing],
     now: float,
     rules: Rules = Rules(),  # noqa: B008
+    most: int | None = None,
 ) -> list[Candidate]:
-    """All of them as `choose` would start them one after the other, were there room for each."""
-    return _Order(waiting, standings, now, rules).all()
+    """The first `most` as `choose` would start them one after the other, were there room for each.
+
+    All of them without `most`.
+    """
+    return _Order(waiting, standings, now, rules).first(len(waiting) if most is None else most)
 
 
 def charged(standing: Standing, run: Candidate, now: float) -> Standing:
     """The standing of the run's owner once it has been started."""
-    used_s = standing.used_s + LEAST_CHARGE_S * run.gpus
-    return replace(standing, used_s=used_s, last_start=now)
+    return Standing(standing.used_s + LEAST_CHARGE_S * run.gpus, standing.share, now)
 
 
 def level(run: Candidate, standing: Standing, now: float, rules: Rules) -> int:
@@ -164,11 +167,14 @@ class _Group:
 
     aged: list[Candidate] = field(default_factory=list)
     ordered: list[Candidate] = field(default_factory=list)
-    version: int = 0
 
 
 class _Order:
-    """Takes the best run again and again; only its owner's keys change, so a heap keeps up."""
+    """Takes the best run again and again.
+
+    A start can only move what is left of its owner back, so a heap of keys that are partly out of
+    date does: one that comes to the top is computed anew.
+    """
 
     def __init__(
         self,
@@ -179,70 +185,54 @@ class _Order:
     ) -> None:
         self._now, self._rules = now, rules
         self._standings = dict(standings)
-        self._left = {run.id for run in waiting}
+        self._taken: set[Hashable] = set()
         self._groups: dict[Hashable, _Group] = {}
-        self._of_owner: dict[Hashable, set[Hashable]] = {}
         self._by_hand: dict[Hashable, set[Hashable]] = {}  # project -> groups ordered in part
         for run in waiting:
             name = (run.owner, run.project, run.priority, run.gpus, run.memory_mb)
             group = self._groups.setdefault(name, _Group())
             group.aged.append(run)
-            self._of_owner.setdefault(run.owner, set()).add(name)
             if run.by_hand is not None:
                 group.ordered.append(run)
-                self._by_hand.setdefault(run.project, set()).add(name)
+                self._by_hand.setdefault((run.project, run.priority), set()).add(name)
         for group in self._groups.values():
             group.aged.sort(key=lambda r: (r.queued_at, str(r.id)), reverse=True)
             group.ordered.sort(key=_hand, reverse=True)
-        self._heap: list[tuple[Key, int, int, Hashable]] = []
-        self._pushed = 0
-        for name in self._groups:
-            self._push(name)
+        self._heap = [(self._key(g.aged[-1]), n, g) for n, g in enumerate(self._groups.values())]
+        heapq.heapify(self._heap)
 
-    def all(self) -> list[Candidate]:
-        found = []
-        while (run := self._take()) is not None:
+    def first(self, most: int) -> list[Candidate]:
+        found: list[Candidate] = []
+        while len(found) < most and (best := self._best()) is not None:
+            run = _by_hand(best, self._first_by_hand(best))
+            self._taken.add(run.id)
+            self._standings[run.owner] = charged(
+                self._standings.get(run.owner, NOBODY), run, self._now
+            )
             found.append(run)
         return found
 
-    def _take(self) -> Candidate | None:
-        best = self._best()
-        if best is None:
-            return None
-        others = [
-            run
-            for name in self._by_hand.get(best.project, ())
-            for run in self._groups[name].ordered[-1:]
-        ]
-        run = _by_hand(best, others)
-        self._left.discard(run.id)
-        self._standings[run.owner] = charged(
-            self._standings.get(run.owner, NOBODY), run, self._now
-        )
-        for name in self._of_owner[run.owner] | self._of_owner[best.owner]:
-            self._push(name)
-        return run
-
     def _best(self) -> Candidate | None:
         while self._heap:
-            _, version, _, name = heapq.heappop(self._heap)
-            group = self._groups[name]
-            if version == group.version and group.aged:
-                return group.aged[-1]
+            key, n, group = self._heap[0]
+            run = self._next(group.aged)
+            if run is None:
+                heapq.heappop(self._heap)
+            elif (fresh := self._key(run)) > key:
+                heapq.heapreplace(self._heap, (fresh, n, group))
+            else:
+                return run
         return None
 
-    def _push(self, name: Hashable) -> None:
-        """The group's present key; what was pushed before is void."""
-        group = self._groups[name]
-        for runs in (group.aged, group.ordered):
-            while runs and runs[-1].id not in self._left:
-                runs.pop()
-        group.version += 1
-        if group.aged:
-            self._pushed += 1
-            heapq.heappush(
-                self._heap, (self._key(group.aged[-1]), group.version, self._pushed, name)
-            )
+    def _first_by_hand(self, best: Candidate) -> list[Candidate]:
+        names = self._by_hand.get((best.project, best.priority), ())
+        found = [self._next(self._groups[name].ordered) for name in names]
+        return [run for run in found if run is not None]
+
+    def _next(self, runs: list[Candidate]) -> Candidate | None:
+        while runs and runs[-1].id in self._taken:
+            runs.pop()
+        return runs[-1] if runs else None
 
     def _key(self, run: Candidate) -> Key:
         return _key(run, self._standings.get(run.owner, NOBODY), self._now, self._rules)

@@ -105,7 +105,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='run',
-            index=models.Index(condition=models.Q(('state', 'queued')), fields=['owner', 'project', 'priority', 'gpus', 'memory_mb', 'queued_at', 'by_hand', 'device', 'not_before'], name='run_backlog'),
+            index=models.Index(condition=models.Q(('state', 'queued')), fields=['owner', 'project', 'priority', 'gpus', 'memory_mb', 'queued_at', 'by_hand', 'device', 'not_before', 'state'], name='run_backlog'),
         ),
         migrations.AddField(
             model_name='attempt',
