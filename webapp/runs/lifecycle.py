@@ -515,6 +515,11 @@ def _move(
     return runs.update(state=to, claim=claim, changed_at=Now(), **fields) == 1
 
 
+def note(run: Run, kind: str, message: str, *, by: User) -> None:
+    """Note what a person did with a run that did not change its state."""
+    _note(run.pk, kind, message, by=by)
+
+
 def _note(
     run_id: uuid.UUID,
     kind: str,

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_GET, require_POST, require_safe
 
 from webapp.core.http import Request, back, figure, go
 from webapp.core.query import uuids, whole
-from webapp.runs import bookmarks, figures, log, page, services, waiting
+from webapp.runs import bookmarks, figures, log, outlook, page, services, waiting
 from webapp.runs.models import Run
 
 LAST_WORDS = 12  # lines of the log beside an error
@@ -33,6 +33,7 @@ def run_detail(request: Request, run_id: UUID) -> HttpResponse:
         "pinned": bookmarks.is_pinned(run, request.user),
         "tabs": page.tabs(run),
         "why": waiting.reason(run),
+        "starts": outlook.start_of(run),
         "last_words": log.read(run.folder, most=4096).lines[-LAST_WORDS:] if run.error else [],
         **_tab_context(run, tab),
     }
@@ -104,6 +105,7 @@ def run_status(request: Request, run_id: UUID) -> HttpResponse:
     context = {
         "run": run,
         "why": waiting.reason(run),
+        "starts": outlook.start_of(run),
         "oob": True,
         "seen": request.GET.get("seen", ""),
     }
