@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -81,6 +81,8 @@ def starts(line: Line) -> dict[UUID, Start]:
             row = queued.get(candidate.id)  # type: ignore[call-overload]
             if row is None:
                 continue
+            if not lanes.could_hold(candidate.gpus if kind == "gpu" else 1):
+                continue  # it takes no slot from those behind it
             length = _length_s(row, paces)
             begun = lanes.start(candidate.gpus if kind == "gpu" else 1, length)
             if begun is None:
@@ -100,10 +102,14 @@ class _Lanes:
     A slot whose run ends nobody knows when is no lane.
     """
 
-    def __init__(self, workers: Iterable[Worker], kind: str) -> None:
+    def __init__(self, workers: Sequence[Worker], kind: str) -> None:
+        self._most = max((w.gpu_slots if kind == "gpu" else w.cpu_slots for w in workers), default=0)
         self._free: dict[int, list[tuple[float, int]]] = {
             w.pk: [(0.0, 0)] * (w.gpu_slots if kind == "gpu" else w.cpu_slots) for w in workers
         }
+
+    def could_hold(self, count: int) -> bool:
+        return count <= self._most
 
     def occupy(self, run: Run, left: tuple[float, int] | None) -> None:
         lanes = self._free.get(run.worker_id or 0)

@@ -42,7 +42,9 @@ def run_move(*, run: Run, to: str, by: User) -> None:
     moved = [pk for pk in before if pk != run.pk]
     moved.insert(after, run.pk)
     by_hand = dict(rows)
-    fixed = max([at + 1, after + 1, *(n + 1 for n, pk in enumerate(before) if by_hand[pk] is not None)])
+    # As few as will do are given a place: who is behind follows by the ordinary rules.
+    above = after if to == "down" else after + 1
+    fixed = max([above, *(n + 1 for n, pk in enumerate(before) if by_hand[pk] is not None)])
     for place, pk in enumerate(moved[:fixed]):
         if by_hand[pk] != place:
             Run.objects.filter(pk=pk).update(by_hand=place, changed_at=Now())
