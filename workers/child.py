@@ -199,7 +199,8 @@ class Child:
         if code == -signal.SIGKILL and oom_kills() > self._oom_kills:
             return VadError(
                 "memory-exhausted",
-                "The kernel killed the run because the host ran out of memory." + self._last_words(),
+                "The kernel killed the run because the host ran out of memory."
+                + self._last_words(),
                 "Lower batch_size or the number of loading processes, or run less at once "
                 "(VADLAB_CPU_SLOTS, VADLAB_GPU_SLOTS).",
             )

@@ -39,9 +39,7 @@ def parse(csv: str) -> dict[str, Stats]:
         cells = [cell.strip() for cell in line.split(",")]
         if len(cells) == len(QUERY) and cells[0].startswith("GPU-"):
             use, used, total, celsius = (_whole(cell) for cell in cells[1:])
-            found[cells[0]] = Stats(
-                use_percent=use, used_mb=used, memory_mb=total, celsius=celsius
-            )
+            found[cells[0]] = Stats(use_percent=use, used_mb=used, memory_mb=total, celsius=celsius)
     return found
 
 

@@ -1,4 +1,4 @@
-"""Runs make room, reach their limits and leave drained workers, with real workers; no step is lost."""
+"""Runs make room, reach their limits, leave drained workers; no step is lost."""
 
 from __future__ import annotations
 

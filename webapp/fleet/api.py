@@ -92,7 +92,7 @@ class UsageList(APIView):
 
     def patch(self, request: Request) -> Response:
         data = json_object(request, "user", "share")
-        share = data.get("share")
+        share: Any = data.get("share")
         services.share_set(
             username=member(data, "user", str, ""),
             share=float(share) if type(share) in (int, float) else 0.0,

@@ -36,6 +36,8 @@ def end(claim: UUID | None, how: str) -> float:
     Returns:
         Seconds that the claim lasted; 0 for one from before there were such rows.
     """
+    if claim is None:
+        return 0.0
     open_rows = Attempt.objects.filter(pk=claim, ended_at=None)
     if not open_rows.update(ended_at=Now(), end=how):
         return 0.0

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
-from uuid import UUID
 
 from django.conf import settings
 from django.db import connection
@@ -120,9 +119,7 @@ def room(worker: Worker, slots: Sequence[Slot]) -> Room | None:
 def running_on(workers: Iterable[Worker]) -> dict[int, list[Run]]:
     """The claimed runs on GPUs of each worker; only slot, gpus and memory are read."""
     found: dict[int, list[Run]] = {}
-    rows = Run.objects.filter(
-        claim__isnull=False, worker__in=list(workers), slot__startswith="gpu"
-    )
+    rows = Run.objects.filter(claim__isnull=False, worker__in=list(workers), slot__startswith="gpu")
     for run in rows.only("worker", "slot", "gpus", "memory_mb", "state", "priority", "kind"):
         assert run.worker_id is not None
         found.setdefault(run.worker_id, []).append(run)

@@ -176,10 +176,10 @@ def beat(claim: Claim, **progress: Any) -> str:
     if now is None:
         return Stop.NONE
     stop, limit_s, spent_s, claimed_at, beat_at = now
-    if stop == Stop.NONE and limit_s is not None and claimed_at and beat_at:
-        if spent_s + (beat_at - claimed_at).total_seconds() >= limit_s:
-            return Stop.LIMIT if _ask_politely(claim.run_id, Stop.LIMIT) else stop
-    return stop
+    if stop != Stop.NONE or limit_s is None or not claimed_at or not beat_at:
+        return stop
+    is_up = spent_s + (beat_at - claimed_at).total_seconds() >= limit_s
+    return Stop.LIMIT if is_up and _ask_politely(claim.run_id, Stop.LIMIT) else stop
 
 
 def finish(claim: Claim, outcome: Outcome) -> State:

@@ -124,8 +124,16 @@ class Run(models.Model):
             models.Index(fields=["project", "-created_at", "-id"], name="run_list"),
             models.Index(  # the heads of its groups are read from the index alone; see backlog.py
                 fields=[
-                    "owner", "project", "priority", "gpus", "memory_mb", "queued_at", "by_hand",
-                    "device", "not_before", "state",
+                    "owner",
+                    "project",
+                    "priority",
+                    "gpus",
+                    "memory_mb",
+                    "queued_at",
+                    "by_hand",
+                    "device",
+                    "not_before",
+                    "state",
                 ],
                 condition=Q(state="queued"),
                 name="run_backlog",
@@ -208,7 +216,7 @@ class RunEvent(models.Model):
 
 
 class Attempt(models.Model):
-    """One claim of a run, from its first moment to its end: what the run cost. See accounting.py."""
+    """One claim of a run, from beginning to end: what the run cost. See accounting.py."""
 
     id = models.UUIDField(primary_key=True)  # the claim's
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="attempts")

@@ -78,7 +78,7 @@ def starts(line: Line) -> dict[UUID, Start]:
             if run.slot.startswith(kind):
                 lanes.occupy(run, _left_s(run, paces, now))
         for candidate in order:
-            row = queued.get(candidate.id)  # type: ignore[call-overload]
+            row = queued.get(candidate.id)
             if row is None:
                 continue
             if not lanes.could_hold(candidate.gpus if kind == "gpu" else 1):
@@ -103,7 +103,9 @@ class _Lanes:
     """
 
     def __init__(self, workers: Sequence[Worker], kind: str) -> None:
-        self._most = max((w.gpu_slots if kind == "gpu" else w.cpu_slots for w in workers), default=0)
+        self._most = max(
+            (w.gpu_slots if kind == "gpu" else w.cpu_slots for w in workers), default=0
+        )
         self._free: dict[int, list[tuple[float, int]]] = {
             w.pk: [(0.0, 0)] * (w.gpu_slots if kind == "gpu" else w.cpu_slots) for w in workers
         }

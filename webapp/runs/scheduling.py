@@ -13,6 +13,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 LEAST_CHARGE_S = 900.0  # what a run that has just begun counts: else one person fills every device
 
@@ -21,9 +22,9 @@ LEAST_CHARGE_S = 900.0  # what a run that has just begun counts: else one person
 class Candidate:
     """A queued run, or the first of a group of runs that differ in nothing but age."""
 
-    id: Hashable
-    owner: Hashable
-    project: Hashable
+    id: Any
+    owner: Any
+    project: Any
     priority: int
     queued_at: float
     by_hand: int | None = None  # place among the project's runs of its priority, least first
@@ -33,7 +34,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What a person used lately of one kind of device, and when something of theirs last started."""
+    """What a person used lately of a kind of device, and when a run of theirs last started."""
 
     used_s: float = 0.0  # decayed device-seconds, with what runs now
     share: float = 1.0
@@ -98,7 +99,7 @@ def choose(
     standings: Mapping[Hashable, Standing],
     room: Room,
     now: float,
-    rules: Rules = Rules(),  # noqa: B008  # frozen
+    rules: Rules = Rules(),  # frozen
 ) -> Candidate | None:
     """The run to start in this room; None when nothing fits, or the room is kept for a large run.
 
@@ -124,7 +125,7 @@ def in_order(
     waiting: Sequence[Candidate],
     standings: Mapping[Hashable, Standing],
     now: float,
-    rules: Rules = Rules(),  # noqa: B008
+    rules: Rules = Rules(),
     most: int | None = None,
 ) -> list[Candidate]:
     """The first `most` as `choose` would start them one after the other, were there room for each.

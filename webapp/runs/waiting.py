@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from uuid import UUID
 
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from webapp.accounts.models import Project
@@ -32,7 +33,7 @@ class Line:
     @cached_property
     def rank(self) -> dict[UUID, int]:
         """Place of each run among those that want the same kind of slot, from 0."""
-        return {run.id: n for kind in (self.gpu, self.cpu) for n, run in enumerate(kind)}  # type: ignore[misc]
+        return {run.id: n for kind in (self.gpu, self.cpu) for n, run in enumerate(kind)}
 
 
 def line() -> Line:
@@ -41,13 +42,15 @@ def line() -> Line:
     return Line(gpu=_ordered("gpu", startable), cpu=_ordered("cpu", startable))
 
 
-def _ordered(kind: str, startable: object) -> list[Candidate]:
-    wanting = startable.filter(backlog.fits(kind))  # type: ignore[attr-defined]
+def _ordered(kind: str, startable: QuerySet[Run]) -> list[Candidate]:
+    wanting = startable.filter(backlog.fits(kind))
     candidates = backlog.queued(wanting)
     if not candidates:
         return []
     now = timezone.now().timestamp()
-    return scheduling.in_order(candidates, backlog.standings(kind), now, backlog.rules(), LOOK_AHEAD)
+    return scheduling.in_order(
+        candidates, backlog.standings(kind), now, backlog.rules(), LOOK_AHEAD
+    )
 
 
 def in_order(project: Project | None, found: Line | None = None) -> list[Run]:
@@ -61,9 +64,9 @@ def in_order(project: Project | None, found: Line | None = None) -> list[Run]:
     waiting = Run.objects.filter(project=project, state__in=WAITING)
     states = waiting.order_by("queued_at", "id").values_list("pk", "state")
     last = len(rank)
-    ids = sorted(
-        states, key=lambda row: (WAITING.index(State(row[1])), rank.get(row[0], last))
-    )[:MOST_SHOWN]
+    ids = sorted(states, key=lambda row: (WAITING.index(State(row[1])), rank.get(row[0], last)))[
+        :MOST_SHOWN
+    ]
     by_id = Run.objects.select_related("owner", "version__dataset").in_bulk([pk for pk, _ in ids])
     return [by_id[pk] for pk, _ in ids if pk in by_id]
 

@@ -36,7 +36,8 @@ def claimed(worker):
 def three(make_run):
     now = timezone.now()
     return [
-        make_run(name=name, queued_at=now - timedelta(minutes=10 - n)) for n, name in enumerate("abc")
+        make_run(name=name, queued_at=now - timedelta(minutes=10 - n))
+        for n, name in enumerate("abc")
     ]
 
 
@@ -192,9 +193,7 @@ def test_two_slots_are_played_forward_side_by_side(make_run, worker):
 
 def test_a_run_that_fits_nowhere_keeps_nobody_waiting(make_run, gpu_worker):
     finished(make_run, seconds=100)
-    large = make_run(
-        kind="train-two-stage", gpus=4, device="cuda", queued_at=timezone.now() - HOUR
-    )
+    large = make_run(kind="train-two-stage", gpus=4, device="cuda", queued_at=timezone.now() - HOUR)
     small = make_run(device="cuda")
 
     starts = outlook.starts(waiting.line())

@@ -219,9 +219,7 @@ def test_eight_devices_twenty_people_five_thousand_runs_nobody_starves():
         at = 0.0 if owner in people[:2] else chance.uniform(0, 14 * 24 * HOUR)
         low = owner == people[19]  # always below everybody else
         seconds = chance.lognormvariate(0, 0.8) * 0.6 * HOUR
-        arrivals.append(
-            (run(str(i), owner, queued_at=at, priority=-1 if low else 0), seconds)
-        )
+        arrivals.append((run(str(i), owner, queued_at=at, priority=-1 if low else 0), seconds))
     site = Site(devices=8)
 
     site.play(arrivals, dict.fromkeys(people, 1.0))
