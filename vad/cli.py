@@ -51,9 +51,30 @@ def main(argv: Sequence[str] | None = None) -> int:
         return results.EXIT_CRASHED
     except KeyboardInterrupt:
         return results.EXIT_STOPPED
-    except Exception:
+    except Exception as exc:
         traceback.print_exc()
+        if (full := out_of_memory(exc)) is not None:
+            _show_error(full, as_json=args.json)
+            return results.EXIT_ERROR
         return results.EXIT_CRASHED
+
+
+def out_of_memory(exc: BaseException) -> VadError | None:
+    """The error for people when a device, or the host, had no room; None for other exceptions.
+
+    By the name of its class, so that a command without a network need not load torch.
+    """
+    if isinstance(exc, MemoryError):
+        where = "The host's memory"
+    elif type(exc).__name__ == "OutOfMemoryError" and type(exc).__module__.startswith("torch"):
+        where = "The GPU's memory"
+    else:
+        return None
+    return VadError(
+        "memory-exhausted",
+        f"{where} has no room for what the run computes.",
+        "Lower batch_size, or choose a GPU with more free memory. Nothing else may have to change.",
+    )
 
 
 # --- runs ---------------------------------------------------------------------------------------

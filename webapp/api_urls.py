@@ -104,5 +104,8 @@ urlpatterns = [
     path("compare/pairs/", ComparePairs.as_view(), name="compare-pairs"),
     path("compare/explain/", CompareExplain.as_view(), name="compare-explain"),
     path("queue/", fleet.Queue.as_view(), name="queue"),
+    path("queue/pause/", fleet.QueuePause.as_view(), name="queue-pause"),
     path("workers/", fleet.Workers.as_view(), name="workers"),
+    path("workers/<str:name>/<slug:action>/", fleet.WorkerAction.as_view(), name="worker-action"),
+    path("usage/", fleet.UsageList.as_view(), name="usage"),
 ]

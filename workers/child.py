@@ -15,6 +15,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import IO, Self
 
 from django.conf import settings
@@ -60,6 +61,8 @@ class Child:
         self._runlog = runlog
         self._result: results.Result | None = None
         self._failed: results.Failed | None = None
+        self._stopped = False  # it said so itself; under torchrun the exit code does not
+        self._oom_kills = oom_kills()
         self._stop_asked = False  # by us, whatever the child made of it
         self._killed = False  # by us
 
@@ -144,6 +147,8 @@ class Child:
                     self._result = record
                 elif isinstance(record, results.Failed):
                     self._failed = record
+                elif isinstance(record, results.Stopped):
+                    self._stopped = True
                 on_record(record)
 
     def _relay(self, wish: Wish, ask_until_s: float | None) -> float | None:
@@ -180,9 +185,26 @@ class Child:
         if self._failed is not None:
             return Outcome(kind="failed", error=VadError.from_dict(self._failed.error))
         ours = (self._stop_asked and code == -signal.SIGTERM) or self._killed
-        if code == results.EXIT_STOPPED or ours:
+        if code == results.EXIT_STOPPED or self._stopped or ours:
             return Outcome(kind="stopped")
-        return Outcome(kind="lost", reason=f"{_reason(code)}.{self._last_words()}")
+        reason = f"{_reason(code)}.{self._last_words()}"
+        return Outcome(kind="lost", reason=reason, error=self._out_of_memory(code))
+
+    def _out_of_memory(self, code: int) -> VadError | None:
+        """The error of a child that ended without a word because memory ran out, where one sees it.
+
+        The host's: the kernel counts whom it kills, of this worker's control group at least. A
+        kill that it does not count there may still be its own, but is taken for what it says.
+        """
+        if code == -signal.SIGKILL and oom_kills() > self._oom_kills:
+            return VadError(
+                "memory-exhausted",
+                "The kernel killed the run because the host ran out of memory."
+                + self._last_words(),
+                "Lower batch_size or the number of loading processes, or run less at once "
+                "(VADLAB_CPU_SLOTS, VADLAB_GPU_SLOTS).",
+            )
+        return None
 
     def _last_words(self) -> str:
         words = " | ".join(self._runlog.last)
@@ -245,6 +267,16 @@ class _Lines:
             partial.clear()
         else:
             partial += rest
+
+
+def oom_kills(events: Path = Path("/sys/fs/cgroup/memory.events")) -> int:
+    """How many processes the kernel has killed for memory in this control group; 0 if unknown."""
+    with contextlib.suppress(OSError, ValueError):
+        for line in events.read_text().splitlines():
+            name, _, count = line.partition(" ")
+            if name == "oom_kill":
+                return int(count)
+    return 0
 
 
 def environment(ours: Mapping[str, str], *, cuda_devices: str) -> dict[str, str]:

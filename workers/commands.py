@@ -30,8 +30,11 @@ class Command:
     output: Path
 
 
-def prepare(run: Run) -> Command:
+def prepare(run: Run, *, processes: int = 1) -> Command:
     """Make the run's folder and its config.json, and say what to start.
+
+    Args:
+        processes: that train together, one a GPU; see vad/training/parallel.py.
 
     Raises:
         VadError: an input is missing, the configuration is not valid any more, the disk is full.
@@ -52,12 +55,23 @@ def prepare(run: Run) -> Command:
     options = [str(word) for option in inputs.items() for word in option]
     return Command(
         argv=[
-            *settings.CHILD_COMMAND, *words, *options,
+            *_program(processes), *words, *options,
             "--config", str(run.folder / "config.json"), "--output", str(run.folder),
             "--json", "--watch-parent",
         ],
         output=run.folder,
     )  # fmt: skip
+
+
+def _program(processes: int) -> list[str]:
+    """The child's command line; with several processes under torchrun, which starts them all."""
+    if processes == 1:
+        return list(settings.CHILD_COMMAND)
+    python, *program = settings.CHILD_COMMAND
+    return [
+        python, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes),
+        *program,
+    ]  # fmt: skip
 
 
 def _drop_checkpoints_beyond_a_hole(run: Run) -> None:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import logging
 import socket
 import threading
+import time
 
 from django.conf import settings
 from django.db import connections
 from django.db.models.functions import Now
 
 import vad
+from webapp.fleet import identity
 from webapp.fleet.models import Worker
-from workers import database, slots
+from workers import database, devices, slots
+
+STATS_EVERY_S = 15.0
 
 log = logging.getLogger(__name__)
 
@@ -53,10 +57,17 @@ def end() -> None:
             log.warning("fleet.end_not_recorded cause=%s", exc)
 
 
-def beat() -> None:
-    """One sign of life; a row that was deleted meanwhile is made again."""
+def beat(*, stats: dict[str, devices.Stats] | None = None) -> None:
+    """One sign of life; a row that was deleted meanwhile is made again.
+
+    Args:
+        stats: what the devices do now, when it was looked at.
+    """
     global _worker
-    if not Worker.objects.filter(pk=worker().pk).update(seen_at=Now(), stopped_at=None):
+    said: dict[str, object] = {"seen_at": Now(), "stopped_at": None, "refused": _refused()}
+    if stats is not None:
+        said["device_stats"] = stats
+    if not Worker.objects.filter(pk=worker().pk).update(**said):
         with _lock:
             _worker = None
         worker()
@@ -64,9 +75,14 @@ def beat() -> None:
 
 def _beat() -> None:
     failing = False
+    look_at_s = 0.0
     while True:
         try:
-            beat()
+            stats = None
+            if slots.table().gpus and time.monotonic() >= look_at_s:
+                look_at_s = time.monotonic() + STATS_EVERY_S
+                stats = devices.look()
+            beat(stats=stats)
             failing = False
         except Exception as exc:  # whatever it is, the next sign of life is worth a try
             if not failing:
@@ -78,8 +94,16 @@ def _beat() -> None:
             return
 
 
+def _refused() -> str:
+    return identity.why_refused(version=vad.__version__, data_dir=settings.DATA_DIR)
+
+
 def _register() -> Worker:
     table = slots.table()
+    stats = devices.look() if table.gpus else {}
+    refused = _refused()
+    if refused:
+        log.warning("fleet.refused cause=%s", refused)
     row, _ = Worker.objects.update_or_create(
         name=name(),
         defaults={
@@ -89,6 +113,10 @@ def _register() -> Worker:
             "cpu_slots": table.cpu_slots,
             "gpu_slots": len(table.gpus),
             "devices": [device.name for device in table.gpus],
+            "device_ids": [device.id for device in table.gpus],
+            "memory_mb": [stats[d.id]["memory_mb"] if d.id in stats else None for d in table.gpus],
+            "device_stats": stats,
+            "refused": refused,
             "started_at": Now(),
             "seen_at": Now(),
             "stopped_at": None,

@@ -30,7 +30,11 @@ class Device:
 
 
 class Table:
-    """Which slots are free. Every method may be called from any thread."""
+    """Which slots are free. Every method may be called from any thread.
+
+    Args:
+        gpus: the device of each GPU slot.
+    """
 
     def __init__(self, *, cpu_slots: int, gpus: Sequence[Device]) -> None:
         self.gpus = tuple(gpus)
@@ -46,23 +50,28 @@ class Table:
     def total(self) -> int:
         return self.cpu_slots + len(self.gpus)
 
-    def take(self, queue: str) -> Slot | None:
-        """A free slot that the queue's runs may use, None when there is none.
+    def take(self, queue: str) -> list[Slot]:
+        """What a run of the queue may choose from: one CPU slot, or all free GPU slots.
 
-        None is remembered: whoever gives a slot back next must look for work once more, or a run
-        that was queued in between would wait for the sweep.
+        All, so that a run of several GPUs gets them at once or not at all; what it leaves is given
+        back. Nothing is remembered: whoever gives a slot back next must look for work once more,
+        or a run that was queued in between would wait for the sweep.
         """
         with self._lock:
             for kind in KINDS[queue]:
-                if self._free[kind]:
-                    return self._free[kind].pop(0)
+                free = self._free[kind]
+                if free:
+                    taken = free[:1] if kind == "cpu" else free[:]
+                    del free[: len(taken)]
+                    return taken
             self._missed = True
-            return None
+            return []
 
-    def give_back(self, slot: Slot) -> None:
+    def give_back(self, *slots: Slot) -> None:
         with self._lock:
-            self._free[slot.kind].append(slot)
-            self._free[slot.kind].sort(key=lambda s: s.index)
+            for slot in slots:
+                self._free[slot.kind] += [Slot(slot.kind, index) for index in slot.indices]
+                self._free[slot.kind].sort(key=lambda s: s.index)
 
     def has_free(self) -> bool:
         with self._lock:
@@ -76,7 +85,7 @@ class Table:
 
     def cuda_devices(self, slot: Slot) -> str:
         """What CUDA_VISIBLE_DEVICES must be for a run on the slot; empty hides every GPU."""
-        return self.gpus[slot.index].id if slot.kind == "gpu" else ""
+        return ",".join(self.gpus[i].id for i in slot.indices) if slot.kind == "gpu" else ""
 
 
 @cache

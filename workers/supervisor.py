@@ -56,7 +56,7 @@ def see_through(claim: Claim, slot: Slot) -> State | None:
 
 def _outcome(claim: Claim, slot: Slot, beat: Heartbeat) -> Outcome:
     try:
-        command = database.patiently(lambda: _command(claim), give_up=beat.hopeless)
+        command = database.patiently(lambda: _command(claim, slot), give_up=beat.hopeless)
         connections.close_all()  # this thread needs none while the child lives
         runlog = RunLog(command.output)
         runlog.write(f"attempt {claim.attempt} on {slot}")
@@ -81,12 +81,12 @@ def _outcome(claim: Claim, slot: Slot, beat: Heartbeat) -> Outcome:
         return Outcome(kind="failed", error=_unexpected(exc))
 
 
-def _command(claim: Claim) -> Command:
+def _command(claim: Claim, slot: Slot) -> Command:
     runs = Run.objects.select_related("version", "feature_set", "of_run")
     run = runs.filter(pk=claim.run_id, claim=claim.id).first()
     if run is None:
         raise ClaimLost(str(claim.run_id))
-    return commands.prepare(run)
+    return commands.prepare(run, processes=len(slot.indices))
 
 
 def _finish(claim: Claim, outcome: Outcome, beat: Heartbeat) -> State:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 
 from webapp.core import doorbell
-from webapp.runs import lifecycle
-from webapp.runs.lifecycle import Claim, Slot
+from webapp.runs import lifecycle, preempting
+from webapp.runs.lifecycle import Slot
 from workers import database, fleet, leaving, slots, supervisor
 from workers.celery import SWEEP_TASK, app
 
@@ -23,34 +23,40 @@ def serve(queue: str) -> None:
     table = slots.table()
     with database.closing():
         while not leaving.asked():
-            slot = table.take(queue)
-            if slot is None:
+            held = table.take(queue)
+            if not held:
                 return
+            claim = None
             try:
-                claim = _claim(slot)
+                claim = lifecycle.claim_best(worker=fleet.worker(), slot=held[0], spare=held[1:])
                 if claim is not None:
+                    held = _give_the_rest_back(held, claim.slot)
                     if table.has_free():  # one bell may stand for several runs
                         doorbell.ring(queue)
-                    supervisor.see_through(claim, slot)
+                    supervisor.see_through(claim, claim.slot)
             except database.DOWN as exc:
                 log.warning("serve.database_down cause=%s", exc)  # the sweep rings again
                 return
             finally:
-                table.give_back(slot)
+                table.give_back(*held)
             if claim is None and not table.bell_missed():
                 return
 
 
+def _give_the_rest_back(held: list[Slot], used: Slot) -> list[Slot]:
+    """Slots that the run left; returns those that it uses."""
+    slots.table().give_back(*(s for s in held if s.index not in used.indices))
+    return [s for s in held if s.index in used.indices]
+
+
 @app.task(name=SWEEP_TASK, ignore_result=True)
 def sweep() -> None:
-    """Take back what is lost and ring for what waits."""
+    """Take back what is lost, ring for what waits, and make room for what is urgent."""
     with database.closing():
         try:
             for run_id in lifecycle.sweep():
                 log.warning("run.taken_back run_id=%s", run_id)
+            for run in preempting.make_room_for_urgent():
+                log.info("run.asked_to_make_room run_id=%s for=%s", run.pk, run.yields_to_id)
         except database.DOWN as exc:
             log.warning("sweep.database_down cause=%s", exc)
-
-
-def _claim(slot: Slot) -> Claim | None:
-    return lifecycle.claim_best(worker=fleet.worker(), slot=slot)

@@ -100,6 +100,7 @@ class Host:
             "VADLAB_LOST_AFTER_S": str(LOST_AFTER_S),
             "VADLAB_SWEEP_S": "1",
             "VADLAB_GRACE_S": "20",
+            "VADLAB_RETRY_S": "0",
             "VADLAB_CPU_SLOTS": "1",
             "VADLAB_GPU_SLOTS": "0",
             "OMP_NUM_THREADS": "1",

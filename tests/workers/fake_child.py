@@ -160,6 +160,21 @@ def environment(path: str) -> None:
     end()
 
 
+def together(folder: str) -> None:
+    """One of several processes that torchrun started; the first speaks, all stop when asked."""
+    asked = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: asked.set())
+    rank, size = os.environ["RANK"], os.environ["WORLD_SIZE"]
+    text = f"{rank} of {size} sees {os.environ['CUDA_VISIBLE_DEVICES']}"
+    Path(folder, f"rank-{rank}").write_text(text)
+    if rank == "0":
+        start()
+    asked.wait()
+    if rank == "0":
+        send(results.Stopped(step=3))
+    sys.exit(results.EXIT_STOPPED)
+
+
 def parent(path: str) -> None:
     """End when the supervisor does."""
     exit_when_parent_dies()

@@ -15,7 +15,7 @@ import pytest
 
 from vad import results
 from webapp.runs.lifecycle import Outcome
-from workers.child import Child, Wish, environment
+from workers.child import Child, Wish, environment, oom_kills
 from workers.commands import Command
 from workers.runlog import RunLog
 
@@ -269,3 +269,29 @@ def _alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def test_a_child_that_the_kernel_killed_for_memory_says_so(watched, child, monkeypatch):
+    kills = iter([0, 1])
+    monkeypatch.setattr("workers.child.oom_kills", lambda: next(kills))
+
+    outcome = watched(child("die", int(signal.SIGKILL)))
+
+    assert (outcome.kind, outcome.error.code) == ("lost", "memory-exhausted")
+    assert "about to die" in outcome.error.message
+
+
+def test_a_kill_that_the_kernel_did_not_count_is_a_loss(watched, child, monkeypatch):
+    monkeypatch.setattr("workers.child.oom_kills", lambda: 3)
+
+    outcome = watched(child("die", int(signal.SIGKILL)))
+
+    assert (outcome.kind, outcome.error) == ("lost", None)
+
+
+def test_the_kernels_count_is_read_and_is_nothing_where_there_is_none(tmp_path):
+    events = tmp_path / "memory.events"
+    events.write_text("low 0\nhigh 4\noom 2\noom_kill 7\n")
+
+    assert oom_kills(events) == 7
+    assert oom_kills(tmp_path / "missing") == 0

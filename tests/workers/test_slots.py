@@ -21,25 +21,48 @@ GPUS = [Device("GPU-aaaa", "A"), Device("GPU-bbbb", "B")]
 def test_a_slot_is_taken_once():
     table = Table(cpu_slots=1, gpus=[])
 
-    assert table.take("cpu") == Slot("cpu", 0)
-    assert table.take("cpu") is None
+    assert table.take("cpu") == [Slot("cpu", 0)]
+    assert table.take("cpu") == []
 
 
 def test_a_bell_for_gpus_takes_a_gpu_first_and_a_cpu_slot_when_there_is_no_other():
     table = Table(cpu_slots=1, gpus=GPUS[:1])
 
-    assert [str(table.take("gpu")) for _ in range(3)] == ["gpu:0", "cpu:0", "None"]
+    taken = [[str(slot) for slot in table.take("gpu")] for _ in range(3)]
+    assert taken == [["gpu:0"], ["cpu:0"], []]
+
+
+def test_a_run_may_have_all_free_gpus_and_gives_back_what_it_leaves():
+    table = Table(cpu_slots=2, gpus=GPUS)
+
+    both = table.take("gpu")
+    assert [str(slot) for slot in both] == ["gpu:0", "gpu:1"]
+    assert [str(slot) for slot in table.take("gpu")] == ["cpu:0"]  # one CPU slot is enough
+    table.give_back(both[1])
+
+    assert [str(slot) for slot in table.take("gpu")] == ["gpu:1"]
+
+
+def test_a_run_of_several_gpus_sees_them_and_gives_each_back():
+    table = Table(cpu_slots=0, gpus=GPUS)
+    table.take("gpu")
+    pair = Slot("gpu", 0, (1,))
+
+    assert (str(pair), table.cuda_devices(pair)) == ("gpu:0+1", "GPU-aaaa,GPU-bbbb")
+    table.give_back(pair)
+
+    assert table.take("gpu") == [Slot("gpu", 0), Slot("gpu", 1)]
 
 
 def test_a_bell_for_cpus_leaves_gpus_alone():
-    assert Table(cpu_slots=0, gpus=GPUS).take("cpu") is None
+    assert Table(cpu_slots=0, gpus=GPUS).take("cpu") == []
 
 
 def test_a_missed_bell_is_heard_once_by_whoever_gives_the_slot_back():
     table = Table(cpu_slots=1, gpus=[])
-    slot = table.take("cpu")
+    taken = table.take("cpu")
     table.take("cpu")
-    table.give_back(slot)
+    table.give_back(*taken)
 
     assert [table.bell_missed(), table.bell_missed()] == [True, False]
 

@@ -271,3 +271,27 @@ def test_progress_is_kept_while_the_database_is_away(claim):
 
 def away(claim, *records, **rest):
     raise OperationalError("connection refused")
+
+
+@pytest.mark.slow
+def test_several_gpus_are_trained_on_by_one_process_each_and_stopped_together(
+    make_run, worker, child, background, monkeypatch, tmp_path, until
+):
+    devices = [slots.Device("GPU-a", "A"), slots.Device("GPU-b", "B")]
+    table = slots.Table(cpu_slots=0, gpus=devices)
+    monkeypatch.setattr(slots, "table", lambda: table)
+    run = make_run("train-two-stage", gpus=2)
+    Run.objects.filter(pk=run.pk).update(device="cuda")
+    held = table.take("gpu")
+    claim = lifecycle.claim_best(worker=worker, slot=held[0], spare=held[1:])
+    child("together", tmp_path)
+
+    seen = background(lambda: supervisor.see_through(claim, claim.slot))
+    until(lambda: len(list(tmp_path.glob("rank-*"))) == 2, "both processes", 60)
+    until(lambda: Run.objects.get(pk=run.pk).state == State.RUNNING, "the first one's word", 60)
+    lifecycle.hold(run, by=run.owner)
+
+    seen.join(60)
+    assert Run.objects.get(pk=run.pk).state == State.HELD
+    said = [path.read_text() for path in sorted(tmp_path.glob("rank-*"))]
+    assert said == ["0 of 2 sees GPU-a,GPU-b", "1 of 2 sees GPU-a,GPU-b"]

@@ -6,8 +6,11 @@ import sys
 
 import pytest
 from django.db import OperationalError
+from django.utils import timezone
 
+import vad
 from webapp.core import doorbell
+from webapp.fleet import identity
 from webapp.fleet.models import Worker
 from webapp.runs import lifecycle
 from webapp.runs.models import Run, State
@@ -155,3 +158,55 @@ def test_the_supervisor_needs_no_torch_and_no_decoder():
     )  # fmt: skip
 
     assert done.stdout.strip() == ""
+
+
+def test_a_worker_of_another_version_registers_refused_and_runs_nothing(
+    make_run, served, background, settings
+):
+    run = make_run()
+    identity.introduce(version="0.0.0", data_dir=settings.DATA_DIR)
+
+    background(lambda: tasks.serve("gpu")).result()
+
+    row = Worker.objects.get(name="this-worker")
+    assert "the server of version 0.0.0" in row.refused
+    assert served == []
+
+    identity.introduce(version=vad.__version__, data_dir=settings.DATA_DIR)  # it was brought along
+    background(fleet.beat).result()
+    background(lambda: tasks.serve("gpu")).result()
+    assert served == [run.pk]
+
+
+def test_a_beat_keeps_a_drain(make_run, served, background):
+    make_run()
+    background(fleet.worker).result()
+    Worker.objects.update(drained_at=timezone.now())
+
+    background(fleet.beat).result()
+    background(lambda: tasks.serve("gpu")).result()
+
+    assert Worker.objects.get(name="this-worker").drained_at is not None
+    assert served == []
+
+
+def test_a_run_of_one_gpu_leaves_the_others_to_other_bells(
+    make_run, served, background, monkeypatch
+):
+    devices = [slots.Device(name, name) for name in "AB"]
+    table = slots.Table(cpu_slots=0, gpus=devices)
+    monkeypatch.setattr(slots, "table", lambda: table)
+    free = []
+    see_through = supervisor.see_through
+
+    def look(claim, slot):
+        free.append(table.has_free())
+        return see_through(claim, slot)
+
+    monkeypatch.setattr(supervisor, "see_through", look)
+    make_run()
+
+    background(lambda: tasks.serve("gpu")).result()
+
+    assert free == [True]
+    assert len(table.take("gpu")) == 2

@@ -2,56 +2,137 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from django.http import Http404
+from django.shortcuts import get_object_or_404
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from webapp.core.api import Request, project_of
-from webapp.fleet import listing
-from webapp.runs.represent import run_json
+from webapp.accounts.models import Project
+from webapp.core.api import Request, json_object, member, project_of
+from webapp.fleet import listing, services
+from webapp.fleet.models import Pause, Worker
+from webapp.fleet.views import WORKER_STEPS
+from webapp.runs.represent import run_json, start_json
 
 
 class Queue(APIView):
-    """GET: what has not started, in the order in which it would, and why; `?project=`."""
+    """GET: what has not started, in the order in which it would, why, and when; `?project=`."""
 
     def get(self, request: Request) -> Response:
         project = project_of(request, request.GET.get("project"))
         rows = listing.waits(project)
         for row in rows:
             row.run.project = project  # known, so it is not read once a row
+        paused = listing.pauses(project)
         return Response(
             {
+                "paused": _pause(paused.project),
+                "server_paused": _pause(paused.server),
                 "results": [
-                    {"run": run_json(row.run), "why": row.why, "place": row.place or None}
+                    {
+                        "run": run_json(row.run),
+                        "why": row.why,
+                        "place": row.place or None,
+                        "starts": start_json(row.start),
+                    }
                     for row in rows
-                ]
+                ],
             }
         )
+
+
+class QueuePause(APIView):
+    """POST: claim nothing new of a project; with `{"server": true}` of nothing at all.
+
+    `{"project": SLUG, "reason": TEXT}`. DELETE, with the same body: go on.
+    """
+
+    def post(self, request: Request) -> Response:
+        data = json_object(request, "project", "server", "reason")
+        reason = member(data, "reason", str, "")
+        found = services.queue_pause(project=_scope(request, data), by=request.user, reason=reason)
+        return Response(_pause(found), status=201)
+
+    def delete(self, request: Request) -> Response:
+        data = json_object(request, "project", "server")
+        services.queue_resume(project=_scope(request, data), by=request.user)
+        return Response(status=204)
 
 
 class Workers(APIView):
     """GET: workers with their slots; a run that the person may not see is only `busy`."""
 
     def get(self, request: Request) -> Response:
-        return Response(
-            {
-                "results": [
-                    {
-                        "name": row.worker.name,
-                        "host": row.worker.host,
-                        "version": row.worker.version,
-                        "alive": row.alive,
-                        "seen_at": row.worker.seen_at,
-                        "slots": [
-                            {
-                                "name": slot.name,
-                                "device": slot.device,
-                                "busy": slot.busy,
-                                "run": slot.run.pk if slot.run else None,
-                            }
-                            for slot in row.slots
-                        ],
-                    }
-                    for row in listing.workers(request.user)
-                ]
-            }
+        rows = listing.workers(request.user)
+        return Response({"results": [_worker(row) for row in rows]})
+
+
+class WorkerAction(APIView):
+    """POST: drain (finish what runs, take nothing new) or resume a worker, by its name."""
+
+    def post(self, request: Request, name: str, action: str) -> Response:
+        if action not in WORKER_STEPS:
+            raise Http404
+        WORKER_STEPS[action](worker=get_object_or_404(Worker, name=name), by=request.user)
+        rows = listing.workers(request.user)
+        return Response(next((_worker(row) for row in rows if row.worker.name == name), None))
+
+
+class UsageList(APIView):
+    """GET: device hours that count of the project's members, and their shares; `?project=`.
+
+    PATCH, by who administers the server: `{"user": NAME, "share": 2.0}`.
+    """
+
+    def get(self, request: Request) -> Response:
+        rows = listing.usage(project_of(request, request.GET.get("project")))
+        return Response({"results": [row.__dict__ for row in rows]})
+
+    def patch(self, request: Request) -> Response:
+        data = json_object(request, "user", "share")
+        share: Any = data.get("share")
+        services.share_set(
+            username=member(data, "user", str, ""),
+            share=float(share) if type(share) in (int, float) else 0.0,
+            by=request.user,
         )
+        return Response({"user": data["user"], "share": share})
+
+
+def _scope(request: Request, data: dict[str, Any]) -> Project | None:
+    if data.get("server") is True:
+        return None
+    return project_of(request, member(data, "project", str, ""))
+
+
+def _pause(pause: Pause | None) -> dict[str, Any] | None:
+    if pause is None:
+        return None
+    by = pause.by.username if pause.by else None
+    return {"by": by, "at": pause.at, "reason": pause.reason}
+
+
+def _worker(row: listing.WorkerRow) -> dict[str, Any]:
+    return {
+        "name": row.worker.name,
+        "host": row.worker.host,
+        "version": row.worker.version,
+        "alive": row.alive,
+        "seen_at": row.worker.seen_at,
+        "drained_at": row.worker.drained_at,
+        "refused": row.worker.refused or None,
+        "slots": [
+            {
+                "name": slot.name,
+                "device": slot.device,
+                "busy": slot.busy,
+                "run": slot.run.pk if slot.run else None,
+                "use_percent": slot.use_percent,
+                "used_mb": slot.used_mb,
+                "memory_mb": slot.memory_mb,
+            }
+            for slot in row.slots
+        ],
+    }

@@ -7,4 +7,10 @@ from django.urls import path
 from webapp.fleet import views
 
 app_name = "fleet"
-urlpatterns = [path("", views.queue, name="queue")]
+urlpatterns = [
+    path("", views.queue, name="queue"),
+    path("pause/", views.pause, name="pause"),
+    path("resume/", views.resume, name="resume"),
+    path("runs/<uuid:run_id>/move/", views.move, name="move"),
+    path("workers/<int:worker_id>/<slug:action>/", views.worker_act, name="worker"),
+]

@@ -1,22 +1,82 @@
-"""The queue page."""
+"""The queue page, and what people do on it."""
 
 from __future__ import annotations
 
-from django.http import HttpResponse
-from django.shortcuts import render
-from django.views.decorators.http import require_safe
+from typing import Any
+from uuid import UUID
 
-from webapp.core.http import Request
-from webapp.fleet import listing
+from django.http import Http404, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.urls import reverse
+from django.views.decorators.http import require_POST, require_safe
+
+from webapp.accounts.models import Project
+from webapp.core.http import Request, go
+from webapp.fleet import listing, services
+from webapp.fleet.models import Worker
+from webapp.runs.models import Run
+from webapp.runs.reordering import run_move
+
+WORKER_STEPS = {"drain": services.worker_drain, "resume": services.worker_resume}
 
 
 @require_safe
 def queue(request: Request) -> HttpResponse:
+    template = "fleet/queue_body.html" if request.htmx else "fleet/queue.html"
+    return render(request, template, _context(request))
+
+
+@require_POST
+def pause(request: Request) -> HttpResponse:
+    """Pause the project, or with `scope=server` everything."""
+    reason = request.POST.get("reason", "")
+    services.queue_pause(project=_scope(request), by=request.user, reason=reason)
+    return _answer(request)
+
+
+@require_POST
+def resume(request: Request) -> HttpResponse:
+    services.queue_resume(project=_scope(request), by=request.user)
+    return _answer(request)
+
+
+@require_POST
+def worker_act(request: Request, worker_id: int, action: str) -> HttpResponse:
+    if action not in WORKER_STEPS:
+        raise Http404
+    WORKER_STEPS[action](worker=get_object_or_404(Worker, pk=worker_id), by=request.user)
+    return _answer(request)
+
+
+@require_POST
+def move(request: Request, run_id: UUID) -> HttpResponse:
+    """`to`: up, down or top, among the project's queued runs of the run's priority."""
+    run = get_object_or_404(Run.objects.editable_by(request.user), pk=run_id)
+    run_move(run=run, to=request.POST.get("to", ""), by=request.user)
+    return _answer(request)
+
+
+def _context(request: Request) -> dict[str, Any]:
     workers = listing.workers(request.user)
-    context = {
+    return {
         "workers": workers,
         "any_alive": any(row.alive for row in workers),
         "waiting": listing.waits(request.project),
+        "pauses": listing.pauses(request.project),
+        "usage": listing.usage(request.project),
     }
-    template = "fleet/queue_body.html" if request.htmx else "fleet/queue.html"
-    return render(request, template, context)
+
+
+def _scope(request: Request) -> Project | None:
+    if request.POST.get("scope") == "server":
+        return None
+    if request.project is None:
+        raise Http404
+    return request.project
+
+
+def _answer(request: Request) -> HttpResponse:
+    """The part that changed for htmx, else the page again."""
+    if request.htmx:
+        return render(request, "fleet/queue_body.html", _context(request))
+    return go(request, reverse("fleet:queue"))

@@ -45,6 +45,7 @@ from webapp.runs import (
     log,
     logsearch,
     metrics,
+    outlook,
     page,
     pipelines,
     services,
@@ -55,19 +56,23 @@ from webapp.runs.filtering.completion import complete
 from webapp.runs.filtering.parse import MOST_CHARACTERS
 from webapp.runs.models import MetricChunk, MetricSummary, Run
 from webapp.runs.ordering import Ordered, Scope
+from webapp.runs.reordering import run_move
 from webapp.runs.represent import (
     checkpoint_json,
     event_json,
     group_json,
     run_json,
     search_json,
+    start_json,
     view_json,
 )
+from webapp.runs.resources import Resources, run_set_resources
 
 MAX_KEYS = 50
 MAX_POINTS = 20_000
 RAW_POINTS = 200_000  # of one key in one answer
 LOG_BYTES = 1 << 20
+RESOURCES = ("gpus", "memory_mb", "time_limit_s")
 STEP_MAX = 2**62
 
 
@@ -103,7 +108,7 @@ class RunList(APIView):
     def post(self, request: Request) -> Response:
         data = json_object(
             request, "kind", "config", "name", "notes", "tags", "priority", "project",
-            "version", "feature_set", "of_run",
+            "version", "feature_set", "of_run", *RESOURCES,
         )  # fmt: skip
         config = config_class(member(data, "kind", str, "")).from_dict(
             member(data, "config", dict, {})
@@ -116,6 +121,7 @@ class RunList(APIView):
             notes=member(data, "notes", str, ""),
             tags=texts(data, "tags"),
             priority=_priority(data, 0),
+            resources=Resources(**_resources(data)),
             version=row(DatasetVersion.objects.visible_to(request.user), data, "version"),
             feature_set=row(FeatureSet.objects.visible_to(request.user), data, "feature_set"),
             of_run=row(Run.objects.visible_to(request.user), data, "of_run"),
@@ -182,7 +188,7 @@ class PipelineList(APIView):
     def post(self, request: Request) -> Response:
         data = json_object(
             request, "kind", "train", "evaluate", "extract", "proxies", "seeds", "name", "tags",
-            "project", "priority", "version", "feature_set",
+            "project", "priority", "version", "feature_set", *RESOURCES,
         )  # fmt: skip
         seeds = member(data, "seeds", list, [])
         if not all(type(seed) is int for seed in seeds):
@@ -215,6 +221,7 @@ class PipelineList(APIView):
             name=member(data, "name", str, ""),
             tags=texts(data, "tags"),
             priority=_priority(data, 0),
+            resources=Resources(**_resources(data)),
         )  # fmt: skip
         return Response({"runs": [run_json(run) for run in made.runs]}, status=201)
 
@@ -228,18 +235,22 @@ def _training(kind: str) -> type[UrdmuConfig]:
 
 
 class RunDetail(APIView):
-    """GET: everything of one run. PATCH: name, notes, tags, priority. DELETE: it and its files."""
+    """GET: everything of one run, and why it waits. DELETE: it and its files.
+
+    PATCH: name, notes, tags, priority, gpus, memory_mb, time_limit_s.
+    """
 
     def get(self, request: Request, run_id: UUID) -> Response:
         run = _run(request, run_id)
         commands = {r.title: r.command for r in commandline.recipes(run)}
-        more = {"why": waiting.reason(run), "commands": commands}
+        starts = start_json(outlook.start_of(run))
+        more = {"why": waiting.reason(run), "commands": commands, "starts": starts}
         return Response(run_json(run, detail=True) | more)
 
     @transaction.atomic
     def patch(self, request: Request, run_id: UUID) -> Response:
         run = _run(request, run_id)
-        data = json_object(request, "name", "notes", "tags", "priority")
+        data = json_object(request, "name", "notes", "tags", "priority", *RESOURCES)
         if "name" in data:
             services.run_rename(run=run, name=member(data, "name", str, ""), by=request.user)
         if "notes" in data:
@@ -249,6 +260,8 @@ class RunDetail(APIView):
         if "priority" in data:
             priority = _priority(data, run.priority)
             services.run_prioritize(run=run, priority=priority, by=request.user)
+        if changes := _resources(data):
+            run_set_resources(run=run, changes=changes, by=request.user)
         return Response(run_json(_run(request, run_id), detail=True))
 
     def delete(self, request: Request, run_id: UUID) -> Response:
@@ -257,7 +270,11 @@ class RunDetail(APIView):
 
 
 class RunAction(APIView):
-    """POST: stop, hold, release, retry, or clone (`{"config": {...}, "name": ...}`)."""
+    """POST: stop, hold, release, retry, move, or clone.
+
+    clone: `{"config": {...}, "name": ...}`. move: `{"to": "up"}`, down or top, among the project's
+    queued runs of its priority.
+    """
 
     def post(self, request: Request, run_id: UUID, action: str) -> Response:
         run = _run(request, run_id)
@@ -270,9 +287,13 @@ class RunAction(APIView):
                 name=member(data, "name", str, ""),
             )
             return Response(run_json(made, detail=True), status=201)
-        if action not in services.STEPS:
+        if action == "move":
+            to = member(json_object(request, "to"), "to", str, "")
+            run_move(run=run, to=to, by=request.user)
+        elif action in services.STEPS:
+            services.STEPS[action](run=run, by=request.user)
+        else:
             raise Http404
-        services.STEPS[action](run=run, by=request.user)
         return Response(run_json(_run(request, run_id)))
 
 
@@ -419,6 +440,16 @@ def _priority(data: dict[str, Any], default: int) -> int:
     if not -100 <= value <= 100:
         raise invalid({"priority": f"{value} is not from -100 to 100"})
     return value
+
+
+def _resources(data: dict[str, Any]) -> dict[str, Any]:
+    """What the body says of resources; null is unknown, or no limit."""
+    found: dict[str, Any] = {}
+    for name in RESOURCES:
+        if name in data:
+            nothing = data[name] is None and name != "gpus"
+            found[name] = None if nothing else member(data, name, int, 1)
+    return found
 
 
 def _refuse_too_much(run: Run, keys: list[str], low: int | None, high: int | None) -> None:

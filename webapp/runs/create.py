@@ -30,6 +30,7 @@ from webapp.core.query import uuids
 from webapp.datasets.models import DatasetVersion, FeatureSet
 from webapp.runs import needs, pipelines, services
 from webapp.runs.models import Run, State
+from webapp.runs.resources import MOST_GPUS, MOST_MEMORY_MB, MOST_TIME_S, Resources
 
 KINDS = [
     ("train-urdmu", "Train UR-DMU"),
@@ -40,7 +41,7 @@ KINDS = [
 ]
 OTHERS = (
     "name", "priority", "tags", "inputs", "seeds", "evaluate", "version", "of_run", "copies",
-    "start",
+    "start", "gpus", "memory_mb", "time_limit",
 )  # fmt: skip
 
 
@@ -132,6 +133,7 @@ def _create(request: Request, kind: str, values: dict[str, str], source: Run | N
         values = {**values, "pretrained_point": values["start"]}
     config = _config(kind, values, problems)
     priority = _number(values, "priority", problems, least=-100, most=100)
+    resources = _resources(values, problems)
     seeds = _seeds(values["seeds"], problems) if kind.startswith("train") else []
     if problems or config is None:
         raise ConfigError(problems, what="The form")
@@ -141,6 +143,7 @@ def _create(request: Request, kind: str, values: dict[str, str], source: Run | N
         "name": values["name"],
         "tags": values["tags"].replace(",", " ").split(),
         "priority": priority or 0,
+        "resources": resources,
         "cloned_from": source,
     }
     if isinstance(config, UrdmuConfig):
@@ -158,6 +161,15 @@ def _create(request: Request, kind: str, values: dict[str, str], source: Run | N
         return [services.run_create(config=config, version=version, **common)]
     of_run = _one(_trained(request.project), values["of_run"])
     return [services.run_create(config=config, of_run=of_run, **common)]
+
+
+def _resources(values: dict[str, str], problems: dict[str, str]) -> Resources:
+    minutes = _number(values, "time_limit", problems, least=1, most=MOST_TIME_S // 60)
+    return Resources(
+        gpus=_number(values, "gpus", problems, least=1, most=MOST_GPUS) or 1,
+        memory_mb=_number(values, "memory_mb", problems, least=1, most=MOST_MEMORY_MB),
+        time_limit_s=minutes * 60 if minutes else None,
+    )
 
 
 def _config(kind: str, values: dict[str, str], problems: dict[str, str]) -> RunConfig | None:
@@ -281,6 +293,9 @@ def _prefilled(request: Request, source: Run | None) -> dict[str, Any]:
             "seeds": as_text(source.config.get("seed")),
             "tags": " ".join(source.tags),
             "priority": str(source.priority) if source.priority else "",
+            "gpus": str(source.gpus) if source.gpus > 1 else "",
+            "memory_mb": str(source.memory_mb or ""),
+            "time_limit": str(source.time_limit_s // 60) if source.time_limit_s else "",
             "version": str(source.version_id or ""),
             "inputs": f"features:{source.feature_set_id}",
             "of_run": str(source.of_run_id or ""),
@@ -336,7 +351,7 @@ def _missing_training() -> dict[str, str]:
 
 def _shown_at(name: str) -> str:
     """The form's field at which a problem of the service's argument is shown."""
-    return {"feature_set": "inputs", "seed": "seeds"}.get(name, name)
+    return {"feature_set": "inputs", "seed": "seeds", "time_limit_s": "time_limit"}.get(name, name)
 
 
 def _queued(runs: list[Run]) -> str:

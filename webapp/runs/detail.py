@@ -24,6 +24,7 @@ from webapp.runs import (
     lineage,
     log,
     logsearch,
+    outlook,
     page,
     provenance,
     times,
@@ -48,6 +49,7 @@ def run_detail(request: Request, run_id: UUID) -> HttpResponse:
         "tabs": page.tabs(run),
         "pinned": bookmarks.is_pinned(run, request.user),
         "why": waiting.reason(run),
+        "starts": outlook.start_of(run),
         "last_words": log.read(run.folder, most=4096).lines[-LAST_WORDS:] if run.error else [],
         **_CONTEXTS[tab](request, run),
     }
@@ -218,6 +220,7 @@ def run_status(request: Request, run_id: UUID) -> HttpResponse:
     context = {
         "run": run,
         "why": waiting.reason(run),
+        "starts": outlook.start_of(run),
         "oob": True,
         "seen": request.GET.get("seen", ""),
     }

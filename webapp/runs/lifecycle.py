@@ -8,8 +8,9 @@ executor writes carries it, and a write under an old claim is refused with `Clai
 from __future__ import annotations
 
 import logging
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -17,14 +18,15 @@ from functools import partial
 from typing import Any
 
 from django.conf import settings
-from django.db import OperationalError, connection, transaction
-from django.db.models import Count, F, OuterRef, Q, QuerySet, Subquery
+from django.db import OperationalError, transaction
+from django.db.models import F, QuerySet
 from django.db.models.functions import Coalesce, Now
 
 from vad.errors import VadError
 from webapp.accounts.models import User
 from webapp.core import doorbell
 from webapp.fleet.models import Worker
+from webapp.runs import accounting, backlog, recovery, scheduling
 from webapp.runs.models import CLAIMED, ENDED, Run, RunEvent, State, Stop
 
 log = logging.getLogger(__name__)
@@ -50,13 +52,18 @@ class ClaimLost(Exception):
 
 @dataclass(frozen=True)
 class Slot:
-    """A place on a worker where one run can run."""
+    """A place on a worker where one run can run; several GPUs of one run are one place."""
 
     kind: str  # "gpu" or "cpu"
     index: int = 0
+    more: tuple[int, ...] = ()
+
+    @property
+    def indices(self) -> tuple[int, ...]:
+        return (self.index, *self.more)
 
     def __str__(self) -> str:
-        return f"{self.kind}:{self.index}"
+        return f"{self.kind}:{'+'.join(map(str, self.indices))}"
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,7 @@ class Claim:
     id: uuid.UUID
     run_id: uuid.UUID
     attempt: int
+    slot: Slot = field(default_factory=lambda: Slot("cpu"))  # what it may use
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,62 +82,51 @@ class Outcome:
 
     kind: str  # succeeded, failed, stopped, lost
     result: dict[str, Any] = field(default_factory=dict)
-    error: VadError | None = None
+    error: VadError | None = None  # of a failure; of a loss whose cause is known
     reason: str = ""  # of a loss: signal, exit code, last words; of a stop that nobody asked for
 
 
 # --- claiming -------------------------------------------------------------------------------
 
 
-def claim_best(*, worker: Worker, slot: Slot) -> Claim | None:
-    """Claim the run that should be next on this slot: None when nothing fits.
+def claim_best(*, worker: Worker, slot: Slot, spare: Sequence[Slot] = ()) -> Claim | None:
+    """Claim the run that should be next on this worker: None when nothing fits.
 
-    Highest priority first, then the owner who now runs least, then the longest queued.
+    Args:
+        slot: a free slot of the worker, held by the caller.
+        spare: more free slots of the same kind that it holds; a run of several GPUs takes them.
+
+    Returns:
+        With the slots that the run takes; the others are still free.
     """
-    running = (
-        Run.objects.filter(owner=OuterRef("owner"), state__in=CLAIMED)
-        .order_by()
-        .values("owner")
-        .annotate(n=Count("pk"))
-        .values("n")
-    )
     with transaction.atomic():
-        runs = (
-            Run.objects.filter(_fits(slot), state=State.QUEUED)
-            .annotate(owner_runs=Coalesce(Subquery(running), 0))
-            .order_by("-priority", "owner_runs", "queued_at", "id")
-        )
-        if connection.features.has_select_for_update_skip_locked:
-            runs = runs.select_for_update(skip_locked=True, of=("self",))
-        run = runs.first()
-        if run is None:
+        room = backlog.room(worker, [slot, *spare])
+        heads = backlog.heads(slot.kind) if room else []
+        if room is None or not heads:
             return None
-        claim = Claim(id=uuid.uuid4(), run_id=run.pk, attempt=run.attempt)
-        moved = _move(
-            run.pk,
-            to=State.STARTING,
-            claim=claim.id,
-            worker=worker,
-            slot=str(slot),
-            stop=Stop.NONE,
-            beat_at=Now(),
-            started_at=Coalesce(F("started_at"), Now()),
-        )
-        if not moved:
-            return None
-        _note(claim.run_id, "claimed", f"by {worker.name} on {slot}", attempt=claim.attempt)
-    return claim
-
-
-def _fits(slot: Slot) -> Q:
-    """Runs that may use the slot. A CPU slot takes 'auto' runs only while no GPU is alive."""
-    if slot.kind == "gpu":
-        return Q(device__in=("auto", "cuda"))
-    return Q(device="cpu") if _gpu_is_alive() else Q(device__in=("cpu", "auto"))
-
-
-def _gpu_is_alive() -> bool:
-    return Worker.objects.alive().filter(gpu_slots__gt=0).exists()
+        standings, now = backlog.standings(slot.kind), time.time()
+        while head := scheduling.choose(heads, standings, room, now, backlog.rules()):
+            run = backlog.lock_first(head, slot.kind)
+            places = room.places(head)
+            if run is None or places is None:  # others are claiming them all
+                heads.remove(head)
+                continue
+            taken = Slot(slot.kind, places[0], places[1:])
+            claim = Claim(id=uuid.uuid4(), run_id=run.pk, attempt=run.attempt, slot=taken)
+            moved = _move(
+                run.pk, to=State.STARTING, claim=claim.id, worker=worker, slot=str(taken),
+                stop=Stop.NONE, not_before=None, beat_at=Now(), claimed_at=Now(),
+                started_at=Coalesce(F("started_at"), Now()),
+            )  # fmt: skip
+            if not moved:
+                return None
+            accounting.begin(
+                run, claim=claim.id, worker=worker.name, slot=str(taken), kind=slot.kind,
+                devices=len(places),
+            )  # fmt: skip
+            _note(claim.run_id, "claimed", f"by {worker.name} on {taken}", attempt=claim.attempt)
+            return claim
+    return None
 
 
 @contextmanager
@@ -164,8 +161,10 @@ def started(claim: Claim, *, total: int, unit: str, done: int, environment: dict
 def beat(claim: Claim, **progress: Any) -> str:
     """Say that the executor lives, with its progress if any (done, total, rate, progress_note).
 
+    A run whose time is up is asked to stop here.
+
     Returns:
-        The stop that was asked for ("" for none): `Stop.CANCEL` or `Stop.HOLD`.
+        The stop that was asked for ("" for none).
 
     Raises:
         ClaimLost: stop at once, the run is somebody else's.
@@ -173,16 +172,23 @@ def beat(claim: Claim, **progress: Any) -> str:
     rows = Run.objects.filter(pk=claim.run_id, claim=claim.id)
     if not rows.update(beat_at=Now(), **progress):
         raise ClaimLost(str(claim.run_id))
-    return rows.values_list("stop", flat=True).first() or Stop.NONE
+    now = rows.values_list("stop", "time_limit_s", "spent_s", "claimed_at", "beat_at").first()
+    if now is None:
+        return Stop.NONE
+    stop, limit_s, spent_s, claimed_at, beat_at = now
+    if stop != Stop.NONE or limit_s is None or not claimed_at or not beat_at:
+        return stop
+    is_up = spent_s + (beat_at - claimed_at).total_seconds() >= limit_s
+    return Stop.LIMIT if is_up and _ask_politely(claim.run_id, Stop.LIMIT) else stop
 
 
 def finish(claim: Claim, outcome: Outcome) -> State:
     """End a claim. Returns the state that the run is in now.
 
     succeeded: its result is recorded and its children are let go in the same transaction.
-    failed: a `VadError`; trying again would not help. stopped: somebody asked for it (cancel,
-    hold), or the worker is leaving (back to the queue, no attempt lost). lost: the child died
-    without a word; back to the queue while attempts are left.
+    failed: a `VadError`; recovery.py says whether trying again may help. stopped: somebody asked
+    for it (cancel, hold), its time is up, or the worker or the run makes room (back to the queue,
+    no attempt lost). lost: the child died without a word; back while attempts are left.
     """
     from webapp.runs import outcomes  # it uses models of apps that use this module
 
@@ -201,13 +207,13 @@ def finish(claim: Claim, outcome: Outcome) -> State:
             _leave(run, State.SUCCEEDED, "succeeded", "", done=F("total"), result=kept)
             _release_children(run)
             return State.SUCCEEDED
-        if outcome.kind == "failed" and outcome.error is not None:
-            return _fail(run, outcome.error)
+        if outcome.error is not None:
+            return _failed(run, outcome.error)
         if outcome.kind == "stopped" and run.stop == Stop.NONE:
             return _leave(
                 run, State.QUEUED, "given-back", outcome.reason or "the worker is leaving"
             )
-        return _lost(run, outcome.reason or "stopped on request")
+        return _lost(run, outcome.reason or "stopped on request", crashed=outcome.kind == "lost")
 
 
 def _unexpected(exc: Exception) -> VadError:
@@ -222,7 +228,18 @@ def _fail(run: Run, error: VadError) -> State:
     return _leave(run, State.FAILED, "failed", error.message, error=error.to_dict())
 
 
-def _lost(run: Run, reason: str) -> State:
+def _failed(run: Run, error: VadError) -> State:
+    """Again after a pause where the cause may pass, else failed. A stop asked for comes first."""
+    pause_s = recovery.pause_after_error(error, run.setbacks)
+    if pause_s is None:
+        return _fail(run, error)
+    if run.stop in (Stop.CANCEL, Stop.HOLD, Stop.LIMIT):
+        return _lost(run, error.message)
+    setbacks = {**run.setbacks, error.code: run.setbacks.get(error.code, 0) + 1}
+    return _again(run, "set-back", error.message, pause_s, setbacks=setbacks)
+
+
+def _lost(run: Run, reason: str, *, crashed: bool = False) -> State:
     """Again while attempts are left, else failed with a reason that a person understands.
 
     A stop that somebody asked for comes first: a dead child has stopped as well.
@@ -231,8 +248,15 @@ def _lost(run: Run, reason: str) -> State:
         return _leave(run, State.CANCELLED, "cancelled", reason)
     if run.stop == Stop.HOLD:
         return _leave(run, State.HELD, "held", reason)
+    if run.stop == Stop.LIMIT:
+        return _fail(run, recovery.out_of_time(run.time_limit_s or 0, _spent_s(run)))
+    if run.stop == Stop.YIELD:
+        to = run.yields_to
+        return _leave(run, State.QUEUED, "preempted", f"made room for {to or 'another run'}")
     if run.attempt < run.max_attempts:
-        return _leave(run, State.QUEUED, "lost", reason, attempt=F("attempt") + 1)
+        first_s = settings.RUN_RETRY_S if crashed else 0.0
+        pause_s = recovery.pause_after_loss(run.attempt, first_s=first_s)
+        return _again(run, "lost", reason, pause_s, attempt=F("attempt") + 1)
     error = VadError(
         "worker-lost",
         f"The run was lost {run.attempt} times; the last time: {reason}",
@@ -241,18 +265,38 @@ def _lost(run: Run, reason: str) -> State:
     return _fail(run, error)
 
 
+def _again(run: Run, kind: str, reason: str, pause_s: float, **fields: Any) -> State:
+    """Back to the queue, for a pause at first."""
+    if pause_s:
+        fields["not_before"] = Now() + timedelta(seconds=pause_s)
+        reason = f"{reason} Again in {recovery.words(pause_s)}."
+    return _leave(run, State.QUEUED, kind, reason, **fields)
+
+
 def _leave(run: Run, to: State, kind: str, message: str, **fields: Any) -> State:
-    """Move a claimed run out of its slot and note it."""
-    if to == State.QUEUED:
-        fields["queued_at"] = Now()
+    """Move a claimed run out of its slot, note it, and close its account.
+
+    One that goes back to the queue keeps its age, and with it its place.
+    """
+    if to == State.QUEUED and not fields.get("not_before"):
         _ring_if_queued(run, to)
     elif to in ENDED:
         fields["ended_at"] = Now()
-    moved = _move(run.pk, to=to, worker=None, slot="", stop=Stop.NONE, rate=None, **fields)
+    spent_s = accounting.end(run.claim, kind)
+    moved = _move(
+        run.pk, to=to, worker=None, slot="", stop=Stop.NONE, rate=None, yields_to=None,
+        claimed_at=None, spent_s=F("spent_s") + spent_s, **fields,
+    )  # fmt: skip
     if not moved:  # the row is locked and claimed, so only SOURCES can be wrong
         raise RuntimeError(f"no step from {run.state} to {to}")
     _note(run.pk, kind, message, attempt=run.attempt)
     return to
+
+
+def _spent_s(run: Run) -> float:
+    """Of all attempts, the present one up to its last beat included."""
+    now_s = (run.beat_at - run.claimed_at).total_seconds() if run.beat_at and run.claimed_at else 0
+    return run.spent_s + max(0.0, now_s)
 
 
 # --- what people say ------------------------------------------------------------------------
@@ -303,10 +347,17 @@ def release(run: Run, *, by: User) -> None:
 
 @transaction.atomic
 def retry(run: Run, *, by: User) -> None:
-    """Queue a failed or cancelled run again, with fresh attempts, from its last checkpoint."""
-    _locked(run)
+    """Queue a failed or cancelled run again, with fresh attempts, from its last checkpoint.
+
+    Raises:
+        VadError: `run-not-movable`; `time-limit` when its time is up and would be at once.
+    """
+    row = _locked(run)
+    if row.time_limit_s is not None and row.spent_s >= row.time_limit_s:
+        raise recovery.out_of_time(row.time_limit_s, row.spent_s)
     _step(run, "retried", _first_state(run), only=(State.FAILED, State.CANCELLED), by=by,
-          queued_at=Now(), attempt=1, error=None, ended_at=None)  # fmt: skip
+          queued_at=Now(), attempt=1, error=None, ended_at=None, setbacks={},
+          not_before=None)  # fmt: skip
 
 
 @transaction.atomic
@@ -315,7 +366,7 @@ def prioritize(run: Run, *, priority: int, by: User) -> None:
     before = _locked(run)
     if before.state not in (State.WAITING, State.QUEUED, State.HELD):
         raise not_movable(run, "moved in the queue")
-    Run.objects.filter(pk=run.pk).update(priority=priority, changed_at=Now())
+    Run.objects.filter(pk=run.pk).update(priority=priority, by_hand=None, changed_at=Now())
     _note(run.pk, "prioritized", f"from {before.priority} to {priority}", by=by)
 
 
@@ -347,9 +398,24 @@ def _ask_to_stop(run: Run, stop: Stop, *, by: User) -> None:
     _note(run.pk, "stop-asked", stop.label, by=by)
 
 
+@transaction.atomic
+def make_room(run: Run, *, waiting: Run) -> bool:
+    """Ask a running run to checkpoint and leave for a waiting one; False: it is leaving already."""
+    return _ask_politely(run.pk, Stop.YIELD, yields_to=waiting)
+
+
+def _ask_politely(run_id: uuid.UUID, stop: Stop, **fields: Any) -> bool:
+    """Ask a run to stop unless somebody did already."""
+    runs = Run.objects.filter(pk=run_id, state__in=CLAIMED, stop=Stop.NONE)
+    asked = runs.update(stop=stop, changed_at=Now(), **fields) == 1
+    if asked:
+        _note(run_id, "stop-asked", stop.label)
+    return asked
+
+
 def _ring_if_queued(run: Run, state: State) -> None:
     if state == State.QUEUED:
-        transaction.on_commit(partial(doorbell.ring, _queue_of(run.device)))
+        transaction.on_commit(partial(doorbell.ring, _queue_of(run.device, run.gpus)))
 
 
 def not_movable(run: Run, step: str) -> VadError:
@@ -388,8 +454,8 @@ def sweep() -> list[uuid.UUID]:
     for run in ready_to_queue():
         with transaction.atomic():
             _queue_waiting(run)
-    devices = Run.objects.filter(state=State.QUEUED).order_by().values_list("device", flat=True)
-    for queue in {_queue_of(device) for device in devices.distinct()}:
+    queued = Run.objects.filter(backlog.may_start(), state=State.QUEUED).order_by()
+    for queue in {_queue_of(*needs) for needs in queued.values_list("device", "gpus").distinct()}:
         doorbell.ring(queue)
     return taken
 
@@ -416,14 +482,14 @@ def _queue_waiting(run: Run) -> None:
 # --- the one update -------------------------------------------------------------------------
 
 
-def _queue_of(device: str) -> str:
-    """The Celery queue whose bell to ring: that of the slots which `_fits` lets take the run.
+def _queue_of(device: str, gpus: int) -> str:
+    """The Celery queue whose bell to ring: that of the slots which `backlog.fits` lets take it.
 
     A bell that a worker without such a slot answers is spent, and the run waits for the sweep.
     """
-    if device == "auto":
-        return "gpu" if _gpu_is_alive() else "cpu"
-    return "gpu" if device == "cuda" else "cpu"
+    if device == "auto" and gpus == 1:
+        return "gpu" if backlog.gpu_is_alive() else "cpu"
+    return "cpu" if device == "cpu" else "gpu"
 
 
 def _move(
@@ -447,6 +513,11 @@ def _move(
     if held_by is not None:
         runs = runs.filter(claim=held_by.id)
     return runs.update(state=to, claim=claim, changed_at=Now(), **fields) == 1
+
+
+def note(run: Run, kind: str, message: str, *, by: User) -> None:
+    """Note what a person did with a run that did not change its state."""
+    _note(run.pk, kind, message, by=by)
 
 
 def _note(

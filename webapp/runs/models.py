@@ -42,6 +42,8 @@ class Stop(models.TextChoices):
     NONE = "", "-"
     CANCEL = "cancel", "Cancel"
     HOLD = "hold", "Hold"
+    LIMIT = "limit", "Stop at its time limit"
+    YIELD = "yield", "Make room"
 
 
 class Run(models.Model):
@@ -77,19 +79,30 @@ class Run(models.Model):
     # its life; written by lifecycle.py alone
     state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
     priority = models.SmallIntegerField(default=0)
+    by_hand = models.IntegerField(null=True, blank=True)  # place in its project and priority
     device = models.CharField(max_length=8, default="auto")
+    gpus = models.PositiveSmallIntegerField(default=1)
+    memory_mb = models.PositiveIntegerField(null=True, blank=True)  # of each GPU; null: not known
+    time_limit_s = models.PositiveIntegerField(null=True, blank=True)  # over all attempts
+    not_before = models.DateTimeField(null=True, blank=True)
+    setbacks = models.JSONField(default=dict, blank=True)  # error code: times it came back with it
     attempt = models.PositiveSmallIntegerField(default=1)
     max_attempts = models.PositiveSmallIntegerField(default=5)
     claim = models.UUIDField(null=True, blank=True, unique=True)
     worker = models.ForeignKey(
         "fleet.Worker", on_delete=models.SET_NULL, null=True, blank=True, related_name="runs"
     )
-    slot = models.CharField(max_length=20, blank=True)
+    slot = models.CharField(max_length=60, blank=True)  # as lifecycle.Slot writes it
     stop = models.CharField(max_length=8, choices=Stop.choices, default=Stop.NONE, blank=True)
+    yields_to = models.ForeignKey(
+        "self", on_delete=models.SET_NULL, null=True, blank=True, related_name="waits_for_room_of"
+    )  # the run that it was asked to make room for
     created_at = models.DateTimeField(auto_now_add=True)
     changed_at = models.DateTimeField(auto_now_add=True)
     queued_at = models.DateTimeField(null=True, blank=True)
     started_at = models.DateTimeField(null=True, blank=True)
+    claimed_at = models.DateTimeField(null=True, blank=True)  # of the present claim
+    spent_s = models.FloatField(default=0)  # in attempts that ended
     ended_at = models.DateTimeField(null=True, blank=True)
     beat_at = models.DateTimeField(null=True, blank=True)
     error = models.JSONField(null=True, blank=True)  # VadError.to_dict() of a failed run
@@ -109,8 +122,21 @@ class Run(models.Model):
         ordering = ["-created_at", "-id"]
         indexes = [
             models.Index(fields=["project", "-created_at", "-id"], name="run_list"),
-            models.Index(
-                fields=["-priority", "queued_at"], condition=Q(state="queued"), name="run_queue"
+            models.Index(  # the heads of its groups are read from the index alone; see backlog.py
+                fields=[
+                    "owner",
+                    "project",
+                    "priority",
+                    "gpus",
+                    "memory_mb",
+                    "queued_at",
+                    "by_hand",
+                    "device",
+                    "not_before",
+                    "state",
+                ],
+                condition=Q(state="queued"),
+                name="run_backlog",
             ),
             models.Index(
                 fields=["beat_at"], condition=Q(state__in=["starting", "running"]), name="run_beat"
@@ -187,6 +213,47 @@ class RunEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.message}"
+
+
+class Attempt(models.Model):
+    """One claim of a run, from beginning to end: what the run cost. See accounting.py."""
+
+    id = models.UUIDField(primary_key=True)  # the claim's
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="attempts")
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT)
+    number = models.PositiveSmallIntegerField()
+    worker = models.CharField(max_length=120)
+    slot = models.CharField(max_length=60)
+    kind = models.CharField(max_length=3)  # "gpu" or "cpu"
+    devices = models.PositiveSmallIntegerField(default=1)
+    started_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True, blank=True)
+    end = models.CharField(max_length=24, blank=True)  # kind of the event that ended it
+
+    class Meta:
+        ordering = ["started_at", "id"]
+
+    def __str__(self) -> str:
+        return f"attempt {self.number} of {self.run_id}"
+
+
+class Usage(models.Model):
+    """What a person used of a kind of device, each second worth half after the half-life."""
+
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="usage"
+    )
+    kind = models.CharField(max_length=3)  # "gpu" or "cpu"
+    used_s = models.FloatField(default=0)  # device-seconds, as of `as_of`
+    as_of = models.DateTimeField()
+    last_start_at = models.DateTimeField(null=True, blank=True)
+    share = models.FloatField(default=1)  # with 2, twice as much as others
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["owner", "kind"], name="usage_once")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} of {self.owner}"
 
 
 class Checkpoint(models.Model):

@@ -13,6 +13,7 @@ from webapp.accounts.models import Project, User
 from webapp.datasets.models import DatasetVersion, FeatureSet
 from webapp.runs import needs
 from webapp.runs.models import Run
+from webapp.runs.resources import Resources
 from webapp.runs.services import run_create
 
 MAX_SEEDS = 20
@@ -48,6 +49,7 @@ def pipeline_create(
     name: str = "",
     tags: Sequence[str] = (),
     priority: int = 0,
+    resources: Resources = Resources(),  # noqa: B008, it is frozen
     cloned_from: Run | None = None,
 ) -> Pipeline:
     """Features and proxies if they have to be made, one training a seed, one evaluation a training.
@@ -59,6 +61,7 @@ def pipeline_create(
             made; of use to a training of both stages only.
         version: with `extract`, whose videos to make features of.
         feature_set: features that exist or are being made, instead of `extract`.
+        resources: of each training.
         seeds: by default the one of `train`.
 
     Raises:
@@ -92,6 +95,7 @@ def pipeline_create(
                 name=own,
                 tags=tags,
                 priority=priority,
+                resources=resources,
                 feature_set=feature_set,
                 cloned_from=cloned_from,
             )

@@ -7,9 +7,11 @@ from typing import Any
 
 from django.urls import reverse
 
+from webapp.runs import accounting
 from webapp.runs.grouping import Group
 from webapp.runs.logsearch import Found
 from webapp.runs.models import Checkpoint, Run, RunEvent, SavedView
+from webapp.runs.outlook import Start
 
 
 def run_json(run: Run, *, detail: bool = False) -> dict[str, Any]:
@@ -29,6 +31,11 @@ def run_json(run: Run, *, detail: bool = False) -> dict[str, Any]:
         "of_run": run.of_run_id,
         "priority": run.priority,
         "device": run.device,
+        "gpus": run.gpus,
+        "memory_mb": run.memory_mb,
+        "time_limit_s": run.time_limit_s,
+        "spent_s": run.spent_s,
+        "not_before": run.not_before,
         "attempt": run.attempt,
         "max_attempts": run.max_attempts,
         "worker": run.worker.name if run.worker else None,
@@ -49,6 +56,7 @@ def run_json(run: Run, *, detail: bool = False) -> dict[str, Any]:
     }
     if detail:
         found |= {
+            "gpu_hours": accounting.gpu_hours(run),
             "notes": run.notes,
             "config": run.config,
             "environment": run.environment,
@@ -58,6 +66,11 @@ def run_json(run: Run, *, detail: bool = False) -> dict[str, Any]:
             "children": list(run.children.values_list("pk", flat=True)),
         }
     return found
+
+
+def start_json(start: Start | None) -> dict[str, Any] | None:
+    """When a waiting run should start, and from how many finished runs that is known."""
+    return {"at": start.at, "from_runs": start.runs} if start else None
 
 
 def event_json(event: RunEvent) -> dict[str, Any]:

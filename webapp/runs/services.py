@@ -29,6 +29,8 @@ from webapp.datasets.models import DatasetVersion, FeatureSet
 from webapp.runs import lifecycle, needs
 from webapp.runs.models import CLAIMED, ENDED, Run
 from webapp.runs.needs import Inputs
+from webapp.runs.resources import Resources
+from webapp.runs.resources import of as resources_of
 
 NAME_LENGTH = 120
 TAG_LENGTH, MAX_TAGS = 40, 20
@@ -50,6 +52,7 @@ def run_create(
     tags: Sequence[str] = (),
     notes: str = "",
     priority: int = 0,
+    resources: Resources = Resources(),  # noqa: B008, it is frozen
     cloned_from: Run | None = None,
 ) -> Run:
     """Queue a run; it starts when what it waits for is done and a fitting slot is free.
@@ -66,6 +69,7 @@ def run_create(
     require_editor(by, project)
     if isinstance(config, RegisterConfig):
         config = datasets.checked(config)
+    resources.check(config)
     inputs = needs.inputs_of(project, config, version, feature_set, of_run)
     run = Run(
         project=project,
@@ -82,6 +86,9 @@ def run_create(
         cloned_from=cloned_from,
         device=config.device,
         priority=priority,
+        gpus=resources.gpus,
+        memory_mb=resources.memory_mb,
+        time_limit_s=resources.time_limit_s,
         max_attempts=settings.RUN_MAX_ATTEMPTS,
     )
     run.save()
@@ -111,6 +118,7 @@ def run_clone(
         tags=run.tags,
         notes=run.notes,
         priority=run.priority,
+        resources=resources_of(run),
         cloned_from=run,
     )
 

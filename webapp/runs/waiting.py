@@ -4,48 +4,82 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from uuid import UUID
 
-from django.db.models import Count
+from django.db.models import QuerySet
+from django.utils import timezone
 
 from webapp.accounts.models import Project
-from webapp.fleet.models import Worker
+from webapp.fleet.models import Pause, Worker
+from webapp.runs import backlog, scheduling
 from webapp.runs.models import CLAIMED, ENDED, Run, RunEvent, State
+from webapp.runs.recovery import words
+from webapp.runs.scheduling import Candidate, Room
 
 WAITING = (State.QUEUED, State.WAITING, State.HELD)
+MOST_SHOWN = 500
+LOOK_AHEAD = 1000  # queued runs of a kind of slot that are put in order; the rest is behind them
 
 
-def in_order(project: Project | None) -> list[Run]:
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """What is queued on the server, by kind of slot, in the order of the decision: the first."""
+
+    gpu: list[Candidate]
+    cpu: list[Candidate]
+
+    @cached_property
+    def rank(self) -> dict[UUID, int]:
+        """Place of each run among those that want the same kind of slot, from 0."""
+        return {run.id: n for kind in (self.gpu, self.cpu) for n, run in enumerate(kind)}
+
+
+def line() -> Line:
+    """The order as of now: `lifecycle.claim_best` decides with the same function and figures."""
+    startable = Run.objects.filter(backlog.may_start(), state=State.QUEUED)
+    return Line(gpu=_ordered("gpu", startable), cpu=_ordered("cpu", startable))
+
+
+def _ordered(kind: str, startable: QuerySet[Run]) -> list[Candidate]:
+    wanting = startable.filter(backlog.fits(kind))
+    candidates = backlog.queued(wanting)
+    if not candidates:
+        return []
+    now = timezone.now().timestamp()
+    return scheduling.in_order(
+        candidates, backlog.standings(kind), now, backlog.rules(), LOOK_AHEAD
+    )
+
+
+def in_order(project: Project | None, found: Line | None = None) -> list[Run]:
     """The project's runs that have not started: queued ones as they would be claimed, then others.
 
-    As `lifecycle.claim_best` does it: highest priority, then the owner who runs least, then the
-    longest queued. A run started meanwhile changes what its owner runs, so this is the order as of
-    now.
+    The first `MOST_SHOWN` of them.
     """
-    runs = list(
-        Run.objects.filter(project=project, state__in=WAITING)
-        .select_related("owner", "version__dataset")
-        .order_by("queued_at", "id")[:500]
-    )
-    counted = Run.objects.filter(state__in=CLAIMED).order_by().values_list("owner")
-    busy = dict(counted.annotate(n=Count("pk")))
-    return sorted(
-        runs,
-        key=lambda run: (
-            WAITING.index(State(run.state)),
-            -run.priority,
-            busy.get(run.owner_id, 0) if run.state == State.QUEUED else 0,
-        ),
-    )
+    if project is None:
+        return []
+    rank = (found or line()).rank
+    waiting = Run.objects.filter(project=project, state__in=WAITING)
+    states = waiting.order_by("queued_at", "id").values_list("pk", "state")
+    last = len(rank)
+    ids = sorted(states, key=lambda row: (WAITING.index(State(row[1])), rank.get(row[0], last)))[
+        :MOST_SHOWN
+    ]
+    by_id = Run.objects.select_related("owner", "version__dataset").in_bulk([pk for pk, _ in ids])
+    return [by_id[pk] for pk, _ in ids if pk in by_id]
 
 
 def reasons(runs: Sequence[Run]) -> dict[UUID, str]:
-    """Why each of these runs waits; those that do not wait are left out. Four queries at most."""
+    """Why each of these runs waits; those that do not wait are left out. Few queries, always."""
     found: dict[UUID, str] = {}
     by_state = {state: [r for r in runs if r.state == state] for state in WAITING}
     if by_state[State.QUEUED]:
-        slots = _slots()
-        found |= {run.pk: _queued(run, slots) for run in by_state[State.QUEUED]}
+        site = _Site.now()
+        last = _last_words(by_state[State.QUEUED])
+        for run in by_state[State.QUEUED]:
+            found[run.pk] = _queued(run, site, last.get(run.pk, ""))
     if by_state[State.WAITING]:
         found |= _waiting(by_state[State.WAITING])
     if by_state[State.HELD]:
@@ -58,35 +92,104 @@ def reason(run: Run) -> str:
     return reasons([run]).get(run.pk, "")
 
 
-def _slots() -> dict[str, tuple[int, int]]:
-    """Of the living workers: kind of slot -> (how many there are, how many are taken)."""
-    workers = list(Worker.objects.alive())
-    claimed = Run.objects.filter(state__in=CLAIMED, worker__in=workers)
-    taken = Counter(slot.partition(":")[0] for slot in claimed.values_list("slot", flat=True))
-    return {
-        "cpu": (sum(w.cpu_slots for w in workers), taken["cpu"]),
-        "gpu": (sum(w.gpu_slots for w in workers), taken["gpu"]),
-    }
+# --- queued ---------------------------------------------------------------------------------
 
 
-def _queued(run: Run, slots: dict[str, tuple[int, int]]) -> str:
-    if run.device == "auto":
-        kind = "gpu" if slots["gpu"][0] else "cpu"
-    else:
-        kind = "gpu" if run.device == "cuda" else "cpu"
-    there, taken = slots[kind]
+@dataclass(frozen=True, kw_only=True)
+class _Site:
+    """What there is to run on, and what is paused."""
+
+    cpu: tuple[int, int]  # slots of living workers that claim, and how many are taken
+    gpu: tuple[int, int]
+    gpu_lives: bool  # drained ones included
+    rooms: list[Room]  # what each worker with GPUs has when nothing runs
+    drained: list[str]
+    pauses: dict[int | None, Pause]
+
+    @classmethod
+    def now(cls) -> _Site:
+        alive = list(Worker.objects.alive().filter(refused=""))
+        workers = [w for w in alive if w.drained_at is None]
+        claimed = Run.objects.filter(state__in=CLAIMED, worker__in=workers)
+        taken: Counter[str] = Counter()
+        for slot in claimed.values_list("slot", flat=True):
+            taken[slot.partition(":")[0]] += len(backlog.slot_indices(slot))
+        return cls(
+            cpu=(sum(w.cpu_slots for w in workers), taken["cpu"]),
+            gpu=(sum(w.gpu_slots for w in workers), taken["gpu"]),
+            gpu_lives=any(w.gpu_slots for w in alive),
+            rooms=[backlog.gpu_room(w, range(w.gpu_slots), []) for w in workers if w.gpu_slots],
+            drained=[w.name for w in alive if w.drained_at is not None],
+            pauses={p.project_id: p for p in Pause.objects.select_related("by")},
+        )
+
+
+def _queued(run: Run, site: _Site, last: str) -> str:
+    pause = site.pauses.get(None) or site.pauses.get(run.project_id)
+    if pause is not None:
+        what = "The server" if pause.project_id is None else "The project"
+        return f"{what} is paused{f' by {pause.by}' if pause.by else ''}."
+    left_s = (run.not_before - timezone.now()).total_seconds() if run.not_before else 0
+    if left_s > 0:
+        return f"It tries again in {words(max(1, left_s))}: {last or 'it was set back.'}"
+    kind = _kind(run, site)
+    there, taken = site.gpu if kind == "gpu" else site.cpu
     word = kind.upper()
     if not there:
-        return (
-            f"No worker with a {word} is alive."
-            if run.device != "auto"
-            else "No worker is alive; start one."
-        )
+        if site.drained and (kind == "cpu" or site.gpu_lives):
+            return f"{_listed(site.drained)} takes nothing new: it is being drained."
+        if run.device == "auto" and run.gpus == 1:
+            return "No worker is alive; start one."
+        return f"No worker with a {word} is alive."
+    if kind == "gpu" and (text := _too_large(run, site.rooms)):
+        return text
     if taken >= there:
         return (
             f"The {word} slot is taken." if there == 1 else f"All {there} {word} slots are taken."
         )
+    if kind == "gpu" and (run.gpus > 1 or run.memory_mb):
+        needs = f"{run.gpus} GPUs of one worker" if run.gpus > 1 else f"{run.memory_mb:,} MB"
+        return f"It starts when {needs} are free at once."
     return "It is about to start." if run.attempt == 1 else "It is about to start again."
+
+
+def _kind(run: Run, site: _Site) -> str:
+    if run.device == "auto":
+        return "gpu" if site.gpu_lives or run.gpus > 1 else "cpu"
+    return "gpu" if run.device == "cuda" else "cpu"
+
+
+def _too_large(run: Run, rooms: Sequence[Room]) -> str:
+    """Why the run fits on no worker that lives, even when nothing else runs; empty when it does."""
+    wanted = Candidate(
+        id=run.pk, owner=run.owner_id, project=run.project_id, priority=0, queued_at=0,
+        gpus=run.gpus, memory_mb=run.memory_mb,
+    )  # fmt: skip
+    if any(room.could_hold(wanted) for room in rooms):
+        return ""
+    most = max(room.devices for room in rooms)
+    if run.gpus > most:
+        return f"It needs {run.gpus} GPUs; no living worker has more than {most}."
+    largest = max((room.memory_mb or 0 for room in rooms), default=0)
+    return f"It needs {run.memory_mb:,} MB on a GPU; the largest that is alive has {largest:,} MB."
+
+
+def _last_words(runs: Sequence[Run]) -> dict[UUID, str]:
+    """Of runs that wait for a time: what set them back."""
+    found: dict[UUID, str] = {}
+    ids = [run.pk for run in runs if run.not_before]
+    if ids:
+        events = RunEvent.objects.filter(run__in=ids, kind__in=("lost", "set-back"))
+        for run_id, message in events.order_by("at", "id").values_list("run", "message"):
+            found[run_id] = message
+    return found
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"Each of {', '.join(names)}"
+
+
+# --- not queued -----------------------------------------------------------------------------
 
 
 def _waiting(runs: Sequence[Run]) -> dict[UUID, str]:

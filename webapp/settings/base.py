@@ -167,6 +167,12 @@ RUN_BEAT_S = env_float("VADLAB_BEAT_S", 3)  # executor's heartbeat
 RUN_LOST_AFTER_S = env_float("VADLAB_LOST_AFTER_S", 30)  # without a beat, a run is taken back
 RUN_GRACE_S = env_float("VADLAB_GRACE_S", 30)  # from SIGTERM to SIGKILL of a child
 RUN_MAX_ATTEMPTS = env_int("VADLAB_MAX_ATTEMPTS", 5, least=1)
+RUN_RETRY_S = env_int("VADLAB_RETRY_S", 5)  # before the second retry; then doubled
+# Whose run is next; see webapp/runs/scheduling.py and docs/queue.md.
+QUEUE_HALF_LIFE_S = 3600 * env_float("VADLAB_USE_HALF_LIFE_H", 24)  # of what a person used
+QUEUE_LIFT_S = 3600 * env_float("VADLAB_LIFT_H", 6)  # without a start: one level of priority
+QUEUE_RESERVE_S = env_float("VADLAB_RESERVE_S", 600)  # then GPUs are kept for a run of several
+QUEUE_PREEMPTS = env_bool("VADLAB_PREEMPT")  # a run of higher priority may ask a lower one to leave
 SWEEP_EVERY_S = env_float("VADLAB_SWEEP_S", 10)
 WORKER_NAME = env_str("VADLAB_WORKER_NAME")  # default: the host's name
 WORKER_CPU_SLOTS = env_int("VADLAB_CPU_SLOTS", 1)

@@ -130,10 +130,10 @@ def test_the_page_costs_the_same_queries_however_many_runs_wait(
             make_run(state=State.WAITING, parents=[parent])
 
     fill(2)
-    with django_assert_max_num_queries(16) as few:
+    with django_assert_max_num_queries(30) as few:
         client.get("/queue/")
     fill(10)
-    with django_assert_max_num_queries(16) as many:
+    with django_assert_max_num_queries(30) as many:
         client.get("/queue/")
 
     assert len(many) == len(few)

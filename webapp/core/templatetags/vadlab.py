@@ -184,6 +184,12 @@ def number(value: float | None, decimals: int = 0) -> str:
 
 
 @register.filter
+def gigabytes(megabytes: float | None) -> str:
+    """MB as GB with one decimal, without its unit: '79.6'."""
+    return NOTHING if megabytes is None else f"{megabytes / 1024:.1f}"
+
+
+@register.filter
 def compact(value: Any) -> str:
     """A configuration value as a person writes it: 0.0001 as '1e-4', a list as '120 x 160'."""
     if value is None or value == "":
