@@ -44,7 +44,7 @@ def run_move(*, run: Run, to: str, by: User) -> None:
     by_hand = dict(rows)
     # As few as will do are given a place: who is behind follows by the ordinary rules.
     above = after if to == "down" else after + 1
-    fixed = max([above, *(n + 1 for n, pk in enumerate(before) if by_hand[pk] is not None)])
+    fixed = max([above, *(n + 1 for n, pk in enumerate(moved) if by_hand[pk] is not None)])
     for place, pk in enumerate(moved[:fixed]):
         if by_hand[pk] != place:
             Run.objects.filter(pk=pk).update(by_hand=place, changed_at=Now())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 import uuid
 from datetime import timedelta
@@ -79,6 +80,31 @@ def test_moves_build_on_each_other(client, three, user):
         run_move(run=run, to=to, by=user)
 
     assert queue(client) == ["c", "a", "b"]
+
+
+def test_whoever_is_moved_to_the_top_last_is_first(client, three, user):
+    for run in three:
+        run_move(run=run, to="top", by=user)
+
+    assert queue(client) == ["c", "b", "a"]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_any_moves_give_the_order_that_a_person_sees(client, make_run, user, seed):
+    chance = random.Random(seed)
+    now = timezone.now()
+    runs = {
+        n: make_run(name=n, queued_at=now - timedelta(minutes=9 - i))
+        for i, n in enumerate("abcdef")
+    }
+    expected = list(runs)
+    for _ in range(12):
+        name, to = chance.choice("abcdef"), chance.choice(("up", "down", "top"))
+        at = expected.index(name)
+        expected.remove(name)
+        expected.insert({"up": max(0, at - 1), "down": min(5, at + 1), "top": 0}[to], name)
+        run_move(run=runs[name], to=to, by=user)
+        assert [run.name for run in waiting.in_order(runs[name].project)] == expected
 
 
 def test_a_run_queued_later_goes_behind_the_ones_ordered_by_hand(client, three, make_run, user):
