@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+from django.db import transaction
 from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
@@ -12,10 +13,13 @@ from django.views.decorators.http import require_POST, require_safe
 
 from webapp.accounts.models import Project
 from webapp.core.http import Request, go
+from webapp.core.query import whole
 from webapp.fleet import listing, services
 from webapp.fleet.models import Worker
 from webapp.runs.models import Run
 from webapp.runs.reordering import run_move
+from webapp.runs.resources import run_set_resources
+from webapp.runs.services import run_retry
 
 WORKER_STEPS = {"drain": services.worker_drain, "resume": services.worker_resume}
 
@@ -54,6 +58,18 @@ def move(request: Request, run_id: UUID) -> HttpResponse:
     run = get_object_or_404(Run.objects.editable_by(request.user), pk=run_id)
     run_move(run=run, to=request.POST.get("to", ""), by=request.user)
     return _answer(request)
+
+
+@require_POST
+def more_time(request: Request, run_id: UUID) -> HttpResponse:
+    """`minutes`: a higher limit for a run that used up its time; it goes on from its checkpoint."""
+    run = get_object_or_404(Run.objects.editable_by(request.user), pk=run_id)
+    minutes = whole(request.POST.get("minutes"))
+    with transaction.atomic():
+        changes = {"time_limit_s": minutes * 60 if minutes else None}
+        run_set_resources(run=run, changes=changes, by=request.user)
+        run_retry(run=run, by=request.user)
+    return go(request, reverse("runs:detail", args=[run.pk]))
 
 
 def _context(request: Request) -> dict[str, Any]:

@@ -369,6 +369,20 @@ def test_a_time_limit_is_raised_while_the_run_runs_and_gpus_are_not(client, make
     assert RunEvent.objects.filter(run=run, kind="resources").count() == 2
 
 
+def test_a_run_that_used_up_its_time_goes_on_with_more_from_its_page(client, make_run):
+    error = VadError("time-limit", "The run reached its time limit.").to_dict()
+    run = make_run(state=State.FAILED, time_limit_s=600, spent_s=601, error=error)
+
+    def post(minutes):
+        client.post(f"/queue/runs/{run.pk}/more-time/", {"minutes": minutes})
+        run.refresh_from_db()
+        return run.state, run.time_limit_s
+
+    assert "Go on with this limit" in client.get(f"/runs/{run.pk}/").content.decode()
+    assert post("5") == (State.FAILED, 600)  # it has used more than that
+    assert post("20") == (State.QUEUED, 1200)
+
+
 def test_gpus_must_share_a_batch_equally(client, make_run):
     run = make_run(kind="train-two-stage", config={"batch_size": 4})
     body = json.dumps({"gpus": 3})
