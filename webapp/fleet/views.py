@@ -11,6 +11,7 @@ from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
+from vad.errors import VadError
 from webapp.accounts.models import Project
 from webapp.core.http import Request, go
 from webapp.core.query import whole
@@ -32,7 +33,7 @@ def queue(request: Request) -> HttpResponse:
 
 @require_POST
 def pause(request: Request) -> HttpResponse:
-    """Pause the project, or with `scope=server` everything."""
+    """`scope`: project, or server for everything; `reason`."""
     reason = request.POST.get("reason", "")
     services.queue_pause(project=_scope(request), by=request.user, reason=reason)
     return _answer(request)
@@ -46,7 +47,7 @@ def resume(request: Request) -> HttpResponse:
 
 @require_POST
 def worker_act(request: Request, worker_id: int, action: str) -> HttpResponse:
-    if action not in WORKER_STEPS:
+    if action not in WORKER_STEPS or not request.user.is_superuser:
         raise Http404
     WORKER_STEPS[action](worker=get_object_or_404(Worker, pk=worker_id), by=request.user)
     return _answer(request)
@@ -84,10 +85,12 @@ def _context(request: Request) -> dict[str, Any]:
 
 
 def _scope(request: Request) -> Project | None:
-    if request.POST.get("scope") == "server":
+    """What to pause; it has to be said, as it is much."""
+    scope = request.POST.get("scope")
+    if scope == "server":
         return None
-    if request.project is None:
-        raise Http404
+    if scope != "project" or request.project is None:
+        raise VadError("request-invalid", "Say what to pause: scope is 'project' or 'server'.")
     return request.project
 
 

@@ -378,6 +378,11 @@ def _ring_if_queued(run: Run, state: State) -> None:
         transaction.on_commit(partial(doorbell.ring, _queue_of(run.device, run.gpus)))
 
 
+def ring_for(run: Run) -> None:
+    """Ring for a queued run once the transaction is done."""
+    _ring_if_queued(run, State.QUEUED)
+
+
 def not_movable(run: Run, step: str) -> VadError:
     """The error of a step that the run's present state does not allow."""
     state = Run.objects.filter(pk=run.pk).values_list("state", flat=True).first()

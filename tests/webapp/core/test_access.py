@@ -41,7 +41,7 @@ ROUTES = sorted({route for route, entry in addresses() if entry.name not in OPEN
 
 
 @pytest.fixture
-def world(make_run, version, feature_set, user, settings) -> dict[str, Any]:
+def world(make_run, version, feature_set, user, worker, settings) -> dict[str, Any]:
     """One of everything, in `project`."""
     training = make_run(state=State.SUCCEEDED, version=version, feature_set=feature_set)
     checkpoint = Checkpoint.objects.create(run=training, step=5, path="c", sha256="a", size_bytes=1)
@@ -82,6 +82,7 @@ def world(make_run, version, feature_set, user, settings) -> dict[str, Any]:
         "run_id": run.pk, "version_id": version.pk, "feature_set_id": feature_set.pk,
         "dataset_id": version.dataset_id, "kind": "evaluate", "action": "stop", "name": "roc",
         "video_id": video.pk,
+        "worker_id": worker.pk,
     }  # fmt: skip
 
 

@@ -245,13 +245,13 @@ def test_page_and_api_tell_the_start_and_from_how_many_runs(client, make_run, wo
 
 def test_a_member_pauses_the_project_and_the_page_says_who(client, make_run, user):
     make_run()
-    client.post("/queue/pause/", {"reason": "moving disks"})
+    client.post("/queue/pause/", {"scope": "project", "reason": "moving disks"})
 
     text = client.get("/queue/").content.decode()
     assert f"is paused by {user}" in text
     assert "moving disks" in text
 
-    client.post("/queue/resume/")
+    client.post("/queue/resume/", {"scope": "project"})
     assert not Pause.objects.exists()
 
 
@@ -275,7 +275,9 @@ def test_the_server_is_paused_and_goes_on_over_the_api(admin, client):
 
 
 def test_a_worker_is_drained_by_who_administers_the_server(admin, client, worker):
-    assert client.post(f"/queue/workers/{worker.pk}/drain/").status_code == 403
+    assert client.post(f"/queue/workers/{worker.pk}/drain/").status_code == 404
+    over_api = client.post(f"/api/v1/workers/{worker.name}/drain/", "{}", "application/json")
+    assert over_api.status_code == 403
     assert admin.post(f"/queue/workers/{worker.pk}/drain/").status_code == 302
     worker.refresh_from_db()
     assert worker.drained_at is not None
