@@ -154,11 +154,10 @@ def _print(what: str, spent: list[tuple[float, float]], budget_s: float | None =
     wall = sorted(wall_s for wall_s, _ in spent)
     cpu = statistics.median(cpu_s for _, cpu_s in spent)
     p95 = wall[max(0, -(-95 * len(wall) // 100) - 1)]
-    budget = f", budget {1000 * budget_s:g} ms" if budget_s else ""
+    times = f"{len(wall)} times" + (f", budget {1000 * budget_s:g} ms" if budget_s else "")
     p50 = statistics.median(wall)
     print(f"{what}: best {1000 * wall[0]:.1f} ms, p50 {1000 * p50:.1f} ms, "
-          f"p95 {1000 * p95:.1f} ms; CPU {1000 * cpu:.1f} ms "
-          f"({len(wall)} times{budget})")  # fmt: skip
+          f"p95 {1000 * p95:.1f} ms; CPU {1000 * cpu:.1f} ms ({times})")  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from webapp.accounts.models import Project
-from webapp.core.api import Request, json_object, member, project_of
+from webapp.core.api import Request, invalid, json_object, member, project_of
 from webapp.fleet import listing, services
 from webapp.fleet.models import Pause, Worker
 from webapp.fleet.views import WORKER_STEPS
@@ -102,8 +102,11 @@ class UsageList(APIView):
 
 
 def _scope(request: Request, data: dict[str, Any]) -> Project | None:
+    """What to pause; it has to be said, as it is much."""
     if data.get("server") is True:
         return None
+    if not data.get("project"):
+        raise invalid({"project": 'name a project, or say "server": true'})
     return project_of(request, member(data, "project", str, ""))
 
 

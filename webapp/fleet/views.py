@@ -5,17 +5,22 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+from django.db import transaction
 from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
+from vad.errors import VadError
 from webapp.accounts.models import Project
 from webapp.core.http import Request, go
+from webapp.core.query import whole
 from webapp.fleet import listing, services
 from webapp.fleet.models import Worker
 from webapp.runs.models import Run
 from webapp.runs.reordering import run_move
+from webapp.runs.resources import run_set_resources
+from webapp.runs.services import run_retry
 
 WORKER_STEPS = {"drain": services.worker_drain, "resume": services.worker_resume}
 
@@ -28,7 +33,7 @@ def queue(request: Request) -> HttpResponse:
 
 @require_POST
 def pause(request: Request) -> HttpResponse:
-    """Pause the project, or with `scope=server` everything."""
+    """`scope`: project, or server for everything; `reason`."""
     reason = request.POST.get("reason", "")
     services.queue_pause(project=_scope(request), by=request.user, reason=reason)
     return _answer(request)
@@ -42,7 +47,7 @@ def resume(request: Request) -> HttpResponse:
 
 @require_POST
 def worker_act(request: Request, worker_id: int, action: str) -> HttpResponse:
-    if action not in WORKER_STEPS:
+    if action not in WORKER_STEPS or not request.user.is_superuser:
         raise Http404
     WORKER_STEPS[action](worker=get_object_or_404(Worker, pk=worker_id), by=request.user)
     return _answer(request)
@@ -54,6 +59,18 @@ def move(request: Request, run_id: UUID) -> HttpResponse:
     run = get_object_or_404(Run.objects.editable_by(request.user), pk=run_id)
     run_move(run=run, to=request.POST.get("to", ""), by=request.user)
     return _answer(request)
+
+
+@require_POST
+def more_time(request: Request, run_id: UUID) -> HttpResponse:
+    """`minutes`: a higher limit for a run that used up its time; it goes on from its checkpoint."""
+    run = get_object_or_404(Run.objects.editable_by(request.user), pk=run_id)
+    minutes = whole(request.POST.get("minutes"))
+    with transaction.atomic():
+        changes = {"time_limit_s": minutes * 60 if minutes else None}
+        run_set_resources(run=run, changes=changes, by=request.user)
+        run_retry(run=run, by=request.user)
+    return go(request, reverse("runs:detail", args=[run.pk]))
 
 
 def _context(request: Request) -> dict[str, Any]:
@@ -68,10 +85,12 @@ def _context(request: Request) -> dict[str, Any]:
 
 
 def _scope(request: Request) -> Project | None:
-    if request.POST.get("scope") == "server":
+    """What to pause; it has to be said, as it is much."""
+    scope = request.POST.get("scope")
+    if scope == "server":
         return None
-    if request.project is None:
-        raise Http404
+    if scope != "project" or request.project is None:
+        raise VadError("request-invalid", "Say what to pause: scope is 'project' or 'server'.")
     return request.project
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import connection
@@ -19,11 +18,9 @@ from django.utils import timezone
 
 from webapp.fleet.models import Pause, Worker
 from webapp.runs import accounting
+from webapp.runs.claims import Slot
 from webapp.runs.models import Run, State, Usage
 from webapp.runs.scheduling import LEAST_CHARGE_S, Candidate, Place, Room, Rules, Standing
-
-if TYPE_CHECKING:
-    from webapp.runs.lifecycle import Slot
 
 
 def rules() -> Rules:

@@ -12,7 +12,6 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -27,6 +26,7 @@ from webapp.accounts.models import User
 from webapp.core import doorbell
 from webapp.fleet.models import Worker
 from webapp.runs import accounting, backlog, recovery, scheduling
+from webapp.runs.claims import Claim, ClaimLost, Outcome, Slot
 from webapp.runs.models import CLAIMED, ENDED, Run, RunEvent, State, Stop
 
 log = logging.getLogger(__name__)
@@ -44,46 +44,6 @@ SOURCES: dict[State, tuple[State, ...]] = {
     State.FAILED: (State.STARTING, State.RUNNING),
     State.CANCELLED: (State.WAITING, State.QUEUED, State.HELD, State.STARTING, State.RUNNING),
 }  # fmt: skip
-
-
-class ClaimLost(Exception):
-    """The run was given to somebody else; whoever holds the old claim must stop."""
-
-
-@dataclass(frozen=True)
-class Slot:
-    """A place on a worker where one run can run; several GPUs of one run are one place."""
-
-    kind: str  # "gpu" or "cpu"
-    index: int = 0
-    more: tuple[int, ...] = ()
-
-    @property
-    def indices(self) -> tuple[int, ...]:
-        return (self.index, *self.more)
-
-    def __str__(self) -> str:
-        return f"{self.kind}:{'+'.join(map(str, self.indices))}"
-
-
-@dataclass(frozen=True)
-class Claim:
-    """The right to run one run, once."""
-
-    id: uuid.UUID
-    run_id: uuid.UUID
-    attempt: int
-    slot: Slot = field(default_factory=lambda: Slot("cpu"))  # what it may use
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """How the child process ended, as its supervisor saw it."""
-
-    kind: str  # succeeded, failed, stopped, lost
-    result: dict[str, Any] = field(default_factory=dict)
-    error: VadError | None = None  # of a failure; of a loss whose cause is known
-    reason: str = ""  # of a loss: signal, exit code, last words; of a stop that nobody asked for
 
 
 # --- claiming -------------------------------------------------------------------------------
@@ -416,6 +376,11 @@ def _ask_politely(run_id: uuid.UUID, stop: Stop, **fields: Any) -> bool:
 def _ring_if_queued(run: Run, state: State) -> None:
     if state == State.QUEUED:
         transaction.on_commit(partial(doorbell.ring, _queue_of(run.device, run.gpus)))
+
+
+def ring_for(run: Run) -> None:
+    """Ring for a queued run once the transaction is done."""
+    _ring_if_queued(run, State.QUEUED)
 
 
 def not_movable(run: Run, step: str) -> VadError:

@@ -26,9 +26,8 @@ def run_move(*, run: Run, to: str, by: User) -> None:
     if to not in WORDS:
         raise VadError("request-invalid", f"{to[:20]!r} is not one of {', '.join(WORDS)}.")
     Project.objects.select_for_update().get(pk=run.project_id)  # one order at a time
-    peers = Run.objects.select_for_update(of=("self",)).filter(
-        project=run.project_id, priority=run.priority, state=State.QUEUED
-    )
+    # The runs are not locked, as a claim would pass them over; one that starts is left alone.
+    peers = Run.objects.filter(project=run.project_id, priority=run.priority, state=State.QUEUED)
     rank = waiting.line().rank
     rows = sorted(
         peers.order_by("queued_at", "id").values_list("pk", "by_hand"),
@@ -44,8 +43,10 @@ def run_move(*, run: Run, to: str, by: User) -> None:
     by_hand = dict(rows)
     # As few as will do are given a place: who is behind follows by the ordinary rules.
     above = after if to == "down" else after + 1
-    fixed = max([above, *(n + 1 for n, pk in enumerate(before) if by_hand[pk] is not None)])
+    fixed = max([above, *(n + 1 for n, pk in enumerate(moved) if by_hand[pk] is not None)])
     for place, pk in enumerate(moved[:fixed]):
         if by_hand[pk] != place:
-            Run.objects.filter(pk=pk).update(by_hand=place, changed_at=Now())
+            row = Run.objects.filter(pk=pk, state=State.QUEUED)
+            row.update(by_hand=place, changed_at=Now())
     lifecycle.note(run, "moved", WORDS[to], by=by)
+    lifecycle.ring_for(run)  # whoever looked while the rows were written saw less

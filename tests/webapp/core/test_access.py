@@ -50,7 +50,7 @@ ROUTES = sorted(
 
 
 @pytest.fixture
-def world(make_run, version, feature_set, user, settings) -> dict[str, Any]:
+def world(make_run, version, feature_set, user, worker, settings) -> dict[str, Any]:
     """One of everything, in `project`."""
     training = make_run(state=State.SUCCEEDED, version=version, feature_set=feature_set)
     checkpoint = Checkpoint.objects.create(run=training, step=5, path="c", sha256="a", size_bytes=1)
@@ -101,7 +101,7 @@ def world(make_run, version, feature_set, user, settings) -> dict[str, Any]:
     return {
         "run_id": run.pk, "version_id": version.pk, "feature_set_id": feature_set.pk,
         "dataset_id": version.dataset_id, "kind": "evaluate", "action": "stop", "name": "roc",
-        "video_id": video.pk, "view_id": view.pk, "step": 5,
+        "video_id": video.pk, "view_id": view.pk, "step": 5, "worker_id": worker.pk,
     }  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 import uuid
 from datetime import timedelta
@@ -79,6 +80,31 @@ def test_moves_build_on_each_other(client, three, user):
         run_move(run=run, to=to, by=user)
 
     assert queue(client) == ["c", "a", "b"]
+
+
+def test_whoever_is_moved_to_the_top_last_is_first(client, three, user):
+    for run in three:
+        run_move(run=run, to="top", by=user)
+
+    assert queue(client) == ["c", "b", "a"]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_any_moves_give_the_order_that_a_person_sees(client, make_run, user, seed):
+    chance = random.Random(seed)
+    now = timezone.now()
+    runs = {
+        n: make_run(name=n, queued_at=now - timedelta(minutes=9 - i))
+        for i, n in enumerate("abcdef")
+    }
+    expected = list(runs)
+    for _ in range(12):
+        name, to = chance.choice("abcdef"), chance.choice(("up", "down", "top"))
+        at = expected.index(name)
+        expected.remove(name)
+        expected.insert({"up": max(0, at - 1), "down": min(5, at + 1), "top": 0}[to], name)
+        run_move(run=runs[name], to=to, by=user)
+        assert [run.name for run in waiting.in_order(runs[name].project)] == expected
 
 
 def test_a_run_queued_later_goes_behind_the_ones_ordered_by_hand(client, three, make_run, user):
@@ -219,13 +245,13 @@ def test_page_and_api_tell_the_start_and_from_how_many_runs(client, make_run, wo
 
 def test_a_member_pauses_the_project_and_the_page_says_who(client, make_run, user):
     make_run()
-    client.post("/queue/pause/", {"reason": "moving disks"})
+    client.post("/queue/pause/", {"scope": "project", "reason": "moving disks"})
 
     text = client.get("/queue/").content.decode()
     assert f"is paused by {user}" in text
     assert "moving disks" in text
 
-    client.post("/queue/resume/")
+    client.post("/queue/resume/", {"scope": "project"})
     assert not Pause.objects.exists()
 
 
@@ -249,7 +275,9 @@ def test_the_server_is_paused_and_goes_on_over_the_api(admin, client):
 
 
 def test_a_worker_is_drained_by_who_administers_the_server(admin, client, worker):
-    assert client.post(f"/queue/workers/{worker.pk}/drain/").status_code == 403
+    assert client.post(f"/queue/workers/{worker.pk}/drain/").status_code == 404
+    over_api = client.post(f"/api/v1/workers/{worker.name}/drain/", "{}", "application/json")
+    assert over_api.status_code == 403
     assert admin.post(f"/queue/workers/{worker.pk}/drain/").status_code == 302
     worker.refresh_from_db()
     assert worker.drained_at is not None
@@ -341,6 +369,20 @@ def test_a_time_limit_is_raised_while_the_run_runs_and_gpus_are_not(client, make
     assert patch(time_limit_s=None).json()["time_limit_s"] is None
     assert patch(memory_mb=100).status_code == 409
     assert RunEvent.objects.filter(run=run, kind="resources").count() == 2
+
+
+def test_a_run_that_used_up_its_time_goes_on_with_more_from_its_page(client, make_run):
+    error = VadError("time-limit", "The run reached its time limit.").to_dict()
+    run = make_run(state=State.FAILED, time_limit_s=600, spent_s=601, error=error)
+
+    def post(minutes):
+        client.post(f"/queue/runs/{run.pk}/more-time/", {"minutes": minutes})
+        run.refresh_from_db()
+        return run.state, run.time_limit_s
+
+    assert "Go on with this limit" in client.get(f"/runs/{run.pk}/").content.decode()
+    assert post("5") == (State.FAILED, 600)  # it has used more than that
+    assert post("20") == (State.QUEUED, 1200)
 
 
 def test_gpus_must_share_a_batch_equally(client, make_run):
