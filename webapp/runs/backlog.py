@@ -69,7 +69,7 @@ def lock_first(head: Candidate, kind: str) -> Run | None:
     runs = Run.objects.filter(
         fits(kind), may_start(), state=State.QUEUED, owner=head.owner, project=head.project,
         priority=head.priority, gpus=head.gpus, memory_mb=head.memory_mb,
-    )  # fmt: skip
+    ).only("attempt", "owner")  # fmt: skip
     if connection.features.has_select_for_update_skip_locked:
         runs = runs.select_for_update(skip_locked=True, of=("self",))
     if head.by_hand is not None:

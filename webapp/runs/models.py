@@ -138,6 +138,9 @@ class Run(models.Model):
                 condition=Q(state="queued"),
                 name="run_backlog",
             ),
+            models.Index(  # what runs now; SQLite sees that it fits `claim IS NOT NULL` alone
+                fields=["slot"], condition=Q(claim__isnull=False), name="run_claimed"
+            ),
             models.Index(
                 fields=["beat_at"], condition=Q(state__in=["starting", "running"]), name="run_beat"
             ),

@@ -49,7 +49,7 @@ class Start:
     @property
     def basis(self) -> str:
         if not self.runs:
-            return "a slot is free" if self.is_now else "by the speed of what runs"
+            return "a slot is free" if self.is_now else "by what runs now"
         return "from 1 finished run" if self.runs == 1 else f"from {self.runs} finished runs"
 
 
@@ -180,4 +180,5 @@ def _left_s(run: Run, paces: Mapping[str, Pace], now: datetime) -> tuple[float, 
     if length is None:
         return None
     since_s = (now - run.claimed_at).total_seconds() if run.claimed_at and not run.done else 0.0
-    return max(0.0, length[0] - since_s), length[1]
+    # One that takes longer than those before it did ends nobody knows when.
+    return (length[0] - since_s, length[1]) if length[0] > since_s else None

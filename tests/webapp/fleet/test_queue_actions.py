@@ -197,6 +197,14 @@ def test_a_start_follows_from_what_runs_of_the_kind_took(make_run, worker):
     assert outlook.start_of(second).runs == 3
 
 
+def test_a_run_that_takes_longer_than_those_before_it_tells_nothing(make_run, worker):
+    finished(make_run, seconds=60)
+    late = running(make_run, worker)
+    Run.objects.filter(pk=late.pk).update(claimed_at=timezone.now() - HOUR)
+
+    assert outlook.start_of(make_run()) is None
+
+
 def test_a_run_of_unknown_length_makes_what_is_behind_it_unknown(make_run, worker):
     known = make_run(kind="extract", queued_at=timezone.now() - HOUR)
     behind = make_run()

@@ -107,6 +107,10 @@ class Migration(migrations.Migration):
             model_name='run',
             index=models.Index(condition=models.Q(('state', 'queued')), fields=['owner', 'project', 'priority', 'gpus', 'memory_mb', 'queued_at', 'by_hand', 'device', 'not_before', 'state'], name='run_backlog'),
         ),
+        migrations.AddIndex(
+            model_name='run',
+            index=models.Index(condition=models.Q(('claim__isnull', False)), fields=['slot'], name='run_claimed'),
+        ),
         migrations.AddField(
             model_name='attempt',
             name='owner',
