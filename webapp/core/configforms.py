@@ -117,7 +117,7 @@ def as_text(value: Any) -> str:
     if isinstance(value, list | tuple):
         return " ".join(as_text(v) for v in value)
     if isinstance(value, float):
-        return repr(value) if value != int(value) else f"{value:g}"
+        return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
     return str(value)
 
 

@@ -197,3 +197,8 @@ def test_a_field_without_a_choice_is_not_asked_for():
 
     assert "device" not in names
     assert "root" in names
+
+
+@pytest.mark.parametrize("value", [1234567.0, 1e-4, 2.0, 0.1 + 0.2, 1e300])
+def test_a_number_in_a_form_keeps_all_its_digits(value):
+    assert float(as_text(value)) == value
