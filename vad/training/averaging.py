@@ -25,13 +25,13 @@ class Average:
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self._model, self.decay = model, decay
-        self._held = {name: value.detach().clone() for name, value in _tensors(model).items()}
+        self._held = {name: value.detach().clone() for name, value in model.state_dict().items()}
 
     @torch.no_grad()
     def update(self, step: int) -> None:
         """Take in the weights after step k, counted from 1."""
         weight = 1 - min(self.decay, step / (step + 9))
-        now = _tensors(self._model)
+        now = self._model.state_dict()
         floats = [name for name, value in now.items() if value.is_floating_point()]
         torch._foreach_lerp_(
             [self._held[name] for name in floats], [now[name] for name in floats], weight
@@ -45,7 +45,7 @@ class Average:
 
         The numbers change, not where they lie, so a compiled or captured model stays valid.
         """
-        own = {name: value.detach().clone() for name, value in _tensors(self._model).items()}
+        own = {name: value.detach().clone() for name, value in self._model.state_dict().items()}
         _copy(self._held, self._model)
         try:
             yield
@@ -62,11 +62,7 @@ class Average:
             value.copy_(weights[name])
 
 
-def _tensors(model: nn.Module) -> dict[str, Tensor]:
-    return dict(model.state_dict())
-
-
 @torch.no_grad()
 def _copy(source: Mapping[str, Tensor], model: nn.Module) -> None:
-    for name, value in _tensors(model).items():
+    for name, value in model.state_dict().items():
         value.copy_(source[name])

@@ -41,8 +41,7 @@ def look(
         normal, abnormal: video keys, as many of each.
     """
     keys = (*normal, *abnormal)
-    first = {key: at for at, key in reversed(list(enumerate(segments.keys)))}
-    rows = torch.from_numpy(segments.data[np.array([first[key] for key in keys])])
+    rows = torch.from_numpy(segments.data[np.array([segments.keys.index(key) for key in keys])])
     x = rows.to(device).float().requires_grad_()
     was_training = model.training
     model.eval()
@@ -54,7 +53,6 @@ def look(
             loss = ad_loss(out, weights)["total"]
             (gradient,) = torch.autograd.grad(loss, x)
         with torch.no_grad():
-            scored = model(x)
             encoded = model.encode(x)
             slots = [
                 slot_weights(encoded, memory.memory_block)
@@ -69,10 +67,10 @@ def look(
         step=step,
         keys=tuple(keys),
         labels=(0,) * half + (1,) * len(abnormal),
-        top=x.shape[1] // 16 + 1,
-        scores=_numpy(scored.scores),
-        abnormal=_numpy(scored.a_att),
-        normal=_numpy(scored.n_att),
+        top=out.a_index.shape[-1],
+        scores=_numpy(torch.cat([out.normal_scores, out.abnormal_scores])),
+        abnormal=_numpy(torch.cat([out.a_natt, out.a_att])),
+        normal=_numpy(torch.cat([out.n_att, out.n_aatt])),
         carried=_numpy(carried),
         abnormal_slots=_bytes(slots[0]),
         normal_slots=_bytes(slots[1]),

@@ -33,11 +33,8 @@ from vad.training.averaging import Average
 from vad.training.determinism import seeded
 from vad.training.parallel import World
 
-FREE_TO_DIFFER = (
-    "device",
-    "num_epochs",
-    "watched_bags",
-)  # between a checkpoint's configuration and the run's
+# Settings that may differ between a checkpoint and the run that goes on from it.
+FREE_TO_DIFFER = ("device", "num_epochs", "watched_bags")
 
 
 class Task(Protocol):
