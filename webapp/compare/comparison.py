@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -164,13 +164,13 @@ def metric_table(
             for i, column in enumerate(columns):
                 pair = pairs.get(column.name)
                 if pair is not None:
-                    cells[i] = _with(cells[i], difference=_words(pair, column.higher_is_better))
+                    cells[i] = replace(cells[i], difference=_words(pair, column.higher_is_better))
     if comparable:
         for i, column in enumerate(columns):
             best = _best([cells[i].value for cells in found], column.higher_is_better)
             for cells in found:
                 if best is not None and cells[i].value == best:
-                    cells[i] = _with(cells[i], best=True)
+                    cells[i] = replace(cells[i], best=True)
     rows = [Row(member=m, cells=cells) for m, cells in zip(members, found, strict=True)]
     return Table(columns=columns, rows=rows, problems=problems)
 
@@ -282,10 +282,6 @@ def _summary(member: Member, values: list[float], intervals: list[Any]) -> Cell:
     return Cell(value=values[0], low=low, high=high)
 
 
-def _with(cell: Cell, **changes: Any) -> Cell:
-    return Cell(**{**cell.__dict__, **changes})
-
-
 def _best(values: Sequence[float | None], higher_is_better: bool | None) -> float | None:
     """The best value among several, when there are several and better means something."""
     there = [value for value in values if value is not None]
@@ -305,7 +301,7 @@ def _shaded(cells: Sequence[Cell]) -> list[Cell]:
             found.append(cell)
             continue
         place = (cell.value - low) / (high - low)
-        found.append(_with(cell, shade=round(place * (SHADES - 1)) + 1, best=cell.value == best))
+        found.append(replace(cell, shade=round(place * (SHADES - 1)) + 1, best=cell.value == best))
     return found
 
 

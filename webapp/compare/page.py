@@ -84,31 +84,6 @@ class Asked:
         }
         return urlencode({k: v for k, v in state.items() if v}, doseq=True)
 
-    @property
-    def hidden_all(self) -> list[tuple[str, str]]:
-        """What a form that only adds to the address passes on."""
-        return self.hidden()
-
-    @property
-    def hidden_group(self) -> list[tuple[str, str]]:
-        return self.hidden("group", "a", "b")
-
-    @property
-    def hidden_key(self) -> list[tuple[str, str]]:
-        return self.hidden("key")
-
-    @property
-    def hidden_pairs(self) -> list[tuple[str, str]]:
-        return self.hidden("pairs")
-
-    @property
-    def hidden_classes(self) -> list[tuple[str, str]]:
-        return self.hidden("classes")
-
-    @property
-    def hidden_two(self) -> list[tuple[str, str]]:
-        return self.hidden("a", "b", "scatter")
-
     def hidden(self, *own: str) -> list[tuple[str, str]]:
         """Everything but a form's own fields, for its hidden inputs."""
         return [

@@ -18,18 +18,18 @@ _NUMBER = re.compile(r"[1-9][0-9]{0,4}")
 POINTS = 400  # a curve of 400 chosen points cannot be told from the whole at any screen size
 
 
-def roc(evaluations: Sequence[Evaluation], *, with_band: bool = False) -> charts.Figure:
-    """ROC curves of one or several evaluations, each in its run's colour."""
-    found = [roc_of(evaluation, with_band=with_band) for evaluation in evaluations]
-    return charts.roc(found, title=title_of("Frame-level ROC", evaluations))
+def roc(evaluation: Evaluation) -> charts.Figure:
+    """Its ROC curve with the band, in its run's colour."""
+    title = title_of("Frame-level ROC", [evaluation])
+    return charts.roc([roc_of(evaluation, with_band=True)], title=title)
 
 
-def pr(evaluations: Sequence[Evaluation], *, with_band: bool = False) -> charts.Figure:
-    """Precision-recall curves; the chance line is drawn when all share one share of positives."""
+def pr(evaluation: Evaluation) -> charts.Figure:
+    """Its precision-recall curve with the band, and the chance line."""
     return charts.pr(
-        [pr_of(evaluation, with_band=with_band) for evaluation in evaluations],
-        title=title_of("Frame-level precision and recall", evaluations),
-        prevalence=prevalence(evaluations),
+        [pr_of(evaluation, with_band=True)],
+        title=title_of("Frame-level precision and recall", [evaluation]),
+        prevalence=prevalence([evaluation]),
     )
 
 

@@ -21,8 +21,8 @@ from webapp.evaluations.numbers import SELECTION
 
 PAGE_SIZE = 50
 FIGURES = {
-    "roc": lambda evaluation: figures.roc([evaluation], with_band=True),
-    "pr": lambda evaluation: figures.pr([evaluation], with_band=True),
+    "roc": figures.roc,
+    "pr": figures.pr,
     "classes": figures.by_class,
 }
 

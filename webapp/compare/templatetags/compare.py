@@ -1,4 +1,4 @@
-"""Signed numbers and bars of the comparison."""
+"""What the templates of the comparison need: signed numbers, bars, hidden inputs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,15 @@ from django import template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from webapp.compare.page import Asked
+
 register = template.Library()
+
+
+@register.filter
+def passed_on(asked: Asked, own: str = "") -> list[tuple[str, str]]:
+    """Names and values of the hidden inputs of a form whose own fields are named in `own`."""
+    return asked.hidden(*own.split())
 
 
 @register.filter
