@@ -72,7 +72,7 @@ class TokenList(APIView):
             by=request.user,
             name=member(data, "name", str, ""),
             scope=member(data, "scope", str, Scope.READ),
-            project=_project(request, slug) if slug else None,
+            project=queries.project_of(request.user, slug) if slug else None,
             days=member(data, "days", int, DAYS),
         )
         answer = {**token_json(token), "token": secret}
@@ -127,12 +127,12 @@ class ProjectDetail(APIView):
     """GET: its members. PATCH: its name."""
 
     def get(self, request: Request, slug: str) -> Response:
-        found = _project(request, slug)
+        found = queries.project_of(request.user, slug)
         people = [member_json(m) for m in queries.members(found)]
         return Response({**project_json(found), "members": people})
 
     def patch(self, request: Request, slug: str) -> Response:
-        found = _administered(request, slug)
+        found = queries.administered(request.user, slug)
         name = member(json_object(request, "name"), "name", str, found.name)
         return Response(
             project_json(services.project_rename(project=found, name=name, by=request.user))
@@ -143,14 +143,14 @@ class MemberDetail(APIView):
     """PATCH: the member's role. DELETE: no member any more; oneself at any time."""
 
     def patch(self, request: Request, slug: str, username: str) -> Response:
-        found = _administered(request, slug)
+        found = queries.administered(request.user, slug)
         role = member(json_object(request, "role"), "role", str, "")
         person = _person(found, username)
         changed = services.member_set_role(project=found, user=person, role=role, by=request.user)
         return Response(member_json(changed))
 
     def delete(self, request: Request, slug: str, username: str) -> Response:
-        found = _project(request, slug)
+        found = queries.project_of(request.user, slug)
         if username == request.user.username and request.user.token is None:
             services.project_leave(project=found, by=request.user)
         else:
@@ -164,11 +164,11 @@ class InvitationList(APIView):
     """GET: the links into the project. POST: a new one; its address is in this answer alone."""
 
     def get(self, request: Request, slug: str) -> Response:
-        found = _administered(request, slug)
+        found = queries.administered(request.user, slug)
         return Response({"results": [invitation_json(i) for i in queries.invitations(found)]})
 
     def post(self, request: Request, slug: str) -> Response:
-        found = _administered(request, slug)
+        found = queries.administered(request.user, slug)
         data = json_object(request, "role", "days", "max_uses", "note")
         made, secret = invitations.invitation_create(
             project=found,
@@ -187,7 +187,7 @@ class InvitationDetail(APIView):
     """DELETE: revoke it."""
 
     def delete(self, request: Request, slug: str, invitation_id: int) -> Response:
-        found = _administered(request, slug)
+        found = queries.administered(request.user, slug)
         invitation = get_object_or_404(Invitation, pk=invitation_id, project=found)
         invitations.invitation_revoke(invitation=invitation, by=request.user)
         return Response(status=204)
@@ -201,7 +201,7 @@ class Audit(APIView):
     """GET: who did what, when and from where; `?kind=&q=&limit=&cursor=`."""
 
     def get(self, request: Request, slug: str) -> Response:
-        found = _administered(request, slug)
+        found = queries.administered(request.user, slug)
         filters = queries.AuditFilters.of(request.GET)
         events = queries.audit_events(found, filters, by=request.user)
         cursor = AuditCursor()
@@ -242,16 +242,6 @@ def event_json(event: AuditEvent) -> Mapping[str, Any]:
         "token": event.via or None,
         "said": audit.KINDS.get(event.kind, event.kind),
     }
-
-
-def _project(request: Request, slug: str) -> Project:
-    return get_object_or_404(access.projects(request.user), slug=slug)
-
-
-def _administered(request: Request, slug: str) -> Project:
-    found = _project(request, slug)
-    require_admin(request.user, found)
-    return found
 
 
 def _person(project: Project, username: str) -> User:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db.models import Case, Count, IntegerField, Q, QuerySet, Value, When
+from django.shortcuts import get_object_or_404
 from django.utils import timezone
 
 from webapp.accounts import access, audit, sessions
@@ -21,6 +22,7 @@ from webapp.accounts.models import (
     Role,
     User,
 )
+from webapp.accounts.permissions import require_admin
 
 SHOWN_DEAD = 20  # links and tokens that work no more
 AUDIT_PAGE = 50
@@ -182,3 +184,19 @@ def audit_detail(event: AuditEvent) -> str:
 def audit_kinds() -> list[tuple[str, str]]:
     """For the filter: kinds and their words."""
     return [(kind, words.capitalize()) for kind, words in audit.KINDS.items()]
+
+
+def project_of(user: User, slug: str) -> Project:
+    """A project that the person is in. Raises Http404."""
+    return get_object_or_404(access.projects(user), slug=slug)
+
+
+def administered(user: User, slug: str) -> Project:
+    """The project, for an admin of it; who may only look is refused, anybody else finds nothing.
+
+    Raises:
+        Http404, or VadError: `not-allowed`.
+    """
+    found = project_of(user, slug)
+    require_admin(user, found)
+    return found

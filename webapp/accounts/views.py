@@ -19,7 +19,6 @@ from vad.errors import VadError
 from webapp.accounts import access, invitations, queries, services
 from webapp.accounts.forms import InvitationForm, PasswordForm, ProjectForm, TokenForm
 from webapp.accounts.models import ApiToken, Invitation, Project, Role, User
-from webapp.accounts.permissions import require_admin
 from webapp.accounts.tokens import token_create, token_revoke
 from webapp.core.http import Request
 from webapp.core.middleware import SESSION_KEY
@@ -131,7 +130,7 @@ def project_switch(request: Request) -> HttpResponse:
 @require_safe
 def project(request: Request, slug: str) -> HttpResponse:
     """People of a project, and for its admins the links into it."""
-    return _project_page(request, _project(request, slug))
+    return _project_page(request, queries.project_of(request.user, slug))
 
 
 def _project_page(request: Request, found: Project, **more: Any) -> HttpResponse:
@@ -156,7 +155,7 @@ def _project_page(request: Request, found: Project, **more: Any) -> HttpResponse
 
 @require_POST
 def project_rename(request: Request, slug: str) -> HttpResponse:
-    found = _administered(request, slug)
+    found = queries.administered(request.user, slug)
     form = ProjectForm(request.POST, prefix="project")
     if form.is_valid():
         try:
@@ -172,7 +171,7 @@ def project_rename(request: Request, slug: str) -> HttpResponse:
 
 @require_POST
 def project_leave(request: Request, slug: str) -> HttpResponse:
-    found = _project(request, slug)
+    found = queries.project_of(request.user, slug)
     services.project_leave(project=found, by=request.user)
     messages.success(request, f"You have left {found}.")
     return HttpResponseRedirect(reverse("settings:projects"))
@@ -181,7 +180,7 @@ def project_leave(request: Request, slug: str) -> HttpResponse:
 @require_POST
 def member(request: Request, slug: str, user_id: int) -> HttpResponse:
     """Change a member's role, or remove them."""
-    found = _administered(request, slug)
+    found = queries.administered(request.user, slug)
     person = get_object_or_404(User, pk=user_id, membership__project=found)
     if request.POST.get("action") == "remove":
         services.member_remove(project=found, user=person, by=request.user)
@@ -200,7 +199,7 @@ def member(request: Request, slug: str, user_id: int) -> HttpResponse:
 @require_POST
 def invitation_new(request: Request, slug: str) -> HttpResponse:
     """Make a link; this answer is the only page that ever shows it."""
-    found = _administered(request, slug)
+    found = queries.administered(request.user, slug)
     form = InvitationForm(request.POST)
     if form.is_valid():
         try:
@@ -217,7 +216,7 @@ def invitation_new(request: Request, slug: str) -> HttpResponse:
 
 @require_POST
 def invitation_end(request: Request, slug: str, invitation_id: int) -> HttpResponse:
-    found = _administered(request, slug)
+    found = queries.administered(request.user, slug)
     invitation = get_object_or_404(Invitation, pk=invitation_id, project=found)
     invitations.invitation_revoke(invitation=invitation, by=request.user)
     messages.success(request, "The invitation is revoked.")
@@ -227,7 +226,7 @@ def invitation_end(request: Request, slug: str, invitation_id: int) -> HttpRespo
 @require_safe
 def audit(request: Request, slug: str) -> HttpResponse:
     """The project's audit log, for its admins."""
-    found = _administered(request, slug)
+    found = queries.administered(request.user, slug)
     filters = queries.AuditFilters.of(request.GET)
     events = queries.audit_events(found, filters, by=request.user)
     part = Paginator(events, queries.AUDIT_PAGE).get_page(request.GET.get("page"))
@@ -239,17 +238,6 @@ def audit(request: Request, slug: str) -> HttpResponse:
         "kinds": queries.audit_kinds(),
     }
     return render(request, "accounts/audit.html", context)
-
-
-def _project(request: Request, slug: str) -> Project:
-    return get_object_or_404(access.projects(request.user), slug=slug)
-
-
-def _administered(request: Request, slug: str) -> Project:
-    """The project, for an admin of it; who may only look is refused, anybody else finds nothing."""
-    found = _project(request, slug)
-    require_admin(request.user, found)
-    return found
 
 
 def _to(found: Project) -> HttpResponseRedirect:
