@@ -22,8 +22,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from timing import timed
+
 ROOT = Path(__file__).parents[2]
-REPEAT = 40
 FILTER = quote("auc > 0.8 and config.lr <= 1e-4 and not tag:paper")
 TABLE_MS = {"sqlite": 100, "postgresql": 50}
 COMPARE_MS, COMPARE_KB = 300, 500
@@ -139,21 +140,6 @@ def measure(count: int, points: int) -> None:
     }.items():
         timed(what, get(address), MANY_MS)
     connection.close()
-
-
-def timed(what: str, call: Callable[[], Any], budget_ms: float | None = None) -> None:
-    import numpy as np
-
-    call()
-    wall, cpu = [], []
-    for _ in range(REPEAT):
-        begin, spent = time.perf_counter(), time.process_time()
-        call()
-        wall.append((time.perf_counter() - begin) * 1e3)
-        cpu.append((time.process_time() - spent) * 1e3)
-    p50, p95 = np.percentile(wall, [50, 95])
-    budget = f"  budget {budget_ms:g}" if budget_ms else ""
-    print(f"{what:<42} p50 {p50:6.1f}  p95 {p95:6.1f}  cpu {np.median(cpu):6.1f} ms{budget}")
 
 
 if __name__ == "__main__":

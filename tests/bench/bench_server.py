@@ -13,7 +13,6 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +32,7 @@ from django.core.management import call_command  # noqa: E402
 from django.db import connection  # noqa: E402
 from django.test import Client  # noqa: E402
 from django.utils import timezone  # noqa: E402
+from timing import timed  # noqa: E402
 
 from vad.configs import EvaluateConfig, UrdmuConfig  # noqa: E402
 from vad.results import Metrics  # noqa: E402
@@ -44,7 +44,6 @@ from webapp.fleet.models import Worker  # noqa: E402
 from webapp.runs import lifecycle, metrics, recording  # noqa: E402
 from webapp.runs.models import MetricSummary, Run  # noqa: E402
 
-REPEAT = 30
 KEYS = ("loss/total", "loss/kl", "validation/video_auc", "test/frame_auc", "time/step_s")
 
 
@@ -93,19 +92,6 @@ def fill(count: int) -> tuple[User, list[Run]]:
     for run in trained[:10]:
         metrics.append(run, {KEYS[0]: (np.arange(100_000), rng.normal(size=100_000))})
     return user, trained
-
-
-def timed(what: str, call: Callable[[], Any], budget_ms: float | None = None) -> None:
-    call()
-    wall, cpu = [], []
-    for _ in range(REPEAT):
-        begin, spent = time.perf_counter(), time.process_time()
-        call()
-        wall.append((time.perf_counter() - begin) * 1e3)
-        cpu.append((time.process_time() - spent) * 1e3)
-    p50, p95 = np.percentile(wall, [50, 95])
-    budget = f"  budget {budget_ms:g}" if budget_ms else ""
-    print(f"{what:<46} p50 {p50:6.1f}  p95 {p95:6.1f}  cpu {np.median(cpu):6.1f} ms{budget}")
 
 
 def ingest(user: User, steps: int, batches: int) -> None:

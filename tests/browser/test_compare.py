@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import accessibility
+import entering
 import pytest
 import seeding
 from playwright.sync_api import Page, expect
@@ -33,12 +34,7 @@ def sign_in(live_server: Any, seeded: seeding.Seeded, context: Any) -> Callable[
         page = context(
             base_url=live_server.url, viewport={"width": width, "height": height}, **options
         ).new_page()
-        page.goto("/login/")
-        page.fill("#id_username", seeded.user.username)
-        page.fill("#id_password", seeding.PASSWORD)
-        page.click("main button")
-        page.wait_for_url("**/runs/")
-        return page
+        return entering.sign_in(page, seeded.user.username)
 
     return make
 

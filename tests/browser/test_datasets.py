@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import entering
 import pytest
 import seeding
 from playwright.sync_api import Page, expect
@@ -25,12 +26,7 @@ SHIFT = """() => new Promise((done) => {
 
 
 def sign_in(page: Page, seeded: seeding.Seeded) -> Page:
-    page.goto("/login/")
-    page.fill("#id_username", seeded.user.username)
-    page.fill("#id_password", seeding.PASSWORD)
-    page.click("main button")
-    page.wait_for_url("**/runs/")
-    return page
+    return entering.sign_in(page, seeded.user.username)
 
 
 @pytest.fixture

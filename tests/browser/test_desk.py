@@ -9,6 +9,7 @@ from typing import Any
 
 import accessibility
 import av
+import entering
 import numpy as np
 import pytest
 import seeding
@@ -109,12 +110,7 @@ def sign_in(live_server: Any, seeded: seeding.Seeded, context: Any) -> Opened:
     def make(width: int = 1440, height: int = 900, **options: Any) -> Page:
         size = {"width": width, "height": height}
         opened = context(base_url=live_server.url, viewport=size, **options).new_page()
-        opened.goto("/login/")
-        opened.fill("#id_username", seeded.user.username)
-        opened.fill("#id_password", seeding.PASSWORD)
-        opened.click("main button")
-        opened.wait_for_url("**/runs/")
-        return opened
+        return entering.sign_in(opened, seeded.user.username)
 
     return make
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import entering
 import pytest
 import seeding
 from playwright.sync_api import Page, expect
@@ -15,12 +16,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 def signed_in(context: Any, base_url: str, seeded: seeding.Seeded) -> Page:
     page = context(base_url=base_url, viewport={"width": 1440, "height": 900}).new_page()
-    page.goto("/login/")
-    page.fill("#id_username", seeded.user.username)
-    page.fill("#id_password", seeding.PASSWORD)
-    page.click("main button")
-    page.wait_for_url("**/runs/")
-    return page
+    return entering.sign_in(page, seeded.user.username)
 
 
 def test_from_the_table_over_the_comparison_to_a_video_and_on_by_link(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import accessibility
+import entering
 import pytest
 import seeding
 from playwright.sync_api import Page, expect
@@ -19,11 +20,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
 def sign_in(page: Page, name: str) -> None:
-    page.goto("/login/")
-    page.fill("#id_username", name)
-    page.fill("#id_password", seeding.PASSWORD)
-    page.click("main button")
-    page.wait_for_url("**/runs/")
+    entering.sign_in(page, name)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+import entering
 import numpy as np
 import pytest
 import seeding
@@ -22,12 +23,7 @@ SPIKE = 123_456
 
 
 def enter(page: Page, seeded: seeding.Seeded) -> Page:
-    page.goto("/login/")
-    page.fill("#id_username", seeded.user.username)
-    page.fill("#id_password", seeding.PASSWORD)
-    page.click("main button")
-    page.wait_for_url("**/runs/")
-    return page
+    return entering.sign_in(page, seeded.user.username)
 
 
 @pytest.fixture

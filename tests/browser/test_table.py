@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import entering
 import pytest
 import seeding
 from playwright.sync_api import Page, expect
@@ -18,12 +19,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 def sign_in(context: Any, url: str, name: str) -> Page:
     opened = context(base_url=url, viewport={"width": 1440, "height": 900}).new_page()
-    opened.goto("/login/")
-    opened.fill("#id_username", name)
-    opened.fill("#id_password", seeding.PASSWORD)
-    opened.click("main button")
-    opened.wait_for_url("**/runs/")
-    return opened
+    return entering.sign_in(opened, name)
 
 
 @pytest.fixture

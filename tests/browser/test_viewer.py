@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import entering
 import pytest
 import seeding
 from playwright.sync_api import Locator, Page, expect
@@ -30,12 +31,7 @@ def page(live_server: Any, seeded: seeding.Seeded, context: Any) -> Page:
     seeding.add_maps(seeded, seeded.evaluations[0])
     seeding.add_footage(seeded, KEY)
     opened = context(base_url=live_server.url, viewport={"width": 1440, "height": 900}).new_page()
-    opened.goto("/login/")
-    opened.fill("#id_username", seeded.user.username)
-    opened.fill("#id_password", seeding.PASSWORD)
-    opened.click("main button")
-    opened.wait_for_url("**/runs/")
-    return opened
+    return entering.sign_in(opened, seeded.user.username)
 
 
 def viewer(page: Page, seeded: seeding.Seeded, query: str = f"video={KEY}") -> Locator:
