@@ -105,10 +105,11 @@ class Host:
             "VADLAB_GPU_SLOTS": "0",
             "OMP_NUM_THREADS": "1",
         }
+        self.gate = folder / "gate"  # while this file is there, training stands still
         self.train_with(step_s=0.01)
 
     def train_with(self, *, step_s: float) -> None:
-        self.env["VADLAB_CHILD_COMMAND"] = f"{sys.executable} {TRAINER} {step_s}"
+        self.env["VADLAB_CHILD_COMMAND"] = f"{sys.executable} {TRAINER} {step_s} {self.gate}"
 
     def start(self, *options: str, name: str = "") -> subprocess.Popen[bytes]:
         """A worker, as the README starts it. Returns before it is ready."""

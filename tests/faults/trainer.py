@@ -1,6 +1,8 @@
 """Trains nothing, but lives like vad/training/engine.py: metrics, checkpoints, resume, stop.
 
-python trainer.py SECONDS_A_STEP train urdmu --config FILE --output DIR …
+python trainer.py SECONDS_A_STEP GATE train urdmu --config FILE --output DIR …
+
+While the file GATE is there, it makes no further step, but stops when it is told to.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from vad.reporting import JsonReporter, exit_when_parent_dies
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("step_s", type=float)
+    parser.add_argument("gate", type=Path)
     parser.add_argument("--config", type=Path)
     parser.add_argument("--output", type=Path)
     args, _ = parser.parse_known_args()
@@ -45,6 +48,8 @@ def main() -> int:
         reporter.send(results.Metrics(step=step, values={"loss/total": 1 / step}))
     for step in range(done + 1, total + 1):
         time.sleep(args.step_s)
+        while args.gate.exists() and not reporter.stop_requested:
+            time.sleep(0.01)
         reporter.send(results.Metrics(step=step, values={"loss/total": 1 / step}))
         reporter.progress(step, total, "steps")
         if step % config["checkpoint_every"] == 0 or step == total or reporter.stop_requested:
