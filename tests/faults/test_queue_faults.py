@@ -22,9 +22,7 @@ def site(request, make_host):
     return make_host(request.getfixturevalue("redis").url)
 
 
-def test_a_run_makes_room_for_an_urgent_one_and_goes_on_where_it_was(
-    site, queue_run, watch, until
-):
+def test_a_run_makes_room_for_an_urgent_one_and_goes_on_where_it_was(site, queue_run, watch, until):
     site.env["VADLAB_PREEMPT"] = "1"
     site.start_ready("-B")
     low = watch(queue_run(steps=100))
