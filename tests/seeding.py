@@ -5,8 +5,11 @@ All numbers are computed by the code under test from scores drawn from a seed; n
 
 from __future__ import annotations
 
+import copy
 import hashlib
+import io
 import uuid
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -59,6 +62,16 @@ class Seeded:
     runs: dict[str, Run]
     evaluations: list[Evaluation]
     worker: Worker
+
+
+_made: dict[Hashable, Any] = {}
+
+
+def _once(key: Hashable, make: Callable[[], Any]) -> Any:
+    """What is costly to make and always the same, made once in a process; a copy for each."""
+    if key not in _made:
+        _made[key] = make()
+    return copy.deepcopy(_made[key])
 
 
 def seed(user: User, project: Project) -> Seeded:
@@ -178,7 +191,8 @@ def add_maps(
     found = PatchSet(videos=tuple(measured))
     evaluation.patch = {
         "scores": evaluation.patches_path.name, "sha256": sha, "grid": [rows, columns],
-        "tubelets": tubelets, "metrics": patch_metrics(found), "videos": len(measured),
+        "tubelets": tubelets, "metrics": _once(("patch", sha), lambda: patch_metrics(found)),
+        "videos": len(measured),
         "intervals": {}, "unlocated": len(unlocated), "unlocated_videos": unlocated, "why": "",
         "frames": found.num_frames,
         "fingerprint": "cd" * 32, "protocol": rule.to_dict(),
@@ -195,7 +209,10 @@ def _stage(scores: ScoreSet, own: np.ndarray) -> dict[str, Any]:
     """What an evaluation says of one stage."""
     own_scores = replace(scores, scores=own.astype(np.float32))
     metrics = frame.evaluate(own_scores)["metrics"]
-    found = bootstrap.intervals(own_scores, samples=100)
+    found = _once(
+        ("stage", own_scores.scores.tobytes()),
+        lambda: bootstrap.intervals(own_scores, samples=100),
+    )
     return {
         "auc": metrics["auc"], "ap_step": metrics["ap_step"],
         "intervals": {name: found.get(name) for name in ("auc", "ap_step")},
@@ -237,17 +254,25 @@ def add_footage(seeded: Seeded, key: str) -> Path:
     video = next(v for v in manifest.videos if v.key == key)
     path = Path(manifest.media_root) / video.path
     path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(path), "w") as file:
-        stream = file.add_stream("libx264", rate=int(video.fps))
+    path.write_bytes(
+        _once(("film", video.width, video.height, video.num_frames), lambda: _film(video))
+    )
+    return path
+
+
+def _film(video: Video) -> bytes:
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as film:
+        stream = film.add_stream("libx264", rate=int(video.fps))
         stream.width, stream.height, stream.pix_fmt = video.width, video.height, "yuv420p"
         stream.options = {"preset": "ultrafast", "crf": "32", "g": "12"}
         for n in range(video.num_frames):
             picture = np.full((video.height, video.width, 3), 90, dtype=np.uint8)
             left = n % (video.width - 40)
             picture[90:140, left : left + 40] = (200, 190, 170)
-            file.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        file.mux(stream.encode())
-    return path
+            film.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        film.mux(stream.encode())
+    return file.getvalue()
 
 
 def add_usage(run: Run) -> None:
@@ -502,7 +527,7 @@ def _evaluate(
     )  # fmt: skip
     sha = scores.save(run.folder / "scores.safetensors")
     found = frame.evaluate(scores)
-    by_class = bootstrap.class_intervals(scores, samples=200)
+    by_class = _once(("class", sha), lambda: bootstrap.class_intervals(scores, samples=200))
     for row in found["per_class"]:
         row["intervals"] = by_class[row["class"]]
     protocol = Protocol.of(
@@ -513,8 +538,8 @@ def _evaluate(
         feature_set=features, protocol=protocol.to_dict(), fingerprint=protocol.fingerprint,
         selection=of_run.config["selection"], frame_auc=found["metrics"]["auc"],
         frame_ap=found["metrics"]["ap_step"], metrics=found["metrics"],
-        intervals=bootstrap.intervals(scores, samples=200), per_class=found["per_class"],
-        counts=found["counts"], scores_sha256=sha,
+        intervals=_once(("all", sha), lambda: bootstrap.intervals(scores, samples=200)),
+        per_class=found["per_class"], counts=found["counts"], scores_sha256=sha,
     )  # fmt: skip
 
 

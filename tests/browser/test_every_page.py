@@ -1,7 +1,7 @@
 """Every page in a real browser: nothing in the console, nothing refused, nothing cut off, and
 nothing serious found by axe-core.
 
-With VADLAB_SCREENSHOTS=FOLDER each page is saved there as a picture.
+With VADLAB_SCREENSHOTS=FOLDER each page is saved there as a picture, in both schemes at both sizes.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any
 import accessibility
 import pytest
 import seeding
+from looks import SIZES, in_all_looks
 from playwright.sync_api import Page
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-SIZES = {"wide": (1440, 900), "narrow": (390, 844)}
 OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
@@ -95,8 +95,7 @@ class Watch:
             self.found.append(f"{response.status}: {response.url}")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", SIZES)
+@in_all_looks
 def test_every_page_is_drawn_without_a_complaint(
     live_server: Any, seeded: seeding.Seeded, context: Any, size: str, scheme: str
 ) -> None:
