@@ -83,6 +83,13 @@ def secret_key(data_dir: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
+# A worker that stops within a transaction, or whose host is gone, must not hold its rows for ever.
+_POSTGRES_SESSION = (
+    "-c idle_in_transaction_session_timeout=60s "
+    "-c tcp_keepalives_idle=15 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
+)
+
+
 def database(url: str) -> dict[str, Any]:
     """Django's settings for `sqlite:///FILE` or `postgres://user:password@host:port/name`."""
     parts = urlsplit(url)
@@ -108,7 +115,7 @@ def database(url: str) -> dict[str, Any]:
             "PASSWORD": unquote(parts.password or ""),
             "HOST": parts.hostname or "",
             "PORT": parts.port or "",
-            "OPTIONS": dict(parse_qsl(parts.query)),
+            "OPTIONS": {"options": _POSTGRES_SESSION, **dict(parse_qsl(parts.query))},
             "CONN_MAX_AGE": 60,
             "CONN_HEALTH_CHECKS": True,
         }
