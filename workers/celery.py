@@ -32,7 +32,14 @@ from webapp.core import doorbell  # noqa: E402
 from workers import fleet, leaving, slots  # noqa: E402
 
 SWEEP_TASK = "workers.sweep"
+POLL_S = 1.0  # how often the filesystem transport looks for messages
 SPARE_THREADS = 2  # a bell and the sweep never wait behind runs
+
+
+def _expiry_s(period_s: float) -> float:
+    """A worker that was away finds one message of the clock, not a thousand; but it finds one."""
+    return max(0.9 * period_s, 3 * POLL_S)
+
 
 # No fix-ups: Celery's one for Django would import every page to run the system checks. What it
 # does besides, closing connections, database.py does for each of our threads.
@@ -60,8 +67,7 @@ app.conf.update(
         "sweep": {
             "task": SWEEP_TASK,
             "schedule": settings.SWEEP_EVERY_S,
-            # a worker that was away finds one sweep to do, not a thousand
-            "options": {"queue": "cpu", "expires": 0.9 * settings.SWEEP_EVERY_S},
+            "options": {"queue": "cpu", "expires": _expiry_s(settings.SWEEP_EVERY_S)},
         }
     },
     beat_schedule_filename=str(settings.DATA_DIR / "beat-schedule"),
