@@ -37,9 +37,9 @@ class InBrowser(IsAuthenticated):
 
 
 class Me(APIView):
-    """GET: the person, their projects and roles, and the token that was used."""
-
+    @operation("Who is asking", returns=MeJson)
     def get(self, request: Request) -> Response:
+        """You, your projects and roles, and the token that was used."""
         rows = access.memberships(request.user).select_related("project")
         token = request.user.token
         return Response(
@@ -58,14 +58,15 @@ class Me(APIView):
 
 
 class TokenList(APIView):
-    """GET: one's tokens. POST: a new one; its text is in this answer and nowhere else."""
-
     permission_classes = [InBrowser]
 
+    @operation("Your tokens", returns=Results[TokenJson])
     def get(self, request: Request) -> Response:
         return Response({"results": [token_json(t) for t in queries.tokens(request.user)]})
 
+    @operation("Make a token", body=NewToken, returns=NewTokenJson, status=201)
     def post(self, request: Request) -> Response:
+        """Its text is in this answer and nowhere else."""
         data = json_object(request, "name", "scope", "project", "days")
         slug = member(data, "project", str, "")
         token, secret = token_create(
@@ -80,10 +81,9 @@ class TokenList(APIView):
 
 
 class TokenDetail(APIView):
-    """DELETE: revoke it."""
-
     permission_classes = [InBrowser]
 
+    @operation("Revoke a token")
     def delete(self, request: Request, token_id: int) -> Response:
         token = get_object_or_404(ApiToken, pk=token_id, user=request.user)
         token_revoke(token=token, by=request.user)
@@ -108,30 +108,33 @@ def token_json(token: ApiToken) -> dict[str, Any]:
 
 
 class ProjectList(APIView):
-    """GET: projects that you may see. POST: a new one, with you as its admin."""
-
     def get_permissions(self) -> list[Any]:
         return [IsAuthenticated() if self.request.method in ("GET", "HEAD") else InBrowser()]
 
+    @operation("Projects", returns=Results[ProjectJson])
     def get(self, request: Request) -> Response:
+        """Those that you may see."""
         found = access.projects(request.user).order_by("name")
         return Response({"results": [project_json(project) for project in found]})
 
+    @operation("Create a project", body=ProjectName, returns=ProjectJson, status=201)
     def post(self, request: Request) -> Response:
+        """You are its first admin."""
         data = json_object(request, "name")
         made = services.project_create(name=member(data, "name", str, ""), by=request.user)
         return Response(project_json(made), status=201)
 
 
 class ProjectDetail(APIView):
-    """GET: its members. PATCH: its name."""
-
+    @operation("A project and its members", returns=ProjectDetailJson)
     def get(self, request: Request, slug: str) -> Response:
         found = queries.project_of(request.user, slug)
         people = [member_json(m) for m in queries.members(found)]
         return Response({**project_json(found), "members": people})
 
+    @operation("Rename a project", body=ProjectName, returns=ProjectJson, in_browser=True)
     def patch(self, request: Request, slug: str) -> Response:
+        """Its address stays. By admins."""
         found = queries.administered(request.user, slug)
         name = member(json_object(request, "name"), "name", str, found.name)
         return Response(
@@ -140,16 +143,18 @@ class ProjectDetail(APIView):
 
 
 class MemberDetail(APIView):
-    """PATCH: the member's role. DELETE: no member any more; oneself at any time."""
-
+    @operation("Change a member's role", body=MemberRole, returns=MemberJson, in_browser=True)
     def patch(self, request: Request, slug: str, username: str) -> Response:
+        """By admins."""
         found = queries.administered(request.user, slug)
         role = member(json_object(request, "role"), "role", str, "")
         person = _person(found, username)
         changed = services.member_set_role(project=found, user=person, role=role, by=request.user)
         return Response(member_json(changed))
 
+    @operation("Remove a member, or leave", in_browser=True)
     def delete(self, request: Request, slug: str, username: str) -> Response:
+        """Admins remove anybody; you may always leave."""
         found = queries.project_of(request.user, slug)
         if username == request.user.username and request.user.token is None:
             services.project_leave(project=found, by=request.user)
@@ -161,13 +166,17 @@ class MemberDetail(APIView):
 
 
 class InvitationList(APIView):
-    """GET: the links into the project. POST: a new one; its address is in this answer alone."""
-
+    @operation("Invitations into a project", returns=Results[InvitationJson], in_browser=True)
     def get(self, request: Request, slug: str) -> Response:
+        """By admins."""
         found = queries.administered(request.user, slug)
         return Response({"results": [invitation_json(i) for i in queries.invitations(found)]})
 
+    @operation(
+        "Invite", body=NewInvitation, returns=NewInvitationJson, status=201, in_browser=True
+    )
     def post(self, request: Request, slug: str) -> Response:
+        """`link` is in this answer and nowhere else. By admins."""
         found = queries.administered(request.user, slug)
         data = json_object(request, "role", "days", "max_uses", "note")
         made, secret = invitations.invitation_create(
@@ -184,8 +193,7 @@ class InvitationList(APIView):
 
 
 class InvitationDetail(APIView):
-    """DELETE: revoke it."""
-
+    @operation("Revoke an invitation", in_browser=True)
     def delete(self, request: Request, slug: str, invitation_id: int) -> Response:
         found = queries.administered(request.user, slug)
         invitation = get_object_or_404(Invitation, pk=invitation_id, project=found)
@@ -198,9 +206,15 @@ class AuditCursor(Cursor):
 
 
 class Audit(APIView):
-    """GET: who did what, when and from where; `?kind=&q=&limit=&cursor=`."""
-
+    @operation(
+        "The audit log",
+        query=[KIND, WORDS],
+        returns=Page[AuditEventJson],
+        paging=AuditCursor,
+        in_browser=True,
+    )
     def get(self, request: Request, slug: str) -> Response:
+        """Who did what, when and from where, newest first. By admins."""
         found = queries.administered(request.user, slug)
         filters = queries.AuditFilters.of(request.GET)
         events = queries.audit_events(found, filters, by=request.user)

@@ -21,13 +21,12 @@ from webapp.runs.models import Run
 
 
 class Compare(APIView):
-    """GET: `?runs=id,id&group=&keys=a,b&max_points=1000&from=&to=`: curves, numbers, differences.
-
-    Without `keys` there are no curves, only the metrics that could be asked for. `group` is empty,
-    `seed`, `tag` or `config.FIELD`; the numbers of a group are means over its runs.
-    """
-
+    @operation(
+        "Compare runs", query=[RUNS, GROUP, KEYS, MAX_POINTS, FROM, TO], returns=ComparisonJson
+    )
     def get(self, request: Request) -> Response:
+        """Curves, numbers, and what differs. Without `keys` there are no curves, only the metrics that
+        could be asked for. The numbers of a group are means over its runs."""
         runs, members = _chosen(request)
         low = int_param(request, "from", None, least=-STEP_MAX, most=STEP_MAX)
         high = int_param(request, "to", None, least=-STEP_MAX, most=STEP_MAX)
@@ -69,13 +68,10 @@ class Compare(APIView):
 
 
 class ComparePairs(APIView):
-    """GET: `?runs=id,id&group=&metric=auc`: the paired difference of every two members.
-
-    Over the same resamples of the test videos; `p_holm` is corrected for the number of pairs. 400
-    where the protocols differ.
-    """
-
+    @operation("Paired differences", query=[RUNS, GROUP, METRIC], returns=PairsJson)
     def get(self, request: Request) -> Response:
+        """Of every two members, over the same resamples of the test videos; `p_holm` is corrected for the
+        number of pairs. 400 where the protocols differ."""
         _, members = _chosen(request)
         members = [member for member in members if member.evaluations]
         metric = request.GET.get("metric", "auc")
@@ -94,9 +90,9 @@ class ComparePairs(APIView):
 
 
 class CompareExplain(APIView):
-    """GET: `?runs=first,second`: which videos and classes explain the difference of the AUC."""
-
+    @operation("What explains a difference", query=[RUNS], returns=ExplanationJson)
     def get(self, request: Request) -> Response:
+        """Which videos and classes explain the difference of two runs' AUC."""
         _, members = _chosen(request)
         evaluations = [e for member in members for e in member.evaluations]
         if len(members) != 2 or len(evaluations) != 2 or not draws.comparable(members):

@@ -31,15 +31,17 @@ class ByKey(Cursor):
 
 
 class DatasetList(APIView):
-    """GET: data sets, newest first. POST: register one; 202 with the run that reads and checks."""
-
+    @operation("Data sets", returns=Page[DatasetJson], paging=Cursor)
     def get(self, request: Request) -> Response:
+        """Newest first, with their versions."""
         rows = Dataset.objects.visible_to(request.user).select_related("project", "created_by")
         paginator = Cursor()
         page = paginator.paginate_queryset(rows.prefetch_related("versions"), request, self)
         return paginator.get_paginated_response([_dataset(d) for d in page or ()])
 
+    @operation("Register a data set", body=NewDataset, returns=RegisteringJson, status=202)
     def post(self, request: Request) -> Response:
+        """Answers with the run that reads and checks it."""
         data = json_object(request, "config", "tags", "run_name", "project")
         run = services.dataset_register(
             project=project_of(request, member(data, "project", str, "")),
@@ -52,16 +54,14 @@ class DatasetList(APIView):
 
 
 class DatasetDetail(APIView):
-    """GET: a data set with its versions."""
-
+    @operation("A data set with its versions", returns=DatasetJson)
     def get(self, request: Request, dataset_id: int) -> Response:
         rows = Dataset.objects.visible_to(request.user).prefetch_related("versions")
         return Response(_dataset(get_object_or_404(rows, pk=dataset_id)))
 
 
 class VersionDetail(APIView):
-    """GET: a version with its counts, notes and feature sets."""
-
+    @operation("A version with its counts, notes and features", returns=VersionDetailJson)
     def get(self, request: Request, version_id: UUID) -> Response:
         version = _version(request, version_id)
         counted = version.videos.order_by().values_list("split", "label").annotate(n=Count("pk"))
@@ -77,13 +77,15 @@ class VersionDetail(APIView):
 
 
 class VersionVideos(APIView):
-    """GET: a version's videos by name, `?split=&label=&class=&q=&limit=&cursor=`.
-
-    With `&run=EVALUATION` also what it scores on each, null for a video that it has no scores of;
-    with that or `&truth=yes` the anomalous frames.
-    """
-
+    @operation(
+        "Videos of a version",
+        query=[SPLIT, LABEL, CLASS, NAME_HAS, TRUTH, RUN],
+        returns=Page[VideoJson],
+        paging=ByKey,
+    )
     def get(self, request: Request, version_id: UUID) -> Response:
+        """By name. With `run` also what that evaluation scores on each, null for a video that it has no
+        scores of; with that or `truth` the anomalous frames."""
         version = _version(request, version_id)
         rows = videos.filtered(version, videos.Filters.of(request.GET))
         if request.GET.get("label") in ("0", "1"):
@@ -106,9 +108,9 @@ class VersionVideos(APIView):
 
 
 class VersionDifferences(APIView):
-    """GET: `?to=VERSION`: what changed from this version to another of the same data set."""
-
+    @operation("What changed between two versions", query=[TO_VERSION], returns=DifferencesJson)
     def get(self, request: Request, version_id: UUID) -> Response:
+        """From this version to another of the same data set."""
         version = _version(request, version_id)
         if not request.GET.get("to"):
             raise invalid({"to": "name a version of the same data set"})
@@ -119,12 +121,12 @@ class VersionDifferences(APIView):
 
 
 class VideoThumbnail(APIView):
-    """GET: a small WebP of its first frame, with `?run=EVALUATION` of its highest score.
-
-    429 with `Retry-After` while others are made; 422 and the reason where there is no picture.
-    """
-
+    @operation(
+        "A picture of a video", query=[FIRST, RUN], returns="image/webp", refuses=(429,)
+    )
     def get(self, request: Request, version_id: UUID, video_id: int) -> HttpResponse:
+        """A small WebP of its first frame, with `run` that of the evaluation's highest score. 429 with
+        `Retry-After` while others are made; 422 and the reason where there is no picture."""
         video = video_views.video_of(request, version_id, video_id)
         try:
             content = thumbnails.thumbnail(video, video_views.frame_of(request, video))
@@ -134,9 +136,11 @@ class VideoThumbnail(APIView):
 
 
 class FeatureSetList(APIView):
-    """GET: feature sets, newest first, `?version=`."""
-
+    @operation(
+        "Feature sets", query=[OF_VERSION], returns=Page[FeatureSetJson], paging=Cursor
+    )
     def get(self, request: Request) -> Response:
+        """Newest first."""
         rows = FeatureSet.objects.visible_to(request.user).select_related("version__dataset")
         if request.GET.get("version"):
             rows = rows.filter(version__in=uuids([request.GET["version"]]))
@@ -146,8 +150,7 @@ class FeatureSetList(APIView):
 
 
 class FeatureSetDetail(APIView):
-    """GET: a feature set with all that is known of it."""
-
+    @operation("A feature set", returns=FeatureSetDetailJson)
     def get(self, request: Request, feature_set_id: UUID) -> Response:
         rows = FeatureSet.objects.visible_to(request.user)
         found = get_object_or_404(rows, pk=feature_set_id)

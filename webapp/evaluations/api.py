@@ -36,9 +36,11 @@ class Newest(Cursor):
 
 
 class EvaluationList(APIView):
-    """GET: evaluations, newest first, `?of_run=&version=&limit=&cursor=`."""
-
+    @operation(
+        "Evaluations", query=[OF_RUN, OF_VERSION], returns=Page[EvaluationJson], paging=Newest
+    )
     def get(self, request: Request) -> Response:
+        """Newest first; the id is that of the evaluate run."""
         rows = Evaluation.objects.visible_to(request.user).select_related("of_run")
         rows = rows.defer("patch", "stages")
         if request.GET.get("of_run"):
@@ -51,9 +53,9 @@ class EvaluationList(APIView):
 
 
 class EvaluationDetail(APIView):
-    """GET: all numbers of an evaluation, under its protocol."""
-
+    @operation("An evaluation", returns=EvaluationDetailJson)
     def get(self, request: Request, run_id: UUID) -> Response:
+        """All its numbers, under its protocol."""
         found = _evaluation(request, run_id)
         return Response(
             evaluation_json(found)
@@ -69,9 +71,11 @@ class EvaluationDetail(APIView):
 
 
 class EvaluationCurve(APIView):
-    """GET: `roc` or `pr`, `?max_points=600`; every point is a real operating point."""
-
+    @operation(
+        "ROC or PR curve", path={"name": tuple(CURVES)}, query=[MAX_POINTS], returns=CurveJson
+    )
     def get(self, request: Request, run_id: UUID, name: str) -> Response:
+        """Every point is a real operating point."""
         if name not in CURVES:
             raise Http404
         most = int_param(request, "max_points", 600, least=4, most=20_000)
@@ -80,8 +84,7 @@ class EvaluationCurve(APIView):
 
 
 class EvaluationTimeline(APIView):
-    """GET: `?key=VIDEO`: a video's score per snippet, with the truth."""
-
+    @operation("A video's score per snippet, and its truth", query=[KEY], returns=TimelineJson)
     def get(self, request: Request, run_id: UUID) -> Response:
         evaluation = _evaluation(request, run_id)
         scores = store.load(evaluation)
@@ -103,12 +106,14 @@ class EvaluationTimeline(APIView):
 
 
 class EvaluationMaps(APIView):
-    """GET: `?video=KEY&from=&to=`: the maps of stage 2 as bytes; their layout is in `maps`.
-
-    `from` and `to` are snippets [from, to); without them it is the whole video.
-    """
-
+    @operation(
+        "Maps of stage 2 as bytes",
+        query=[VIDEO, FROM_SNIPPET, TO_SNIPPET],
+        returns="application/octet-stream",
+    )
     def get(self, request: Request, run_id: UUID) -> HttpResponse:
+        """The scores of every patch of a video, or of its snippets [from, to); their layout is in
+        docs/api.md."""
         evaluation = _evaluation(request, run_id)
         key = _mapped(evaluation, request)
         start = int_param(request, "from", 0, least=0, most=SNIPPET_MAX) or 0
@@ -124,9 +129,9 @@ class EvaluationMaps(APIView):
 
 
 class EvaluationTruth(APIView):
-    """GET: `?video=KEY`: where the anomalies are in the frame, as runs of frames."""
-
+    @operation("Where the anomalies are in the frame", query=[VIDEO], returns=TruthJson)
     def get(self, request: Request, run_id: UUID) -> Response:
+        """As runs of frames with the same place."""
         evaluation = _evaluation(request, run_id)
         key = request.GET.get("video", "")
         known = maps.load(evaluation) if evaluation.has_maps else store.load(evaluation)
@@ -136,9 +141,11 @@ class EvaluationTruth(APIView):
 
 
 class EvaluationErrors(APIView):
-    """GET: `?video=KEY&threshold=0.5`: false alarms and misses; the rule is in `vad`'s `alarms`."""
-
+    @operation(
+        "False alarms and misses of a video", query=[VIDEO, THRESHOLD_], returns=ErrorsJson
+    )
     def get(self, request: Request, run_id: UUID) -> Response:
+        """By the `rule` of the answer."""
         evaluation = _evaluation(request, run_id)
         threshold = _threshold(request)
         scores = store.load(evaluation)
@@ -152,9 +159,9 @@ class EvaluationErrors(APIView):
 
 
 class EvaluationVideos(APIView):
-    """GET: the evaluated videos with their highest scores, in the order of the data set."""
-
+    @operation("Evaluated videos", returns=Results[EvaluatedVideoJson])
     def get(self, request: Request, run_id: UUID) -> Response:
+        """With their highest scores, in the order of the data set."""
         scores = store.load(_evaluation(request, run_id))
         highest = scores.max_scores.tolist()
         return Response(

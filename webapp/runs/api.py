@@ -77,13 +77,16 @@ STEP_MAX = 2**62
 
 
 class RunList(APIView):
-    """GET: runs, newest first, or in the order that `sort` says; or the groups of `group`.
-
-    `?q=&state=&kind=&tag=&sort=&group=&cols=&project=&limit=`, all as on the page; `q` is the
-    filter language. Follow `next`. POST: a new one.
-    """
-
+    @operation(
+        "Runs, their groups, or a page of the table",
+        query=[*TABLE, COLS, PROJECT],
+        returns=Page[RunJson] | Page[GroupJson],
+        paging=(Cursor, Offset),
+    )
     def get(self, request: Request) -> Response:
+        """Newest first, by cursor; with `sort` in that order, by offset; with `group` the groups.
+
+        `q` is the filter language of the table. `cols` adds `values` to each run."""
         shown = table.Shown.of(request.GET)
         scope = shown.scope(_projects(request))
         if request.GET.get("group"):
@@ -105,7 +108,9 @@ class RunList(APIView):
         page = [by_id[pk] for pk in ids if pk in by_id]
         return paginator.get_paginated_response(_listed(page, request, shown))
 
+    @operation("Queue a run", body=NewRun, returns=RunDetailJson, status=201)
     def post(self, request: Request) -> Response:
+        """It starts when what it waits for is done and a fitting slot is free."""
         data = json_object(
             request, "kind", "config", "name", "notes", "tags", "priority", "project",
             "version", "feature_set", "of_run", *RESOURCES,
@@ -150,9 +155,10 @@ def _groups(request: Request, shown: table.Shown, found: QuerySet[Run]) -> Respo
 
 
 class RunComplete(APIView):
-    """GET: `?q=&at=`: what may stand at the cursor of a filter, after `at` characters."""
-
+    @operation("Complete a filter", query=[Q, AT], returns=Completion)
     def get(self, request: Request) -> Response:
+        """What may stand at the cursor, after `at` characters: a proposal's `text` takes the place of the
+        characters `start` to `end`."""
         text = request.GET.get("q", "")[: 2 * MOST_CHARACTERS]
         at = int_param(request, "at", len(text), least=0, most=STEP_MAX) or 0
         found = complete(text, at, table.known(Run.objects.filter(project=request.project)))
@@ -160,12 +166,12 @@ class RunComplete(APIView):
 
 
 class SavedViewList(APIView):
-    """GET: the project's saved views. POST: save one, `name` and `query`."""
-
+    @operation("A project's saved views", query=[PROJECT], returns=Results[ViewJson])
     def get(self, request: Request) -> Response:
         project = project_of(request, request.GET.get("project", ""))
         return Response({"results": [view_json(v) for v in bookmarks.views_of(project)]})
 
+    @operation("Save a view", body=NewView, returns=ViewJson, status=201)
     def post(self, request: Request) -> Response:
         data = json_object(request, "name", "query", "project")
         shown = table.Shown.of(QueryDict(member(data, "query", str, "")))
@@ -179,13 +185,12 @@ class SavedViewList(APIView):
 
 
 class PipelineList(APIView):
-    """POST: features and proxies if they have to be made, trainings, evaluations; all or none.
-
-    `kind` is that of the trainings, by default `train-urdmu`. `"evaluate": null` leaves the
-    evaluations out.
-    """
-
+    @operation("Queue a pipeline", body=NewPipeline, returns=RunsJson, status=201)
     def post(self, request: Request) -> Response:
+        """Features and proxies if they have to be made, trainings, evaluations; all or none.
+
+        `kind` is that of the trainings, by default `train-urdmu`. `"evaluate": null` leaves the
+        evaluations out."""
         data = json_object(
             request, "kind", "train", "evaluate", "extract", "proxies", "seeds", "name", "tags",
             "project", "priority", "version", "feature_set", *RESOURCES,
@@ -235,20 +240,20 @@ def _training(kind: str) -> type[UrdmuConfig]:
 
 
 class RunDetail(APIView):
-    """GET: everything of one run, and why it waits. DELETE: it and its files.
-
-    PATCH: name, notes, tags, priority, gpus, memory_mb, time_limit_s.
-    """
-
+    @operation("A run", returns=RunDetailJson)
     def get(self, request: Request, run_id: UUID) -> Response:
+        """All that is known of it, with why it waits and the commands that do it again."""
         run = _run(request, run_id)
         commands = {r.title: r.command for r in commandline.recipes(run)}
         starts = start_json(outlook.start_of(run))
         more = {"why": waiting.reason(run), "commands": commands, "starts": starts}
         return Response(run_json(run, detail=True) | more)
 
+    @operation("Change a run", body=RunChange, returns=RunDetailJson)
     @transaction.atomic
     def patch(self, request: Request, run_id: UUID) -> Response:
+        """All of it or nothing. What a run asks of the machine can be changed before it starts, the time
+        limit also while it runs."""
         run = _run(request, run_id)
         data = json_object(request, "name", "notes", "tags", "priority", *RESOURCES)
         if "name" in data:
@@ -264,19 +269,23 @@ class RunDetail(APIView):
             run_set_resources(run=run, changes=changes, by=request.user)
         return Response(run_json(_run(request, run_id), detail=True))
 
+    @operation("Delete a run and its files")
     def delete(self, request: Request, run_id: UUID) -> Response:
         services.run_delete(run=_run(request, run_id), by=request.user)
         return Response(status=204)
 
 
 class RunAction(APIView):
-    """POST: stop, hold, release, retry, move, or clone.
-
-    clone: `{"config": {...}, "name": ...}`. move: `{"to": "up"}`, down or top, among the project's
-    queued runs of its priority.
-    """
-
+    @operation(
+        "Stop, hold, release, retry, move or clone a run",
+        path={"action": ("clone", "move", *services.STEPS)},
+        body=RunStep,
+        returns=RunDetailJson | RunJson,
+        also=(201,),
+    )
     def post(self, request: Request, run_id: UUID, action: str) -> Response:
+        """`move` takes `to`, among the project's queued runs of its priority. `clone` takes `config` (the
+        fields that change) and `name`, and answers 201 with the new run."""
         run = _run(request, run_id)
         if action == "clone":
             data = json_object(request, "config", "name")
@@ -298,9 +307,12 @@ class RunAction(APIView):
 
 
 class RunMetrics(APIView):
-    """GET: `?keys=a,b&max_points=1000&from=&to=&raw=1`; all keys when none is named."""
-
+    @operation(
+        "Metrics of a run", query=[KEYS, MAX_POINTS, FROM, TO, RAW], returns=MetricsJson
+    )
     def get(self, request: Request, run_id: UUID) -> Response:
+        """Thinned so that no extreme is lost, unless `raw`. Without `keys` the first 50 keys. Keys that
+        begin with `sys/` were measured by the worker: their steps are seconds."""
         run = _run(request, run_id)
         low = int_param(request, "from", None, least=-STEP_MAX, most=STEP_MAX)
         high = int_param(request, "to", None, least=-STEP_MAX, most=STEP_MAX)
@@ -330,9 +342,9 @@ class RunMetrics(APIView):
 
 
 class RunLog(APIView):
-    """GET: `?offset=0&limit=65536` bytes of the log, and where to go on."""
-
+    @operation("The log of a run", query=[LOG_OFFSET, LOG_LIMIT], returns=LogJson)
     def get(self, request: Request, run_id: UUID) -> Response:
+        """Go on from the `offset` of the answer, while it is `live`."""
         run = _run(request, run_id)
         offset = int_param(request, "offset", 0, least=0, most=STEP_MAX) or 0
         limit = int_param(request, "limit", 65_536, least=1, most=LOG_BYTES) or LOG_BYTES
@@ -341,9 +353,9 @@ class RunLog(APIView):
 
 
 class RunLogSearch(APIView):
-    """GET: `?find=&level=warning|error&context=2&hit=1`: a page of the hits in the whole log."""
-
+    @operation("Search a run's log", query=[FIND, LEVEL, CONTEXT, HIT], returns=SearchJson)
     def get(self, request: Request, run_id: UUID) -> Response:
+        """A page of the hits in the whole log, from the hit that `hit` numbers, with lines around them."""
         run = _run(request, run_id)
         level = request.GET.get("level", "")
         if level not in logsearch.LEVELS:
@@ -360,8 +372,7 @@ class RunLogSearch(APIView):
 
 
 class RunLineage(APIView):
-    """GET: what the run comes from and what came of it, as nodes and edges; `?clones=yes`."""
-
+    @operation("What a run comes from and what came of it", query=[CLONES], returns=LineageJson)
     def get(self, request: Request, run_id: UUID) -> Response:
         run = _run(request, run_id)
         clones = request.GET.get("clones") in ("yes", "1", "true")
@@ -369,9 +380,9 @@ class RunLineage(APIView):
 
 
 class RunEvents(APIView):
-    """GET: what happened to the run, oldest first; the last 500. `?event=&by=&q=`."""
-
+    @operation("What happened to a run", query=[EVENT, BY, WORDS], returns=Results[RunEventJson])
     def get(self, request: Request, run_id: UUID) -> Response:
+        """Oldest first; the last 500."""
         given = {name: request.GET.get(name, "")[:100] for name in ("event", "by", "q")}
         found = page.happened(
             _run(request, run_id), kind=given["event"], by=given["by"], text=given["q"]
@@ -380,25 +391,23 @@ class RunEvents(APIView):
 
 
 class RunCheckpoints(APIView):
-    """GET: the run's checkpoints by step; the newest 500."""
-
+    @operation("Checkpoints of a run", returns=Results[CheckpointJson])
     def get(self, request: Request, run_id: UUID) -> Response:
+        """By step; the newest 500."""
         run = _run(request, run_id)
         rows = run.checkpoints.order_by("-step")[:500]
         return Response({"results": [checkpoint_json(c, run) for c in reversed(rows)]})
 
 
 class ConfigList(APIView):
-    """GET: the kinds of runs."""
-
+    @operation("Kinds of runs", returns=Results[KindJson])
     def get(self, request: Request) -> Response:
         found = [{"kind": kind, "title": config.title} for kind, config in CONFIGS.items()]
         return Response({"results": found})
 
 
 class ConfigSchema(APIView):
-    """GET: the JSON schema of a kind's configuration."""
-
+    @operation("JSON schema of a kind's configuration", path={"kind": tuple(CONFIGS)}, returns=dict[str, Any])
     def get(self, request: Request, kind: str) -> Response:
         if kind not in CONFIGS:
             raise Http404

@@ -61,9 +61,9 @@ def run_bag_figure(request: Request, run_id: UUID, name: str) -> HttpResponse:
 
 
 class RunBags(APIView):
-    """GET: `?video=&step=`, `step` repeated: a watched bag of a training run at these steps."""
-
+    @operation("A watched bag of a training run", query=[VIDEO, STEPS], returns=BagsJson)
     def get(self, request: ApiRequest, run_id: UUID) -> Response:
+        """The scores and the memory's answer for a video's snippets at these steps."""
         run = get_object_or_404(Run.objects.visible_to(request.user), pk=run_id)
         view = bags.view_of(run, request.GET)
         if view is None:

@@ -53,6 +53,7 @@ INSTALLED_APPS = [
     "django_htmx",
     "template_partials",
     "rest_framework",
+    "drf_spectacular",
     "csp",
 ]
 
@@ -157,6 +158,18 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["webapp.core.rest.StrictRenderer"],
     "DEFAULT_PARSER_CLASSES": ["webapp.core.rest.StrictParser"],
     "EXCEPTION_HANDLER": "webapp.core.api.exception_handler",
+    "DEFAULT_SCHEMA_CLASS": "webapp.core.schema.Schema",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "VADLab",
+    "DESCRIPTION": "Experiments in weakly supervised video anomaly detection: data sets, runs, "
+    "evaluations, comparisons.",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.1",
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "SORT_OPERATIONS": False,
+    "PREPROCESSING_HOOKS": [],
+    "POSTPROCESSING_HOOKS": ["webapp.core.schema.complete"],
 }
 
 # The broker only carries doorbells; stack and settings of the worker are in workers/celery.py.
