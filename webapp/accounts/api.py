@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from django.shortcuts import get_object_or_404
@@ -22,18 +21,28 @@ from webapp.accounts.models import (
     Scope,
     User,
 )
-from webapp.accounts.permissions import require_admin
+from webapp.accounts.permissions import InBrowser, require_admin
+from webapp.accounts.shapes import (
+    AuditEventJson,
+    InvitationJson,
+    MadeInvitationJson,
+    MadeTokenJson,
+    MeJson,
+    MemberJson,
+    MemberRole,
+    NewInvitation,
+    NewToken,
+    ProjectDetailJson,
+    ProjectJson,
+    ProjectName,
+    TokenJson,
+)
 from webapp.accounts.tokens import DAYS, token_create, token_revoke
 from webapp.core.api import Cursor, Request, json_object, member
+from webapp.core.openapi import Page, Results, operation, text
 
-
-class InBrowser(IsAuthenticated):
-    """Signed in with a browser: a token that leaked must not make others, or let people in."""
-
-    message = "A token may not do this: sign in with a browser."
-
-    def has_permission(self, request: Any, view: Any) -> bool:
-        return super().has_permission(request, view) and request.auth is None
+KIND = text("kind", "of this kind", choices=tuple(audit.KINDS))
+WORDS = text("q", "who, of what, from where", most=150)
 
 
 class Me(APIView):
@@ -64,10 +73,10 @@ class TokenList(APIView):
     def get(self, request: Request) -> Response:
         return Response({"results": [token_json(t) for t in queries.tokens(request.user)]})
 
-    @operation("Make a token", body=NewToken, returns=NewTokenJson, status=201)
+    @operation("Make a token", body=NewToken, returns=MadeTokenJson, status=201)
     def post(self, request: Request) -> Response:
         """Its text is in this answer and nowhere else."""
-        data = json_object(request, "name", "scope", "project", "days")
+        data = json_object(request, NewToken)
         slug = member(data, "project", str, "")
         token, secret = token_create(
             by=request.user,
@@ -76,7 +85,7 @@ class TokenList(APIView):
             project=queries.project_of(request.user, slug) if slug else None,
             days=member(data, "days", int, DAYS),
         )
-        answer = {**token_json(token), "token": secret}
+        answer: MadeTokenJson = {**token_json(token), "token": secret}
         return Response(answer, status=201, headers={"Cache-Control": "no-store"})
 
 
@@ -90,7 +99,7 @@ class TokenDetail(APIView):
         return Response(status=204)
 
 
-def token_json(token: ApiToken) -> dict[str, Any]:
+def token_json(token: ApiToken) -> TokenJson:
     return {
         "id": token.pk,
         "name": token.name,
@@ -120,7 +129,7 @@ class ProjectList(APIView):
     @operation("Create a project", body=ProjectName, returns=ProjectJson, status=201)
     def post(self, request: Request) -> Response:
         """You are its first admin."""
-        data = json_object(request, "name")
+        data = json_object(request, ProjectName)
         made = services.project_create(name=member(data, "name", str, ""), by=request.user)
         return Response(project_json(made), status=201)
 
@@ -136,7 +145,7 @@ class ProjectDetail(APIView):
     def patch(self, request: Request, slug: str) -> Response:
         """Its address stays. By admins."""
         found = queries.administered(request.user, slug)
-        name = member(json_object(request, "name"), "name", str, found.name)
+        name = member(json_object(request, ProjectName), "name", str, found.name)
         return Response(
             project_json(services.project_rename(project=found, name=name, by=request.user))
         )
@@ -147,7 +156,7 @@ class MemberDetail(APIView):
     def patch(self, request: Request, slug: str, username: str) -> Response:
         """By admins."""
         found = queries.administered(request.user, slug)
-        role = member(json_object(request, "role"), "role", str, "")
+        role = member(json_object(request, MemberRole), "role", str, "")
         person = _person(found, username)
         changed = services.member_set_role(project=found, user=person, role=role, by=request.user)
         return Response(member_json(changed))
@@ -173,12 +182,12 @@ class InvitationList(APIView):
         return Response({"results": [invitation_json(i) for i in queries.invitations(found)]})
 
     @operation(
-        "Invite", body=NewInvitation, returns=NewInvitationJson, status=201, in_browser=True
+        "Invite", body=NewInvitation, returns=MadeInvitationJson, status=201, in_browser=True
     )
     def post(self, request: Request, slug: str) -> Response:
         """`link` is in this answer and nowhere else. By admins."""
         found = queries.administered(request.user, slug)
-        data = json_object(request, "role", "days", "max_uses", "note")
+        data = json_object(request, NewInvitation)
         made, secret = invitations.invitation_create(
             project=found,
             by=request.user,
@@ -188,7 +197,7 @@ class InvitationList(APIView):
             note=member(data, "note", str, ""),
         )
         link = request.build_absolute_uri(reverse("join", args=[secret]))
-        answer = {**invitation_json(made), "link": link}
+        answer: MadeInvitationJson = {**invitation_json(made), "link": link}
         return Response(answer, status=201, headers={"Cache-Control": "no-store"})
 
 
@@ -223,15 +232,15 @@ class Audit(APIView):
         return cursor.get_paginated_response([event_json(event) for event in part])
 
 
-def project_json(project: Project) -> dict[str, Any]:
+def project_json(project: Project) -> ProjectJson:
     return {"slug": project.slug, "name": project.name, "created_at": project.created_at}
 
 
-def member_json(membership: Membership) -> dict[str, Any]:
+def member_json(membership: Membership) -> MemberJson:
     return {"username": membership.user.username, "role": membership.role}
 
 
-def invitation_json(invitation: Invitation) -> dict[str, Any]:
+def invitation_json(invitation: Invitation) -> InvitationJson:
     return {
         "id": invitation.pk,
         "note": invitation.note,
@@ -245,7 +254,7 @@ def invitation_json(invitation: Invitation) -> dict[str, Any]:
     }
 
 
-def event_json(event: AuditEvent) -> Mapping[str, Any]:
+def event_json(event: AuditEvent) -> AuditEventJson:
     return {
         "at": event.at,
         "kind": event.kind,

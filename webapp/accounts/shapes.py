@@ -23,7 +23,7 @@ class TokenJson(TypedDict):
     problem: str | None
 
 
-class NewTokenJson(TokenJson):
+class MadeTokenJson(TokenJson):
     """`token` is its text, in this answer and nowhere else."""
 
     token: str
@@ -68,7 +68,7 @@ class InvitationJson(TypedDict):
     problem: str | None
 
 
-class NewInvitationJson(InvitationJson):
+class MadeInvitationJson(InvitationJson):
     """`link` is in this answer and nowhere else."""
 
     link: str

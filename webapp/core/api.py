@@ -115,7 +115,6 @@ class Cursor(CursorPagination):
             raise exceptions.NotFound(self.invalid_cursor_message)
         return found
 
-
     def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
         return [
             _size("limit", self.page_size, self.max_page_size),
@@ -174,7 +173,9 @@ def json_object(request: Request, *allowed: str | type) -> dict[str, Any]:
         raise VadError(
             "request-invalid", "The body must be a JSON object.", "Send one, with its type."
         )
-    names = [name for one in allowed for name in ([one] if isinstance(one, str) else one.__annotations__)]
+    names = [
+        name for one in allowed for name in ([one] if isinstance(one, str) else one.__annotations__)
+    ]
     unknown = {name: f"no such member; known: {', '.join(names)}" for name in data}
     unknown = {name: text for name, text in unknown.items() if name not in names}
     if unknown:

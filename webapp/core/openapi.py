@@ -1,6 +1,6 @@
 """What an operation of the API takes and answers, said once beside it.
 
-    @operation("The events of a run", query=[text("q", "words to look for")], returns=Page[EventJson])
+    @operation("Events of a run", query=[text("q", "words to find")], returns=Page[EventJson])
     def get(self, request: Request, run_id: UUID) -> Response:
 
 Types say what is sent: the `TypedDict` that a function is annotated with, or the dataclass that is

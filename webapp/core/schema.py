@@ -16,6 +16,7 @@ from drf_spectacular.plumbing import ResolvedComponent
 
 from vad.configs import CONFIGS
 from vad.errors import CATALOGUE
+from webapp.accounts.permissions import InBrowser
 from webapp.core.openapi import Operation
 
 REFS = "#/components/schemas/"
@@ -99,7 +100,7 @@ class Schema(AutoSchema):
             return None
         return self.described.summary
 
-    def get_description(self) -> str:
+    def get_description(self) -> str:  # type: ignore[override]  # as in drf-spectacular
         return inspect.getdoc(getattr(self.view, self.method.lower())) or ""
 
     def _get_parameters(self) -> list[dict[str, Any]]:
@@ -192,14 +193,14 @@ def _renamed(part: Any) -> Any:
 
 class SessionScheme(OpenApiAuthenticationExtension):
     target_class = "webapp.core.rest.SessionAuth"
-    name = ["session", "csrf"]  # type: ignore[assignment]
+    name = ["session", "csrf"]
 
     def get_security_requirement(self, auto_schema: Any) -> dict[str, list[str]]:
         if auto_schema.method in WRITES:
             return {"session": [], "csrf": []}
         return {"session": []}
 
-    def get_security_definition(self, auto_schema: Any) -> list[dict[str, Any]]:  # type: ignore[override]
+    def get_security_definition(self, auto_schema: Any) -> list[dict[str, Any]]:
         return [
             {
                 "type": "apiKey", "in": "cookie", "name": "sessionid",
@@ -216,10 +217,12 @@ class TokenScheme(OpenApiAuthenticationExtension):
     target_class = "webapp.accounts.tokens.TokenAuth"
     name = "token"
 
-    def get_security_requirement(self, auto_schema: Any) -> dict[str, list[str]] | None:
-        browser = auto_schema.described is not None and auto_schema.described.in_browser
-        if browser or any(getattr(p, "in_browser", False) for p in auto_schema.view.get_permissions()):
-            return None
+    def get_security_requirement(
+        self, auto_schema: Any
+    ) -> dict[str, list[str]] | list[dict[str, list[str]]]:
+        described, asked = auto_schema.described, auto_schema.view.get_permissions()
+        if (described and described.in_browser) or any(isinstance(p, InBrowser) for p in asked):
+            return []
         return {"token": ["write" if auto_schema.method in WRITES else "read"]}
 
     def get_security_definition(self, auto_schema: Any) -> dict[str, Any]:

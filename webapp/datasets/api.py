@@ -15,11 +15,33 @@ from rest_framework.views import APIView
 from vad.configs import RegisterConfig
 from vad.data.versions import compare
 from webapp.core.api import Cursor, Request, invalid, json_object, member, project_of, texts
+from webapp.core.openapi import Page, operation, text, uuid
 from webapp.core.query import uuids
 from webapp.datasets import scored, services, thumbnails, video_views, videos
 from webapp.datasets.decoder import Busy
 from webapp.datasets.models import Dataset, DatasetVersion, FeatureSet, Video
-from webapp.runs.represent import run_json
+from webapp.datasets.shapes import (
+    DatasetJson,
+    DifferencesJson,
+    FeatureSetDetailJson,
+    FeatureSetJson,
+    NewDataset,
+    RegisteringJson,
+    VersionDetailJson,
+    VersionJson,
+    VideoJson,
+)
+from webapp.runs.represent import run_detail_json
+
+SPLIT = text("split", "videos of this split")
+LABEL = text("label", "1 for anomalous videos, 0 for normal ones", choices=("0", "1"))
+CLASS = text("class", "videos of this class")
+NAME_HAS = text("q", "a text in the name")
+TRUTH = text("truth", "with the anomalous frames", choices=("yes", "1", "true"))
+RUN = uuid("run", "an evaluation of this version")
+FIRST = uuid("first", "as `run`, of the page of videos")
+TO_VERSION = uuid("to", "another version of the same data set", required=True)
+OF_VERSION = uuid("version", "of this version")
 
 
 class ByKey(Cursor):
@@ -42,7 +64,7 @@ class DatasetList(APIView):
     @operation("Register a data set", body=NewDataset, returns=RegisteringJson, status=202)
     def post(self, request: Request) -> Response:
         """Answers with the run that reads and checks it."""
-        data = json_object(request, "config", "tags", "run_name", "project")
+        data = json_object(request, NewDataset)
         run = services.dataset_register(
             project=project_of(request, member(data, "project", str, "")),
             config=RegisterConfig.from_dict(member(data, "config", dict, {})),
@@ -50,7 +72,7 @@ class DatasetList(APIView):
             name=member(data, "run_name", str, ""),
             tags=texts(data, "tags"),
         )
-        return Response({"run": run_json(run, detail=True)}, status=202)
+        return Response({"run": run_detail_json(run)}, status=202)
 
 
 class DatasetDetail(APIView):
@@ -84,8 +106,9 @@ class VersionVideos(APIView):
         paging=ByKey,
     )
     def get(self, request: Request, version_id: UUID) -> Response:
-        """By name. With `run` also what that evaluation scores on each, null for a video that it has no
-        scores of; with that or `truth` the anomalous frames."""
+        """By name. With `run` also what that evaluation scores on each, null for a video that it
+        has no scores of; with that or `truth` the anomalous frames.
+        """
         version = _version(request, version_id)
         rows = videos.filtered(version, videos.Filters.of(request.GET))
         if request.GET.get("label") in ("0", "1"):
@@ -121,12 +144,11 @@ class VersionDifferences(APIView):
 
 
 class VideoThumbnail(APIView):
-    @operation(
-        "A picture of a video", query=[FIRST, RUN], returns="image/webp", refuses=(429,)
-    )
+    @operation("A picture of a video", query=[FIRST, RUN], returns="image/webp", refuses=(429,))
     def get(self, request: Request, version_id: UUID, video_id: int) -> HttpResponse:
-        """A small WebP of its first frame, with `run` that of the evaluation's highest score. 429 with
-        `Retry-After` while others are made; 422 and the reason where there is no picture."""
+        """A small WebP of its first frame, with `run` that of the evaluation's highest score. 429
+        with `Retry-After` while others are made; 422 and the reason where there is no picture.
+        """
         video = video_views.video_of(request, version_id, video_id)
         try:
             content = thumbnails.thumbnail(video, video_views.frame_of(request, video))
@@ -136,9 +158,7 @@ class VideoThumbnail(APIView):
 
 
 class FeatureSetList(APIView):
-    @operation(
-        "Feature sets", query=[OF_VERSION], returns=Page[FeatureSetJson], paging=Cursor
-    )
+    @operation("Feature sets", query=[OF_VERSION], returns=Page[FeatureSetJson], paging=Cursor)
     def get(self, request: Request) -> Response:
         """Newest first."""
         rows = FeatureSet.objects.visible_to(request.user).select_related("version__dataset")
@@ -162,7 +182,7 @@ def _version(request: Request, version_id: UUID) -> DatasetVersion:
     return get_object_or_404(rows, pk=version_id)
 
 
-def _dataset(dataset: Dataset) -> dict[str, Any]:
+def _dataset(dataset: Dataset) -> DatasetJson:
     versions = sorted(dataset.versions.all(), key=lambda v: v.number)
     return {
         "id": dataset.pk,
@@ -174,7 +194,7 @@ def _dataset(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def _version_json(version: DatasetVersion) -> dict[str, Any]:
+def _version_json(version: DatasetVersion) -> VersionJson:
     return {
         "id": version.pk,
         "number": version.number,
@@ -205,7 +225,7 @@ def _scores(video: Video, run: scored.Scored | None) -> dict[str, Any]:
     return {"scores": numbers.to_dict() if numbers else None}
 
 
-def _features(found: FeatureSet) -> dict[str, Any]:
+def _features(found: FeatureSet) -> FeatureSetJson:
     return {
         "id": found.pk,
         "name": found.name,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any
 from uuid import UUID
 
 from django.http import Http404, HttpResponse
@@ -17,13 +16,31 @@ from rest_framework.views import APIView
 from vad.evaluation.alarms import video_alarms
 from vad.evaluation.curves import Curve, pr_curve, roc_curve
 from vad.evaluation.frame import THRESHOLD
-from webapp.core.api import Cursor, Request, int_param, invalid
+from webapp.core.api import Cursor, Request, invalid
+from webapp.core.openapi import Page, Results, number, operation, text, uuid, whole
 from webapp.core.query import uuids
 from webapp.evaluations import maps
 from webapp.evaluations import scores as store
 from webapp.evaluations.models import Evaluation
+from webapp.evaluations.shapes import (
+    CurveJson,
+    ErrorsJson,
+    EvaluatedVideoJson,
+    EvaluationDetailJson,
+    EvaluationJson,
+    TimelineJson,
+    TruthJson,
+)
 
 SNIPPET_MAX = 10**8
+OF_RUN = uuid("of_run", "of this training run")
+OF_VERSION = uuid("version", "on this data set version")
+MAX_POINTS = whole("max_points", "of the curve", least=4, most=20_000, default=600)
+KEY = text("key", "the video's key", required=True)
+VIDEO = text("video", "the video's key", required=True)
+FROM_SNIPPET = whole("from", "the first snippet", least=0, most=SNIPPET_MAX, default=0)
+TO_SNIPPET = whole("to", "the snippet after the last one", least=1, most=SNIPPET_MAX)
+THRESHOLD_ = number("threshold", "flags what reaches it", least=0, most=1, default=THRESHOLD)
 RULE = (
     "A false alarm is a maximal stretch of frames at or above the threshold outside the truth; a "
     "miss is an anomalous interval of which no frame reaches the threshold."
@@ -78,7 +95,7 @@ class EvaluationCurve(APIView):
         """Every point is a real operating point."""
         if name not in CURVES:
             raise Http404
-        most = int_param(request, "max_points", 600, least=4, most=20_000)
+        most = MAX_POINTS.of(request)
         scores = store.load(_evaluation(request, run_id))
         return Response(CURVES[name](scores, most).to_dict())
 
@@ -113,11 +130,13 @@ class EvaluationMaps(APIView):
     )
     def get(self, request: Request, run_id: UUID) -> HttpResponse:
         """The scores of every patch of a video, or of its snippets [from, to); their layout is in
-        docs/api.md."""
+        docs/api.md.
+        """
         evaluation = _evaluation(request, run_id)
         key = _mapped(evaluation, request)
-        start = int_param(request, "from", 0, least=0, most=SNIPPET_MAX) or 0
-        stop = int_param(request, "to", None, least=start + 1, most=SNIPPET_MAX)
+        start, stop = FROM_SNIPPET.of(request) or 0, TO_SNIPPET.of(request)
+        if stop is not None and stop <= start:
+            raise invalid({"to": f"{stop} is not above from, {start}"})
         etag = maps.etag(evaluation, key, start, stop)
         known = get_conditional_response(request, etag=etag)
         answer = known or HttpResponse(
@@ -141,9 +160,7 @@ class EvaluationTruth(APIView):
 
 
 class EvaluationErrors(APIView):
-    @operation(
-        "False alarms and misses of a video", query=[VIDEO, THRESHOLD_], returns=ErrorsJson
-    )
+    @operation("False alarms and misses of a video", query=[VIDEO, THRESHOLD_], returns=ErrorsJson)
     def get(self, request: Request, run_id: UUID) -> Response:
         """By the `rule` of the answer."""
         evaluation = _evaluation(request, run_id)
@@ -174,7 +191,7 @@ class EvaluationVideos(APIView):
         )
 
 
-def evaluation_json(found: Evaluation) -> dict[str, Any]:
+def evaluation_json(found: Evaluation) -> EvaluationJson:
     return {
         "id": found.pk,
         "of_run": found.of_run_id,

@@ -11,8 +11,18 @@ from rest_framework.views import APIView
 
 from webapp.accounts.models import Project
 from webapp.core.api import Request, invalid, json_object, member, project_of
+from webapp.core.openapi import PROJECT, Results, operation
 from webapp.fleet import listing, services
 from webapp.fleet.models import Pause, Worker
+from webapp.fleet.shapes import (
+    NewShare,
+    Paused,
+    PauseJson,
+    QueueJson,
+    ShareJson,
+    UsageJson,
+    WorkerJson,
+)
 from webapp.fleet.views import WORKER_STEPS
 from webapp.runs.represent import run_json, start_json
 
@@ -47,7 +57,7 @@ class QueuePause(APIView):
     @operation("Pause the queue", body=Paused, returns=PauseJson, status=201)
     def post(self, request: Request) -> Response:
         """Nothing new of the project is claimed; with `server` nothing at all, by superusers."""
-        data = json_object(request, "project", "server", "reason")
+        data = json_object(request, Paused)
         reason = member(data, "reason", str, "")
         found = services.queue_pause(project=_scope(request, data), by=request.user, reason=reason)
         return Response(_pause(found), status=201)
@@ -88,10 +98,10 @@ class UsageList(APIView):
         rows = listing.usage(project_of(request, request.GET.get("project")))
         return Response({"results": [row.__dict__ for row in rows]})
 
-    @operation("Set a person's share", body=Share, returns=ShareJson)
+    @operation("Set a person's share", body=NewShare, returns=ShareJson)
     def patch(self, request: Request) -> Response:
         """With 2, twice as much of the devices as others. By superusers."""
-        data = json_object(request, "user", "share")
+        data = json_object(request, NewShare)
         share: Any = data.get("share")
         services.share_set(
             username=member(data, "user", str, ""),
@@ -110,14 +120,14 @@ def _scope(request: Request, data: dict[str, Any]) -> Project | None:
     return project_of(request, member(data, "project", str, ""))
 
 
-def _pause(pause: Pause | None) -> dict[str, Any] | None:
+def _pause(pause: Pause | None) -> PauseJson | None:
     if pause is None:
         return None
     by = pause.by.username if pause.by else None
     return {"by": by, "at": pause.at, "reason": pause.reason}
 
 
-def _worker(row: listing.WorkerRow) -> dict[str, Any]:
+def _worker(row: listing.WorkerRow) -> WorkerJson:
     return {
         "name": row.worker.name,
         "host": row.worker.host,

@@ -78,6 +78,6 @@ class Paused(TypedDict, total=False):
     reason: str
 
 
-class Share(TypedDict):
+class NewShare(TypedDict):
     user: str
     share: Annotated[float, Meta(gt=0)]

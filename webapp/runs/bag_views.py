@@ -17,8 +17,13 @@ from webapp.charts import Figure
 from webapp.core import errors
 from webapp.core.api import Request as ApiRequest
 from webapp.core.http import Request, figure
+from webapp.core.openapi import operation, text
 from webapp.runs import bags
 from webapp.runs.models import Run
+from webapp.runs.shapes import BagsJson
+
+VIDEO = text("video", "its key; the last one that is watched without it")
+STEPS = text("step", "steps to show; a few of them without it", many=True)
 
 
 @require_safe
