@@ -6,6 +6,7 @@ from django.urls import path
 
 from webapp.accounts import api as accounts
 from webapp.compare.api import Compare, CompareExplain, ComparePairs
+from webapp.core.schema_views import SchemaDocument
 from webapp.datasets import api as datasets
 from webapp.evaluations import api as evaluations
 from webapp.fleet import api as fleet
@@ -14,6 +15,7 @@ from webapp.runs.bag_views import RunBags
 
 app_name = "api"
 urlpatterns = [
+    path("schema/", SchemaDocument.as_view(), name="schema"),
     path("me/", accounts.Me.as_view(), name="me"),
     path("tokens/", accounts.TokenList.as_view(), name="tokens"),
     path("tokens/<int:token_id>/", accounts.TokenDetail.as_view(), name="token"),

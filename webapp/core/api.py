@@ -28,6 +28,14 @@ M = TypeVar("M", bound=Model)
 T = TypeVar("T")
 _JSON_TYPES = {str: "a text", int: "a whole number", dict: "an object", list: "a list"}
 
+_HINTS = {
+    405: "The header `Allow` says which methods this address takes.",
+    406: "Ask for `application/json`, or for anything.",
+    413: "Send less at once.",
+    415: "Send JSON, with `Content-Type: application/json`.",
+    429: "Wait for as long as `Retry-After` says, and ask again.",
+}
+
 log = logging.getLogger(__name__)
 
 
@@ -64,12 +72,8 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
         status = 403
     elif isinstance(exc, exceptions.APIException):
         status = exc.status_code
-        error = VadError(
-            "request-invalid",
-            _text(exc.detail),
-            "Correct the request and send it again.",
-            fields=_fields(exc.detail),
-        )
+        hint = _HINTS.get(status, "Correct the request and send it again.")
+        error = VadError("request-invalid", _text(exc.detail), hint, fields=_fields(exc.detail))
         wait = getattr(exc, "wait", None)
         headers = {"Retry-After": str(math.ceil(wait))} if wait else {}
     else:

@@ -163,6 +163,7 @@ TABLE: dict[str, Rule] = {
     "fleet:resume": ACTION.sends(scope="project"),
     "fleet:worker": Rule(write=Level.SERVER).at(action="drain"),
     # the API
+    "api:schema": API_OWN,
     "api:me": API_OWN,
     "api:tokens": Rule(read=Level.PERSON, write=Level.PERSON, in_browser="all"),
     "api:token": Rule(write=Level.VIEWER, in_browser="all").at(token_id="{viewer_token}"),
