@@ -40,6 +40,7 @@ from webapp.accounts.shapes import (
 from webapp.accounts.tokens import DAYS, token_create, token_revoke
 from webapp.core.api import Cursor, Request, json_object, member
 from webapp.core.openapi import Page, Results, operation, text
+from webapp.idempotency.services import idempotent, idempotent_secret
 
 KIND = text("kind", "of this kind", choices=tuple(audit.KINDS))
 WORDS = text("q", "who, of what, from where", most=150)
@@ -74,6 +75,7 @@ class TokenList(APIView):
         return Response({"results": [token_json(t) for t in queries.tokens(request.user)]})
 
     @operation("Make a token", body=NewToken, returns=MadeTokenJson, status=201)
+    @idempotent_secret
     def post(self, request: Request) -> Response:
         """Its text is in this answer and nowhere else."""
         data = json_object(request, NewToken)
@@ -127,6 +129,7 @@ class ProjectList(APIView):
         return Response({"results": [project_json(project) for project in found]})
 
     @operation("Create a project", body=ProjectName, returns=ProjectJson, status=201)
+    @idempotent
     def post(self, request: Request) -> Response:
         """You are its first admin."""
         data = json_object(request, ProjectName)
@@ -184,6 +187,7 @@ class InvitationList(APIView):
     @operation(
         "Invite", body=NewInvitation, returns=MadeInvitationJson, status=201, in_browser=True
     )
+    @idempotent_secret
     def post(self, request: Request, slug: str) -> Response:
         """`link` is in this answer and nowhere else. By admins."""
         found = queries.administered(request.user, slug)

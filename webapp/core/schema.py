@@ -39,6 +39,13 @@ REFUSALS: dict[int, tuple[str, str]] = {
 ALWAYS = (400, 401, 403, 404, 406, 422)
 WITH_BODY = (409, 413, 415)
 
+IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key", "in": "header",
+    "description": "Made up by the client for one request. The same request again with the same "
+    "key, within a day, gets the first answer and makes nothing new.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 200},
+}  # fmt: skip
+
 _ERROR = {
     "type": "object",
     "description": "What happened, to which thing, and what to do.",
@@ -120,6 +127,8 @@ class Schema(AutoSchema):
             if asked.required:
                 parameter["required"] = True
             found.append(parameter)
+        if getattr(getattr(self.view, self.method.lower()), "idempotent", False):
+            found.append(dict(IDEMPOTENCY_KEY))
         return found + list(self._paging(self.described))
 
     def _paging(self, described: Operation) -> Iterator[dict[str, Any]]:

@@ -31,6 +31,7 @@ from webapp.datasets.shapes import (
     VersionJson,
     VideoJson,
 )
+from webapp.idempotency.services import idempotent
 from webapp.runs.represent import run_detail_json
 
 SPLIT = text("split", "videos of this split")
@@ -62,6 +63,7 @@ class DatasetList(APIView):
         return paginator.get_paginated_response([_dataset(d) for d in page or ()])
 
     @operation("Register a data set", body=NewDataset, returns=RegisteringJson, status=202)
+    @idempotent
     def post(self, request: Request) -> Response:
         """Answers with the run that reads and checks it."""
         data = json_object(request, NewDataset)

@@ -37,6 +37,7 @@ from webapp.core.api import (
 )
 from webapp.core.openapi import PROJECT, Page, Results, operation, text, whole
 from webapp.datasets.models import DatasetVersion, FeatureSet
+from webapp.idempotency.services import idempotent
 from webapp.runs import (
     bookmarks,
     commandline,
@@ -157,6 +158,7 @@ class RunList(APIView):
         return paginator.get_paginated_response(_listed(page, request, shown))
 
     @operation("Queue a run", body=NewRun, returns=RunDetailJson, status=201)
+    @idempotent
     def post(self, request: Request) -> Response:
         """It starts when what it waits for is done and a fitting slot is free."""
         data = json_object(request, NewRun)
@@ -219,6 +221,7 @@ class SavedViewList(APIView):
         return Response({"results": [view_json(v) for v in bookmarks.views_of(project)]})
 
     @operation("Save a view", body=NewView, returns=ViewJson, status=201)
+    @idempotent
     def post(self, request: Request) -> Response:
         data = json_object(request, NewView)
         shown = table.Shown.of(QueryDict(member(data, "query", str, "")))
@@ -233,6 +236,7 @@ class SavedViewList(APIView):
 
 class PipelineList(APIView):
     @operation("Queue a pipeline", body=NewPipeline, returns=RunsJson, status=201)
+    @idempotent
     def post(self, request: Request) -> Response:
         """Features and proxies if they have to be made, trainings, evaluations; all or none.
 
@@ -329,6 +333,7 @@ class RunAction(APIView):
         returns=RunDetailJson | RunJson,
         also=(201,),
     )
+    @idempotent
     def post(self, request: Request, run_id: UUID, action: str) -> Response:
         """`move` takes `to`, among the project's queued runs of its priority. `clone` takes
         `config` (the fields that change) and `name`, and answers 201 with the new run.
