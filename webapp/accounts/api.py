@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db import transaction
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from rest_framework.permissions import IsAuthenticated
@@ -39,6 +40,7 @@ from webapp.accounts.shapes import (
 )
 from webapp.accounts.tokens import DAYS, token_create, token_revoke
 from webapp.core.api import Cursor, Request, json_object, member
+from webapp.core.conditional import require_match, revision, tagged
 from webapp.core.openapi import Page, Results, operation, text
 from webapp.idempotency.services import idempotent, idempotent_secret
 
@@ -142,16 +144,20 @@ class ProjectDetail(APIView):
     def get(self, request: Request, slug: str) -> Response:
         found = queries.project_of(request.user, slug)
         people = [member_json(m) for m in queries.members(found)]
-        return Response({**project_json(found), "members": people})
+        answer = Response({**project_json(found), "members": people})
+        return tagged(answer, project_revision(found))
 
-    @operation("Rename a project", body=ProjectName, returns=ProjectJson, in_browser=True)
+    @operation(
+        "Rename a project", body=ProjectName, returns=ProjectJson, in_browser=True, if_match=True
+    )
+    @transaction.atomic
     def patch(self, request: Request, slug: str) -> Response:
         """Its address stays. By admins."""
         found = queries.administered(request.user, slug)
         name = member(json_object(request, ProjectName), "name", str, found.name)
-        return Response(
-            project_json(services.project_rename(project=found, name=name, by=request.user))
-        )
+        require_match(request, found, project_revision)
+        found = services.project_rename(project=found, name=name, by=request.user)
+        return tagged(Response(project_json(found)), project_revision(found))
 
 
 class MemberDetail(APIView):
@@ -234,6 +240,10 @@ class Audit(APIView):
         cursor = AuditCursor()
         part = cursor.paginate_queryset(events, request) or []
         return cursor.get_paginated_response([event_json(event) for event in part])
+
+
+def project_revision(project: Project) -> str:
+    return revision(project, "name")
 
 
 def project_json(project: Project) -> ProjectJson:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Required, TypedDict
 
 from msgspec import Meta
 
+from webapp.accounts import invitations, tokens
 from webapp.core.openapi import Time
 
 RoleName = Literal["viewer", "member", "admin"]
@@ -92,7 +93,7 @@ class NewToken(TypedDict, total=False):
     name: Required[Annotated[str, Meta(min_length=1, max_length=80)]]
     scope: Literal["read", "write"]
     project: str
-    days: Annotated[int, Meta(ge=1, le=365)]
+    days: Annotated[int, Meta(ge=1, le=tokens.MOST_DAYS)]
 
 
 class ProjectName(TypedDict):
@@ -105,6 +106,6 @@ class MemberRole(TypedDict):
 
 class NewInvitation(TypedDict, total=False):
     role: RoleName
-    days: Annotated[int, Meta(ge=1)]
-    max_uses: Annotated[int, Meta(ge=1)]
-    note: str
+    days: Annotated[int, Meta(ge=1, le=invitations.MOST_DAYS)]
+    max_uses: Annotated[int, Meta(ge=1, le=invitations.MOST_USES)]
+    note: Annotated[str, Meta(max_length=80)]

@@ -131,6 +131,7 @@ class Operation:
     paging: tuple[Any, ...] = ()
     refuses: tuple[int, ...] = ()
     in_browser: bool = False
+    if_match: bool = False
 
 
 def operation(
@@ -145,6 +146,7 @@ def operation(
     paging: Any = (),
     refuses: Sequence[int] = (),
     in_browser: bool = False,
+    if_match: bool = False,
 ) -> Callable[[F], F]:
     """Describe a method of a view; its docstring says more, where there is more to say.
 
@@ -159,6 +161,7 @@ def operation(
         paging: the paginator's class (or several), which adds the parameters that it reads.
         refuses: statuses beyond those that any operation may answer (`webapp.core.schema`).
         in_browser: not with a token.
+        if_match: `If-Match` is heeded (`webapp.core.conditional`).
     """
     described = Operation(
         summary=summary,
@@ -171,6 +174,7 @@ def operation(
         paging=tuple(paging) if isinstance(paging, list | tuple) else (paging,),
         refuses=tuple(refuses),
         in_browser=in_browser,
+        if_match=if_match,
     )
 
     def put_on(method: F) -> F:

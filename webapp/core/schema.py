@@ -46,6 +46,18 @@ IDEMPOTENCY_KEY = {
     "schema": {"type": "string", "minLength": 1, "maxLength": 200},
 }  # fmt: skip
 
+IF_MATCH = {
+    "name": "If-Match", "in": "header",
+    "description": "An ETag that was read: nothing is changed where somebody else did since (412).",
+    "schema": {"type": "string", "maxLength": 1000},
+}  # fmt: skip
+IF_NONE_MATCH = {
+    "name": "If-None-Match", "in": "header",
+    "description": "An ETag that was read: 304 without a body while it is the same.",
+    "schema": {"type": "string", "maxLength": 1000},
+}  # fmt: skip
+ETAG = {"ETag": {"schema": {"type": "string"}}}
+
 _ERROR = {
     "type": "object",
     "description": "What happened, to which thing, and what to do.",
@@ -129,6 +141,10 @@ class Schema(AutoSchema):
             found.append(parameter)
         if getattr(getattr(self.view, self.method.lower()), "idempotent", False):
             found.append(dict(IDEMPOTENCY_KEY))
+        if self.described.if_match:
+            found.append(dict(IF_MATCH))
+        if self.method == "GET":
+            found.append(dict(IF_NONE_MATCH))
         return found + list(self._paging(self.described))
 
     def _paging(self, described: Operation) -> Iterator[dict[str, Any]]:
@@ -157,7 +173,12 @@ class Schema(AutoSchema):
             schema = self.of_type(described.returns)
             answer["content"] = {"application/json": {"schema": schema}}
         found = {str(status): answer for status in (described.status, *described.also)}
+        if self.method == "GET":
+            answer["headers"] = dict(ETAG)
+            found["304"] = {"description": "It is as `If-None-Match` says.", "headers": dict(ETAG)}
         refusals = {*ALWAYS, *described.refuses, *(WITH_BODY if self.method in WRITES else ())}
+        if described.if_match:
+            refusals.add(412)
         for status in sorted(refusals):
             found[str(status)] = {"$ref": f"#/components/responses/{REFUSALS[status][0]}"}
         return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+from django.db import transaction
 from django.db.models import Count
 from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404
@@ -15,6 +16,7 @@ from rest_framework.views import APIView
 from vad.configs import RegisterConfig
 from vad.data.versions import compare
 from webapp.core.api import Cursor, Request, invalid, json_object, member, project_of, texts
+from webapp.core.conditional import require_match, revision, tagged
 from webapp.core.openapi import Page, operation, text, uuid
 from webapp.core.query import uuids
 from webapp.datasets import scored, services, thumbnails, video_views, videos
@@ -22,6 +24,7 @@ from webapp.datasets.decoder import Busy
 from webapp.datasets.models import Dataset, DatasetVersion, FeatureSet, Video
 from webapp.datasets.shapes import (
     DatasetJson,
+    Description,
     DifferencesJson,
     FeatureSetDetailJson,
     FeatureSetJson,
@@ -80,8 +83,17 @@ class DatasetList(APIView):
 class DatasetDetail(APIView):
     @operation("A data set with its versions", returns=DatasetJson)
     def get(self, request: Request, dataset_id: int) -> Response:
-        rows = Dataset.objects.visible_to(request.user).prefetch_related("versions")
-        return Response(_dataset(get_object_or_404(rows, pk=dataset_id)))
+        found = _described(request, dataset_id)
+        return tagged(Response(_dataset(found)), dataset_revision(found))
+
+    @operation("Describe a data set", body=Description, returns=DatasetJson, if_match=True)
+    @transaction.atomic
+    def patch(self, request: Request, dataset_id: int) -> Response:
+        found = _described(request, dataset_id)
+        said = member(json_object(request, Description), "description", str, found.description)
+        require_match(request, found, dataset_revision)
+        found = services.dataset_describe(dataset=found, description=said, by=request.user)
+        return tagged(Response(_dataset(found)), dataset_revision(found))
 
 
 class VersionDetail(APIView):
@@ -177,6 +189,15 @@ class FeatureSetDetail(APIView):
         rows = FeatureSet.objects.visible_to(request.user)
         found = get_object_or_404(rows, pk=feature_set_id)
         return Response(_features(found) | {"summary": found.summary})
+
+
+def dataset_revision(dataset: Dataset) -> str:
+    return revision(dataset, "description")
+
+
+def _described(request: Request, dataset_id: int) -> Dataset:
+    rows = Dataset.objects.visible_to(request.user).select_related("project")
+    return get_object_or_404(rows.prefetch_related("versions"), pk=dataset_id)
 
 
 def _version(request: Request, version_id: UUID) -> DatasetVersion:

@@ -8,6 +8,7 @@ from uuid import UUID
 from msgspec import Meta
 
 from webapp.core.openapi import Time
+from webapp.datasets.services import DESCRIPTION_LENGTH
 from webapp.runs.shapes import Name, RunDetailJson, Tags
 
 
@@ -124,3 +125,7 @@ class NewDataset(TypedDict, total=False):
     tags: Tags
     run_name: Name
     project: str
+
+
+class Description(TypedDict):
+    description: Annotated[str, Meta(max_length=DESCRIPTION_LENGTH)]

@@ -9,7 +9,6 @@ from uuid import UUID
 
 from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404
-from django.utils.cache import get_conditional_response
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
@@ -17,6 +16,7 @@ from vad.evaluation.alarms import video_alarms
 from vad.evaluation.curves import Curve, pr_curve, roc_curve
 from vad.evaluation.frame import THRESHOLD
 from webapp.core.api import Cursor, Request, invalid
+from webapp.core.conditional import is_known, not_modified
 from webapp.core.openapi import Page, Results, number, operation, text, uuid, whole
 from webapp.core.query import uuids
 from webapp.evaluations import maps
@@ -138,12 +138,12 @@ class EvaluationMaps(APIView):
         if stop is not None and stop <= start:
             raise invalid({"to": f"{stop} is not above from, {start}"})
         etag = maps.etag(evaluation, key, start, stop)
-        known = get_conditional_response(request, etag=etag)
-        answer = known or HttpResponse(
-            maps.encode(evaluation, key, start, stop), content_type="application/octet-stream"
-        )
+        answer = HttpResponse(content_type="application/octet-stream")
         answer["ETag"] = etag
         answer["Cache-Control"] = "private, no-cache"
+        if is_known(request, etag):
+            return not_modified(answer)
+        answer.content = maps.encode(evaluation, key, start, stop)
         return answer
 
 

@@ -80,4 +80,4 @@ class Paused(TypedDict, total=False):
 
 class NewShare(TypedDict):
     user: str
-    share: Annotated[float, Meta(gt=0)]
+    share: Annotated[float, Meta(ge=0.01, le=100)]

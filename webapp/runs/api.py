@@ -35,6 +35,7 @@ from webapp.core.api import (
     row,
     texts,
 )
+from webapp.core.conditional import require_match, revision, tagged
 from webapp.core.openapi import PROJECT, Page, Results, operation, text, whole
 from webapp.datasets.models import DatasetVersion, FeatureSet
 from webapp.idempotency.services import idempotent
@@ -296,9 +297,9 @@ class RunDetail(APIView):
         commands = {r.title: r.command for r in commandline.recipes(run)}
         starts = start_json(outlook.start_of(run))
         more = {"why": waiting.reason(run), "commands": commands, "starts": starts}
-        return Response(run_detail_json(run) | more)
+        return tagged(Response({**run_detail_json(run), **more}), run_revision(run))
 
-    @operation("Change a run", body=RunChange, returns=RunDetailJson)
+    @operation("Change a run", body=RunChange, returns=RunDetailJson, if_match=True)
     @transaction.atomic
     def patch(self, request: Request, run_id: UUID) -> Response:
         """All of it or nothing. What a run asks of the machine can be changed before it starts, the
@@ -306,6 +307,7 @@ class RunDetail(APIView):
         """
         run = _run(request, run_id)
         data = json_object(request, RunChange)
+        require_match(request, run, run_revision)
         if "name" in data:
             services.run_rename(run=run, name=member(data, "name", str, ""), by=request.user)
         if "notes" in data:
@@ -317,7 +319,8 @@ class RunDetail(APIView):
             services.run_prioritize(run=run, priority=priority, by=request.user)
         if changes := _resources(data):
             run_set_resources(run=run, changes=changes, by=request.user)
-        return Response(run_detail_json(_run(request, run_id)))
+        run = _run(request, run_id)
+        return tagged(Response(run_detail_json(run)), run_revision(run))
 
     @operation("Delete a run and its files")
     def delete(self, request: Request, run_id: UUID) -> Response:
@@ -430,24 +433,42 @@ class RunLineage(APIView):
         return Response(lineage.of_run(run, request.user, clones=clones).to_json())
 
 
+class InOrder(Cursor):
+    """Events of a run, the oldest first."""
+
+    ordering: tuple[str, ...] = ("at", "id")
+    page_size = 200
+    max_page_size = 500
+
+
+class ByStep(InOrder):
+    ordering = ("step",)
+
+
 class RunEvents(APIView):
-    @operation("What happened to a run", query=[EVENT, BY, WORDS], returns=Results[RunEventJson])
+    @operation(
+        "What happened to a run",
+        query=[EVENT, BY, WORDS],
+        returns=Page[RunEventJson],
+        paging=InOrder,
+    )
     def get(self, request: Request, run_id: UUID) -> Response:
-        """Oldest first; the last 500."""
-        given = {name: request.GET.get(name, "")[:100] for name in ("event", "by", "q")}
-        found = page.happened(
-            _run(request, run_id), kind=given["event"], by=given["by"], text=given["q"]
-        )
-        return Response({"results": [event_json(event) for event in reversed(found.events)]})
+        """Oldest first."""
+        kind, by, words = (request.GET.get(name, "")[:100] for name in ("event", "by", "q"))
+        rows = page.events_of(_run(request, run_id), kind=kind, by=by, text=words)
+        paginator = InOrder()
+        found = paginator.paginate_queryset(rows, request, self) or []
+        return paginator.get_paginated_response([event_json(event) for event in found])
 
 
 class RunCheckpoints(APIView):
-    @operation("Checkpoints of a run", returns=Results[CheckpointJson])
+    @operation("Checkpoints of a run", returns=Page[CheckpointJson], paging=ByStep)
     def get(self, request: Request, run_id: UUID) -> Response:
-        """By step; the newest 500."""
+        """By step."""
         run = _run(request, run_id)
-        rows = run.checkpoints.order_by("-step")[:500]
-        return Response({"results": [checkpoint_json(c, run) for c in reversed(rows)]})
+        paginator = ByStep()
+        found = paginator.paginate_queryset(run.checkpoints.all(), request, self) or []
+        return paginator.get_paginated_response([checkpoint_json(c, run) for c in found])
 
 
 class ConfigList(APIView):
@@ -467,6 +488,10 @@ class ConfigSchema(APIView):
         if kind not in CONFIGS:
             raise Http404
         return Response(CONFIGS[kind].json_schema())
+
+
+def run_revision(run: Run) -> str:
+    return revision(run, "name", "notes", "tags", "priority", *RESOURCES)
 
 
 def keys_param(request: Request) -> list[str]:

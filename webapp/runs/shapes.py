@@ -8,13 +8,19 @@ from uuid import UUID
 from msgspec import Meta
 
 from webapp.core.openapi import Time
+from webapp.runs.bookmarks import MOST_QUERY
+from webapp.runs.bookmarks import NAME_LENGTH as VIEW_NAME
+from webapp.runs.resources import LEAST_TIME_S, MOST_GPUS, MOST_MEMORY_MB, MOST_TIME_S
+from webapp.runs.services import MAX_TAGS, NAME_LENGTH, NOTES_LENGTH, TAG_LENGTH
 
-Name = Annotated[str, Meta(max_length=120)]
-Tags = Annotated[list[Annotated[str, Meta(max_length=40)]], Meta(max_length=20)]
+Name = Annotated[str, Meta(max_length=NAME_LENGTH)]
+Tags = Annotated[list[Annotated[str, Meta(max_length=TAG_LENGTH)]], Meta(max_length=MAX_TAGS)]
+Notes = Annotated[str, Meta(max_length=NOTES_LENGTH)]
 Priority = Annotated[int, Meta(ge=-100, le=100)]
-Gpus = Annotated[int, Meta(ge=1, le=16)]
-MemoryMb = Annotated[int, Meta(ge=1, le=1_000_000)]
-TimeLimit = Annotated[int, Meta(ge=60, le=60 * 86_400)]
+Gpus = Annotated[int, Meta(ge=1, le=MOST_GPUS)]
+MemoryMb = Annotated[int, Meta(ge=1, le=MOST_MEMORY_MB)]
+TimeLimit = Annotated[int, Meta(ge=LEAST_TIME_S, le=MOST_TIME_S)]
+ViewText = Annotated[str, Meta(min_length=1, max_length=VIEW_NAME)]
 Config = Annotated[
     dict[str, Any],
     Meta(description="Fields of the kind's configuration (`configs/KIND/`); others keep defaults."),
@@ -242,7 +248,7 @@ class NewRun(TypedDict, total=False):
     kind: Required[str]
     config: Config
     name: Name
-    notes: str
+    notes: Notes
     tags: Tags
     priority: Priority
     project: str
@@ -278,7 +284,7 @@ class RunChange(TypedDict, total=False):
     """What is named changes; the rest stays."""
 
     name: Name
-    notes: str
+    notes: Notes
     tags: Tags
     priority: Priority
     gpus: Gpus
@@ -294,7 +300,13 @@ class RunStep(TypedDict, total=False):
     to: Literal["up", "down", "top"]
 
 
+class ViewName(TypedDict):
+    name: ViewText
+
+
 class NewView(TypedDict, total=False):
-    name: Required[Annotated[str, Meta(max_length=60)]]
-    query: Annotated[str, Meta(max_length=2000, description="what follows the `?` of the table")]
+    name: Required[ViewText]
+    query: Annotated[
+        str, Meta(max_length=MOST_QUERY, description="what follows the `?` of the table")
+    ]
     project: str
