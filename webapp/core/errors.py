@@ -52,8 +52,9 @@ def status_of(error: VadError) -> int:
 
 
 def wants_json(request: HttpRequest) -> bool:
-    """The API's clients, and the charts of a page."""
-    return request.path.startswith("/api/") or not request.accepts("text/html")
+    """The API's clients, and the charts of a page; its documentation is pages."""
+    of_api = request.path.startswith("/api/") and not request.path.startswith("/api/v1/docs/")
+    return of_api or not request.accepts("text/html")
 
 
 def is_part(request: HttpRequest) -> bool:

@@ -100,6 +100,8 @@ TABLE: dict[str, Rule] = {
     "healthz": OPEN,
     "login": OPEN_FORM,
     "logout": OWN_ACTION,
+    "api-docs": OWN,
+    "api-operation": OWN.at(operation_id="get_run_list"),
     "join": OPEN_FORM,
     # settings
     "settings:account": OWN_FORM,

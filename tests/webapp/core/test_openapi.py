@@ -11,6 +11,7 @@ from django.test import Client
 from rest_framework.views import APIView
 
 from webapp.api_urls import urlpatterns
+from webapp.core import apidocs
 from webapp.core.schema import REFUSALS
 from webapp.core.schema_views import document
 
@@ -81,3 +82,31 @@ def test_every_reference_leads_somewhere() -> None:
 def test_the_document_is_served_to_who_is_signed_in(client: Client) -> None:
     assert client.get("/api/v1/schema/").json()["info"]["title"] == "VADLab"
     assert Client().get("/api/v1/schema/").status_code == 401
+
+
+@pytest.mark.django_db
+def test_every_operation_has_a_page(client: Client) -> None:
+    listed = client.get("/api/v1/docs/").content.decode()
+
+    for _, _, operation in operations():
+        address = f"/api/v1/docs/{operation['operationId']}/"
+        page = client.get(address).content.decode()
+        assert address in listed
+        assert operation["summary"].replace("'", "&#x27;") in page
+        assert ("curl" in page) == any("token" in need for need in operation["security"])
+    assert client.get("/api/v1/docs/nothing/").status_code == 404
+    assert Client().get("/api/v1/docs/")["Location"] == "/login/?next=/api/v1/docs/"
+
+
+def test_an_example_is_a_request_that_fits() -> None:
+    found = {one.id: one.example for one in apidocs.operations(document())}
+
+    assert found["post_run_list"] == (
+        "curl -X POST \\\n"
+        '  "$VADLAB_URL/api/v1/runs/" \\\n'
+        '  -H "Authorization: Bearer $VADLAB_TOKEN" \\\n'
+        '  -H "Idempotency-Key: $(uuidgen)" \\\n'
+        "  -H 'Content-Type: application/json' \\\n"
+        """  -d '{"kind": "TEXT"}'"""
+    )
+    assert "$RUN_ID/log/" in found["get_run_log"]
