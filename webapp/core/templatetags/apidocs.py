@@ -12,9 +12,9 @@ register = template.Library()
 
 
 @register.filter
-def api_path(path: str) -> str:
-    """The address below the version."""
-    return path.removeprefix("/api/v1")
+def api_path(path: str) -> SafeString:
+    """The address below the version; it may break after a slash."""
+    return mark_safe(escape(path.removeprefix("/api/v1")).replace("/", "/<wbr>"))
 
 
 @register.filter
