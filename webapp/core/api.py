@@ -7,13 +7,14 @@ import math
 import uuid
 from typing import Any, TypeVar
 
-from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.exceptions import PermissionDenied, RequestDataTooBig, ValidationError
 from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest
 from django.shortcuts import get_object_or_404
 from rest_framework import exceptions
 from rest_framework.pagination import CursorPagination, LimitOffsetPagination
 from rest_framework.request import Request as AnyRequest
+from rest_framework.request import is_form_media_type
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
@@ -31,7 +32,6 @@ _JSON_TYPES = {str: "a text", int: "a whole number", dict: "an object", list: "a
 _HINTS = {
     405: "The header `Allow` says which methods this address takes.",
     406: "Ask for `application/json`, or for anything.",
-    413: "Send less at once.",
     415: "Send JSON, with `Content-Type: application/json`.",
     429: "Wait for as long as `Retry-After` says, and ask again.",
 }
@@ -70,6 +70,8 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
         detail = str(getattr(exc, "detail", "")) or "Your role does not allow this."
         error = VadError("not-allowed", detail, "Ask an admin of the project for another role.")
         status = 403
+    elif isinstance(exc, RequestDataTooBig):
+        error, status = errors.too_large(), 413
     elif isinstance(exc, exceptions.APIException):
         status = exc.status_code
         hint = _HINTS.get(status, "Correct the request and send it again.")
@@ -172,6 +174,8 @@ def json_object(request: Request, *allowed: str | type) -> dict[str, Any]:
     Raises:
         VadError: `request-invalid`, naming what is unknown.
     """
+    if is_form_media_type(request.content_type) and request.META.get("CONTENT_LENGTH", "0") != "0":
+        raise exceptions.UnsupportedMediaType(request.content_type)
     data = request.data
     if not isinstance(data, dict):
         raise VadError(

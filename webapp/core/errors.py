@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 
@@ -46,6 +48,12 @@ TOKEN_INVALID = (
 )
 
 
+def too_large() -> VadError:
+    most = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+    text = f"The body of the request has more than {most:,} bytes."
+    return VadError("request-invalid", text, "Send less at once.")
+
+
 def status_of(error: VadError) -> int:
     """The HTTP status of an error."""
     return STATUS.get(error.code, 422)
@@ -84,6 +92,8 @@ def response(
 
 
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    if isinstance(exception, RequestDataTooBig):
+        return response(request, too_large(), 413)
     error = VadError("request-invalid", "The request cannot be read.", "Reload the page.")
     return response(request, error, 400)
 

@@ -5,15 +5,12 @@ Apart from `api.py`, since REST framework imports these while its own views are 
 
 from __future__ import annotations
 
-import io
 import math
 from typing import IO, Any
 
-from django.conf import settings
 from django.http import HttpRequest
-from rest_framework import status
 from rest_framework.authentication import SessionAuthentication
-from rest_framework.exceptions import APIException, ParseError
+from rest_framework.exceptions import ParseError
 from rest_framework.parsers import JSONParser
 from rest_framework.renderers import JSONRenderer
 
@@ -25,22 +22,14 @@ class SessionAuth(SessionAuthentication):
         return "Session"
 
 
-class TooLarge(APIException):
-    status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
-
-
 class StrictParser(JSONParser):
-    """JSON of a bounded size; what is nested beyond sense is malformed, not a fault of ours."""
+    """JSON; what is nested beyond sense is malformed, not a fault of ours."""
 
     def parse(
         self, stream: IO[Any], media_type: Any = None, parser_context: Any = None
     ) -> dict[str, Any]:
-        most = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
-        content = stream.read(most + 1)
-        if len(content) > most:
-            raise TooLarge(f"The body has more than {most / 1e6:g} MB.")
         try:
-            return super().parse(io.BytesIO(content), media_type, parser_context)
+            return super().parse(stream, media_type, parser_context)
         except RecursionError:
             raise ParseError("JSON parse error - nested too deeply") from None
 
