@@ -6,14 +6,17 @@ from django.urls import path
 
 from webapp.accounts import api as accounts
 from webapp.compare.api import Compare, CompareExplain, ComparePairs
+from webapp.core.schema_views import SchemaDocument
 from webapp.datasets import api as datasets
 from webapp.evaluations import api as evaluations
 from webapp.fleet import api as fleet
 from webapp.runs import api as runs
 from webapp.runs.bag_views import RunBags
+from webapp.runs.keep_api import RunPinned, SavedViewDetail
 
 app_name = "api"
 urlpatterns = [
+    path("schema/", SchemaDocument.as_view(), name="schema"),
     path("me/", accounts.Me.as_view(), name="me"),
     path("tokens/", accounts.TokenList.as_view(), name="tokens"),
     path("tokens/<int:token_id>/", accounts.TokenDetail.as_view(), name="token"),
@@ -36,6 +39,7 @@ urlpatterns = [
     path("runs/", runs.RunList.as_view(), name="runs"),
     path("runs/complete/", runs.RunComplete.as_view(), name="runs-complete"),
     path("runs/views/", runs.SavedViewList.as_view(), name="runs-views"),
+    path("runs/views/<int:view_id>/", SavedViewDetail.as_view(), name="runs-view"),
     path("runs/<uuid:run_id>/", runs.RunDetail.as_view(), name="run"),
     path("runs/<uuid:run_id>/metrics/", runs.RunMetrics.as_view(), name="run-metrics"),
     path("runs/<uuid:run_id>/log/", runs.RunLog.as_view(), name="run-log"),
@@ -44,6 +48,7 @@ urlpatterns = [
     path("runs/<uuid:run_id>/events/", runs.RunEvents.as_view(), name="run-events"),
     path("runs/<uuid:run_id>/bags/", RunBags.as_view(), name="run-bags"),
     path("runs/<uuid:run_id>/checkpoints/", runs.RunCheckpoints.as_view(), name="run-checkpoints"),
+    path("runs/<uuid:run_id>/pin/", RunPinned.as_view(), name="run-pin"),
     path("runs/<uuid:run_id>/<slug:action>/", runs.RunAction.as_view(), name="run-action"),
     path("pipelines/", runs.PipelineList.as_view(), name="pipelines"),
     path("configs/", runs.ConfigList.as_view(), name="configs"),

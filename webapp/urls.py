@@ -4,6 +4,7 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 
 from webapp.accounts.entry import SignIn, SignOut, join
+from webapp.core.schema_views import api_docs, api_operation
 from webapp.core.views import healthz
 
 urlpatterns = [
@@ -18,6 +19,8 @@ urlpatterns = [
     path("evaluations/", include("webapp.evaluations.urls")),
     path("compare/", include("webapp.compare.urls")),
     path("queue/", include("webapp.fleet.urls")),
+    path("api/v1/docs/", api_docs, name="api-docs"),
+    path("api/v1/docs/<slug:operation_id>/", api_operation, name="api-operation"),
     path("api/v1/", include("webapp.api_urls")),
 ]
 

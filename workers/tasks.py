@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from webapp.core import doorbell
+from webapp.idempotency.services import keys_forget
 from webapp.runs import lifecycle, preempting
 from webapp.runs.lifecycle import Slot
 from workers import database, fleet, leaving, slots, supervisor
@@ -51,12 +52,13 @@ def _give_the_rest_back(held: list[Slot], used: Slot) -> list[Slot]:
 
 @app.task(name=SWEEP_TASK, ignore_result=True)
 def sweep() -> None:
-    """Take back what is lost, ring for what waits, and make room for what is urgent."""
+    """Take back what is lost, ring for what waits, make room for what is urgent, and forget."""
     with database.closing():
         try:
             for run_id in lifecycle.sweep():
                 log.warning("run.taken_back run_id=%s", run_id)
             for run in preempting.make_room_for_urgent():
                 log.info("run.asked_to_make_room run_id=%s for=%s", run.pk, run.yields_to_id)
+            keys_forget()
         except database.DOWN as exc:
             log.warning("sweep.database_down cause=%s", exc)

@@ -62,6 +62,8 @@ def addresses(seeded: seeding.Seeded) -> dict[str, str]:
         "viewer": f"/evaluations/viewer/?run={first}&run={second}",
         "compare": f"/compare/?run={first}&run={second}",
         "compare-none": "/compare/",
+        "api-docs": "/api/v1/docs/",
+        "api-operation": "/api/v1/docs/post_run_list/",
         "missing": "/runs/00000000-0000-0000-0000-000000000000/",
     }
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
+from django.db import transaction
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from rest_framework.permissions import IsAuthenticated
@@ -22,24 +22,36 @@ from webapp.accounts.models import (
     Scope,
     User,
 )
-from webapp.accounts.permissions import require_admin
+from webapp.accounts.permissions import InBrowser, require_admin
+from webapp.accounts.shapes import (
+    AuditEventJson,
+    InvitationJson,
+    MadeInvitationJson,
+    MadeTokenJson,
+    MeJson,
+    MemberJson,
+    MemberRole,
+    NewInvitation,
+    NewToken,
+    ProjectDetailJson,
+    ProjectJson,
+    ProjectName,
+    TokenJson,
+)
 from webapp.accounts.tokens import DAYS, token_create, token_revoke
 from webapp.core.api import Cursor, Request, json_object, member
+from webapp.core.conditional import require_match, revision, tagged
+from webapp.core.openapi import Page, Results, operation, text
+from webapp.idempotency.services import idempotent, idempotent_secret
 
-
-class InBrowser(IsAuthenticated):
-    """Signed in with a browser: a token that leaked must not make others, or let people in."""
-
-    message = "A token may not do this: sign in with a browser."
-
-    def has_permission(self, request: Any, view: Any) -> bool:
-        return super().has_permission(request, view) and request.auth is None
+KIND = text("kind", "of this kind", choices=tuple(audit.KINDS))
+WORDS = text("q", "who, of what, from where", most=150)
 
 
 class Me(APIView):
-    """GET: the person, their projects and roles, and the token that was used."""
-
+    @operation("Who is asking", returns=MeJson)
     def get(self, request: Request) -> Response:
+        """You, your projects and roles, and the token that was used."""
         rows = access.memberships(request.user).select_related("project")
         token = request.user.token
         return Response(
@@ -58,15 +70,17 @@ class Me(APIView):
 
 
 class TokenList(APIView):
-    """GET: one's tokens. POST: a new one; its text is in this answer and nowhere else."""
-
     permission_classes = [InBrowser]
 
+    @operation("Your tokens", returns=Results[TokenJson])
     def get(self, request: Request) -> Response:
         return Response({"results": [token_json(t) for t in queries.tokens(request.user)]})
 
+    @operation("Make a token", body=NewToken, returns=MadeTokenJson, status=201)
+    @idempotent_secret
     def post(self, request: Request) -> Response:
-        data = json_object(request, "name", "scope", "project", "days")
+        """Its text is in this answer and nowhere else."""
+        data = json_object(request, NewToken)
         slug = member(data, "project", str, "")
         token, secret = token_create(
             by=request.user,
@@ -75,22 +89,21 @@ class TokenList(APIView):
             project=queries.project_of(request.user, slug) if slug else None,
             days=member(data, "days", int, DAYS),
         )
-        answer = {**token_json(token), "token": secret}
+        answer: MadeTokenJson = {**token_json(token), "token": secret}
         return Response(answer, status=201, headers={"Cache-Control": "no-store"})
 
 
 class TokenDetail(APIView):
-    """DELETE: revoke it."""
-
     permission_classes = [InBrowser]
 
+    @operation("Revoke a token")
     def delete(self, request: Request, token_id: int) -> Response:
         token = get_object_or_404(ApiToken, pk=token_id, user=request.user)
         token_revoke(token=token, by=request.user)
         return Response(status=204)
 
 
-def token_json(token: ApiToken) -> dict[str, Any]:
+def token_json(token: ApiToken) -> TokenJson:
     return {
         "id": token.pk,
         "name": token.name,
@@ -108,48 +121,58 @@ def token_json(token: ApiToken) -> dict[str, Any]:
 
 
 class ProjectList(APIView):
-    """GET: projects that you may see. POST: a new one, with you as its admin."""
-
     def get_permissions(self) -> list[Any]:
         return [IsAuthenticated() if self.request.method in ("GET", "HEAD") else InBrowser()]
 
+    @operation("Projects", returns=Results[ProjectJson])
     def get(self, request: Request) -> Response:
+        """Those that you may see."""
         found = access.projects(request.user).order_by("name")
         return Response({"results": [project_json(project) for project in found]})
 
+    @operation("Create a project", body=ProjectName, returns=ProjectJson, status=201)
+    @idempotent
     def post(self, request: Request) -> Response:
-        data = json_object(request, "name")
+        """You are its first admin."""
+        data = json_object(request, ProjectName)
         made = services.project_create(name=member(data, "name", str, ""), by=request.user)
         return Response(project_json(made), status=201)
 
 
 class ProjectDetail(APIView):
-    """GET: its members. PATCH: its name."""
-
+    @operation("A project and its members", returns=ProjectDetailJson)
     def get(self, request: Request, slug: str) -> Response:
         found = queries.project_of(request.user, slug)
         people = [member_json(m) for m in queries.members(found)]
-        return Response({**project_json(found), "members": people})
+        answer = Response({**project_json(found), "members": people})
+        return tagged(answer, project_revision(found))
 
+    @operation(
+        "Rename a project", body=ProjectName, returns=ProjectJson, in_browser=True, if_match=True
+    )
+    @transaction.atomic
     def patch(self, request: Request, slug: str) -> Response:
+        """Its address stays. By admins."""
         found = queries.administered(request.user, slug)
-        name = member(json_object(request, "name"), "name", str, found.name)
-        return Response(
-            project_json(services.project_rename(project=found, name=name, by=request.user))
-        )
+        name = member(json_object(request, ProjectName), "name", str, found.name)
+        require_match(request, found, project_revision)
+        found = services.project_rename(project=found, name=name, by=request.user)
+        return tagged(Response(project_json(found)), project_revision(found))
 
 
 class MemberDetail(APIView):
-    """PATCH: the member's role. DELETE: no member any more; oneself at any time."""
-
+    @operation("Change a member's role", body=MemberRole, returns=MemberJson, in_browser=True)
     def patch(self, request: Request, slug: str, username: str) -> Response:
+        """By admins."""
         found = queries.administered(request.user, slug)
-        role = member(json_object(request, "role"), "role", str, "")
+        role = member(json_object(request, MemberRole), "role", str, "")
         person = _person(found, username)
         changed = services.member_set_role(project=found, user=person, role=role, by=request.user)
         return Response(member_json(changed))
 
+    @operation("Remove a member, or leave", in_browser=True)
     def delete(self, request: Request, slug: str, username: str) -> Response:
+        """Admins remove anybody; you may always leave."""
         found = queries.project_of(request.user, slug)
         if username == request.user.username and request.user.token is None:
             services.project_leave(project=found, by=request.user)
@@ -161,15 +184,20 @@ class MemberDetail(APIView):
 
 
 class InvitationList(APIView):
-    """GET: the links into the project. POST: a new one; its address is in this answer alone."""
-
+    @operation("Invitations into a project", returns=Results[InvitationJson], in_browser=True)
     def get(self, request: Request, slug: str) -> Response:
+        """By admins."""
         found = queries.administered(request.user, slug)
         return Response({"results": [invitation_json(i) for i in queries.invitations(found)]})
 
+    @operation(
+        "Invite", body=NewInvitation, returns=MadeInvitationJson, status=201, in_browser=True
+    )
+    @idempotent_secret
     def post(self, request: Request, slug: str) -> Response:
+        """`link` is in this answer and nowhere else. By admins."""
         found = queries.administered(request.user, slug)
-        data = json_object(request, "role", "days", "max_uses", "note")
+        data = json_object(request, NewInvitation)
         made, secret = invitations.invitation_create(
             project=found,
             by=request.user,
@@ -179,13 +207,12 @@ class InvitationList(APIView):
             note=member(data, "note", str, ""),
         )
         link = request.build_absolute_uri(reverse("join", args=[secret]))
-        answer = {**invitation_json(made), "link": link}
+        answer: MadeInvitationJson = {**invitation_json(made), "link": link}
         return Response(answer, status=201, headers={"Cache-Control": "no-store"})
 
 
 class InvitationDetail(APIView):
-    """DELETE: revoke it."""
-
+    @operation("Revoke an invitation", in_browser=True)
     def delete(self, request: Request, slug: str, invitation_id: int) -> Response:
         found = queries.administered(request.user, slug)
         invitation = get_object_or_404(Invitation, pk=invitation_id, project=found)
@@ -198,9 +225,15 @@ class AuditCursor(Cursor):
 
 
 class Audit(APIView):
-    """GET: who did what, when and from where; `?kind=&q=&limit=&cursor=`."""
-
+    @operation(
+        "The audit log",
+        query=[KIND, WORDS],
+        returns=Page[AuditEventJson],
+        paging=AuditCursor,
+        in_browser=True,
+    )
     def get(self, request: Request, slug: str) -> Response:
+        """Who did what, when and from where, newest first. By admins."""
         found = queries.administered(request.user, slug)
         filters = queries.AuditFilters.of(request.GET)
         events = queries.audit_events(found, filters, by=request.user)
@@ -209,15 +242,19 @@ class Audit(APIView):
         return cursor.get_paginated_response([event_json(event) for event in part])
 
 
-def project_json(project: Project) -> dict[str, Any]:
+def project_revision(project: Project) -> str:
+    return revision(project, "name")
+
+
+def project_json(project: Project) -> ProjectJson:
     return {"slug": project.slug, "name": project.name, "created_at": project.created_at}
 
 
-def member_json(membership: Membership) -> dict[str, Any]:
+def member_json(membership: Membership) -> MemberJson:
     return {"username": membership.user.username, "role": membership.role}
 
 
-def invitation_json(invitation: Invitation) -> dict[str, Any]:
+def invitation_json(invitation: Invitation) -> InvitationJson:
     return {
         "id": invitation.pk,
         "note": invitation.note,
@@ -231,7 +268,7 @@ def invitation_json(invitation: Invitation) -> dict[str, Any]:
     }
 
 
-def event_json(event: AuditEvent) -> Mapping[str, Any]:
+def event_json(event: AuditEvent) -> AuditEventJson:
     return {
         "at": event.at,
         "kind": event.kind,

@@ -1,10 +1,23 @@
-"""Who may change a project, for services that have no row to ask yet."""
+"""Who may change a project, for services that have no row to ask yet; what needs a browser."""
 
 from __future__ import annotations
+
+from typing import Any
+
+from rest_framework.permissions import IsAuthenticated
 
 from vad.errors import VadError
 from webapp.accounts import access
 from webapp.accounts.models import Project, User
+
+
+class InBrowser(IsAuthenticated):
+    """Signed in with a browser: a token that leaked must not make others, or let people in."""
+
+    message = "A token may not do this: sign in with a browser."
+
+    def has_permission(self, request: Any, view: Any) -> bool:
+        return super().has_permission(request, view) and request.auth is None
 
 
 def may_edit(user: User, project: Project) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
 
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -11,26 +10,38 @@ from rest_framework.views import APIView
 from vad.evaluation.anatomy import explain_difference
 from webapp.compare import comparison, draws, selection
 from webapp.compare.selection import Member
-from webapp.core.api import Request, int_param, invalid
+from webapp.compare.shapes import (
+    CellJson,
+    ComparisonJson,
+    ExplanationJson,
+    GroupOfRunsJson,
+    PairsJson,
+)
+from webapp.core.api import Request, invalid
+from webapp.core.openapi import operation, text
 from webapp.core.query import uuids
 from webapp.evaluations import scores as store
 from webapp.evaluations.api import evaluation_json
 from webapp.runs import metrics
-from webapp.runs.api import STEP_MAX, keys_param, points_param
+from webapp.runs.api import FROM, KEYS, TO, keys_param, points_param
+from webapp.runs.api import MAX_POINTS_ as MAX_POINTS
 from webapp.runs.models import Run
+
+RUNS = text("runs", f"ids of runs, {selection.MOST_RUNS} at most, with commas", required=True)
+GROUP = text("group", "members are groups: seed, tag or config.FIELD")
+METRIC = text("metric", "what is compared; auc without it", choices=(*draws.FAST, *draws.SLOW))
 
 
 class Compare(APIView):
-    """GET: `?runs=id,id&group=&keys=a,b&max_points=1000&from=&to=`: curves, numbers, differences.
-
-    Without `keys` there are no curves, only the metrics that could be asked for. `group` is empty,
-    `seed`, `tag` or `config.FIELD`; the numbers of a group are means over its runs.
-    """
-
+    @operation(
+        "Compare runs", query=[RUNS, GROUP, KEYS, MAX_POINTS, FROM, TO], returns=ComparisonJson
+    )
     def get(self, request: Request) -> Response:
+        """Curves, numbers, and what differs. Without `keys` there are no curves, only the metrics
+        that could be asked for. The numbers of a group are means over its runs.
+        """
         runs, members = _chosen(request)
-        low = int_param(request, "from", None, least=-STEP_MAX, most=STEP_MAX)
-        high = int_param(request, "to", None, least=-STEP_MAX, most=STEP_MAX)
+        low, high = FROM.of(request), TO.of(request)
         keys, most = keys_param(request), points_param(request)
         found = metrics.read_many(
             [run.pk for run in runs], keys, max_points=most, from_step=low, to_step=high
@@ -69,13 +80,11 @@ class Compare(APIView):
 
 
 class ComparePairs(APIView):
-    """GET: `?runs=id,id&group=&metric=auc`: the paired difference of every two members.
-
-    Over the same resamples of the test videos; `p_holm` is corrected for the number of pairs. 400
-    where the protocols differ.
-    """
-
+    @operation("Paired differences", query=[RUNS, GROUP, METRIC], returns=PairsJson)
     def get(self, request: Request) -> Response:
+        """Of every two members, over the same resamples of the test videos; `p_holm` is corrected
+        for the number of pairs. 400 where the protocols differ.
+        """
         _, members = _chosen(request)
         members = [member for member in members if member.evaluations]
         metric = request.GET.get("metric", "auc")
@@ -94,9 +103,9 @@ class ComparePairs(APIView):
 
 
 class CompareExplain(APIView):
-    """GET: `?runs=first,second`: which videos and classes explain the difference of the AUC."""
-
+    @operation("What explains a difference", query=[RUNS], returns=ExplanationJson)
     def get(self, request: Request) -> Response:
+        """Which videos and classes explain the difference of two runs' AUC."""
         _, members = _chosen(request)
         evaluations = [e for member in members for e in member.evaluations]
         if len(members) != 2 or len(evaluations) != 2 or not draws.comparable(members):
@@ -115,11 +124,11 @@ def _chosen(request: Request) -> tuple[list[Run], list[Member]]:
     return runs, selection.members(runs, selection.evaluations(runs), by)
 
 
-def _member_json(member: Member) -> dict[str, Any]:
+def _member_json(member: Member) -> GroupOfRunsJson:
     return {"name": member.name, "runs": [run.pk for run in member.runs]}
 
 
-def _cell_json(cell: comparison.Cell) -> dict[str, Any] | None:
+def _cell_json(cell: comparison.Cell) -> CellJson | None:
     if cell.value is None:
         return None
     return {

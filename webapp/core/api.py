@@ -7,13 +7,14 @@ import math
 import uuid
 from typing import Any, TypeVar
 
-from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.exceptions import PermissionDenied, RequestDataTooBig, ValidationError
 from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest
 from django.shortcuts import get_object_or_404
 from rest_framework import exceptions
 from rest_framework.pagination import CursorPagination, LimitOffsetPagination
 from rest_framework.request import Request as AnyRequest
+from rest_framework.request import is_form_media_type
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
@@ -21,10 +22,19 @@ from vad.errors import VadError
 from webapp.accounts import access
 from webapp.accounts.models import Project, User
 from webapp.core import errors
+from webapp.core.openapi import invalid as invalid
+from webapp.core.openapi import whole
 
 M = TypeVar("M", bound=Model)
 T = TypeVar("T")
 _JSON_TYPES = {str: "a text", int: "a whole number", dict: "an object", list: "a list"}
+
+_HINTS = {
+    405: "The header `Allow` says which methods this address takes.",
+    406: "Ask for `application/json`, or for anything.",
+    415: "Send JSON, with `Content-Type: application/json`.",
+    429: "Wait for as long as `Retry-After` says, and ask again.",
+}
 
 log = logging.getLogger(__name__)
 
@@ -60,14 +70,12 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
         detail = str(getattr(exc, "detail", "")) or "Your role does not allow this."
         error = VadError("not-allowed", detail, "Ask an admin of the project for another role.")
         status = 403
+    elif isinstance(exc, RequestDataTooBig):
+        error, status = errors.too_large(), 413
     elif isinstance(exc, exceptions.APIException):
         status = exc.status_code
-        error = VadError(
-            "request-invalid",
-            _text(exc.detail),
-            "Correct the request and send it again.",
-            fields=_fields(exc.detail),
-        )
+        hint = _HINTS.get(status, "Correct the request and send it again.")
+        error = VadError("request-invalid", _text(exc.detail), hint, fields=_fields(exc.detail))
         wait = getattr(exc, "wait", None)
         headers = {"Retry-After": str(math.ceil(wait))} if wait else {}
     else:
@@ -113,6 +121,15 @@ class Cursor(CursorPagination):
             raise exceptions.NotFound(self.invalid_cursor_message)
         return found
 
+    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
+        return [
+            _size("limit", self.page_size, self.max_page_size),
+            {
+                "name": "cursor", "in": "query", "description": "a place, out of `next`",
+                "schema": {"type": "string", "maxLength": 1000},
+            },
+        ]  # fmt: skip
+
 
 class Offset(LimitOffsetPagination):
     """For orders that a cursor cannot keep: by a metric, or of groups."""
@@ -120,40 +137,55 @@ class Offset(LimitOffsetPagination):
     default_limit = 50
     max_limit = 200
 
+    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
+        return [
+            _size("limit", self.default_limit, self.max_limit),
+            {
+                "name": "offset", "in": "query", "description": "how many to leave out",
+                "schema": {"type": "integer", "minimum": 0},
+            },
+        ]  # fmt: skip
+
+
+def _size(name: str, default: int, most: int) -> dict[str, Any]:
+    return {
+        "name": name, "in": "query", "description": "how many at most",
+        "schema": {"type": "integer", "minimum": 1, "maximum": most, "default": default},
+    }  # fmt: skip
+
 
 def int_param(
     request: HttpRequest, name: str, default: int | None, *, least: int, most: int
 ) -> int | None:
-    """A whole number of the query, within bounds.
+    """A whole number of the query, within bounds; better as a parameter beside the operation.
 
     Raises:
         VadError: `request-invalid`, naming the parameter.
     """
-    text = request.GET.get(name, "")
-    if text == "":
-        return default
-    try:
-        value = int(text)
-    except ValueError:
-        value = None
-    if value is None or not least <= value <= most:
-        raise invalid({name: f"{text[:40]!r} is not a whole number from {least} to {most}"})
-    return value
+    return whole(name, "", least=least, most=most, default=default).of(request)
 
 
-def json_object(request: Request, *allowed: str) -> dict[str, Any]:
+def json_object(request: Request, *allowed: str | type) -> dict[str, Any]:
     """The body, a JSON object with no other than these members.
+
+    Args:
+        allowed: their names, or a `TypedDict` whose names they are.
 
     Raises:
         VadError: `request-invalid`, naming what is unknown.
     """
+    if is_form_media_type(request.content_type) and request.META.get("CONTENT_LENGTH", "0") != "0":
+        raise exceptions.UnsupportedMediaType(request.content_type)
     data = request.data
     if not isinstance(data, dict):
         raise VadError(
             "request-invalid", "The body must be a JSON object.", "Send one, with its type."
         )
-    unknown = {name: f"no such member; known: {', '.join(allowed)}" for name in data}
-    unknown = {name: text for name, text in unknown.items() if name not in allowed}
+    names = [
+        name for one in allowed for name in ([one] if isinstance(one, str) else one.__annotations__)
+    ]
+    unknown = {name: f"no such member; known: {', '.join(names)}" for name in data}
+    unknown = {name: text for name, text in unknown.items() if name not in names}
     if unknown:
         raise invalid(unknown)
     odd = "holds a character that cannot be stored (NUL, or half of a surrogate pair)"
@@ -226,11 +258,3 @@ def project_of(request: Request, slug: str | None) -> Project:
             raise Http404
         return request.project
     return get_object_or_404(access.projects(request.user), slug=slug)
-
-
-def invalid(fields: dict[str, str]) -> VadError:
-    """Members of a request that are wrong, all of them at once."""
-    listed = "; ".join(f"{name}: {text}" for name, text in fields.items())
-    return VadError(
-        "request-invalid", f"{listed}.", "Correct the request and send it again.", fields=fields
-    )

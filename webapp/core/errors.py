@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 
@@ -16,11 +18,13 @@ STATUS: dict[str, int] = {
     "already-registered": 409,
     "disk-full": 507,
     "filter-invalid": 400,
+    "idempotency-used": 409,
     "invitation-unusable": 410,
     "last-admin": 409,
     "not-allowed": 403,
     "not-found": 404,
     "not-signed-in": 401,
+    "precondition-failed": 412,
     "request-invalid": 400,
     "run-in-use": 409,
     "run-not-movable": 409,
@@ -44,14 +48,21 @@ TOKEN_INVALID = (
 )
 
 
+def too_large() -> VadError:
+    most = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+    text = f"The body of the request has more than {most:,} bytes."
+    return VadError("request-invalid", text, "Send less at once.")
+
+
 def status_of(error: VadError) -> int:
     """The HTTP status of an error."""
     return STATUS.get(error.code, 422)
 
 
 def wants_json(request: HttpRequest) -> bool:
-    """The API's clients, and the charts of a page."""
-    return request.path.startswith("/api/") or not request.accepts("text/html")
+    """The API's clients, and the charts of a page; its documentation is pages."""
+    of_api = request.path.startswith("/api/") and not request.path.startswith("/api/v1/docs/")
+    return of_api or not request.accepts("text/html")
 
 
 def is_part(request: HttpRequest) -> bool:
@@ -81,6 +92,8 @@ def response(
 
 
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    if isinstance(exception, RequestDataTooBig):
+        return response(request, too_large(), 413)
     error = VadError("request-invalid", "The request cannot be read.", "Reload the page.")
     return response(request, error, 400)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+from django.db import transaction
 from django.db.models import Count
 from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404
@@ -15,11 +16,36 @@ from rest_framework.views import APIView
 from vad.configs import RegisterConfig
 from vad.data.versions import compare
 from webapp.core.api import Cursor, Request, invalid, json_object, member, project_of, texts
+from webapp.core.conditional import require_match, revision, tagged
+from webapp.core.openapi import Page, operation, text, uuid
 from webapp.core.query import uuids
 from webapp.datasets import scored, services, thumbnails, video_views, videos
 from webapp.datasets.decoder import Busy
 from webapp.datasets.models import Dataset, DatasetVersion, FeatureSet, Video
-from webapp.runs.represent import run_json
+from webapp.datasets.shapes import (
+    DatasetJson,
+    Description,
+    DifferencesJson,
+    FeatureSetDetailJson,
+    FeatureSetJson,
+    NewDataset,
+    RegisteringJson,
+    VersionDetailJson,
+    VersionJson,
+    VideoJson,
+)
+from webapp.idempotency.services import idempotent
+from webapp.runs.represent import run_detail_json
+
+SPLIT = text("split", "videos of this split")
+LABEL = text("label", "1 for anomalous videos, 0 for normal ones", choices=("0", "1"))
+CLASS = text("class", "videos of this class")
+NAME_HAS = text("q", "a text in the name")
+TRUTH = text("truth", "with the anomalous frames", choices=("yes", "1", "true"))
+RUN = uuid("run", "an evaluation of this version")
+FIRST = uuid("first", "as `run`, of the page of videos")
+TO_VERSION = uuid("to", "another version of the same data set", required=True)
+OF_VERSION = uuid("version", "of this version")
 
 
 class ByKey(Cursor):
@@ -31,16 +57,19 @@ class ByKey(Cursor):
 
 
 class DatasetList(APIView):
-    """GET: data sets, newest first. POST: register one; 202 with the run that reads and checks."""
-
+    @operation("Data sets", returns=Page[DatasetJson], paging=Cursor)
     def get(self, request: Request) -> Response:
+        """Newest first, with their versions."""
         rows = Dataset.objects.visible_to(request.user).select_related("project", "created_by")
         paginator = Cursor()
         page = paginator.paginate_queryset(rows.prefetch_related("versions"), request, self)
         return paginator.get_paginated_response([_dataset(d) for d in page or ()])
 
+    @operation("Register a data set", body=NewDataset, returns=RegisteringJson, status=202)
+    @idempotent
     def post(self, request: Request) -> Response:
-        data = json_object(request, "config", "tags", "run_name", "project")
+        """Answers with the run that reads and checks it."""
+        data = json_object(request, NewDataset)
         run = services.dataset_register(
             project=project_of(request, member(data, "project", str, "")),
             config=RegisterConfig.from_dict(member(data, "config", dict, {})),
@@ -48,20 +77,27 @@ class DatasetList(APIView):
             name=member(data, "run_name", str, ""),
             tags=texts(data, "tags"),
         )
-        return Response({"run": run_json(run, detail=True)}, status=202)
+        return Response({"run": run_detail_json(run)}, status=202)
 
 
 class DatasetDetail(APIView):
-    """GET: a data set with its versions."""
-
+    @operation("A data set with its versions", returns=DatasetJson)
     def get(self, request: Request, dataset_id: int) -> Response:
-        rows = Dataset.objects.visible_to(request.user).prefetch_related("versions")
-        return Response(_dataset(get_object_or_404(rows, pk=dataset_id)))
+        found = _described(request, dataset_id)
+        return tagged(Response(_dataset(found)), dataset_revision(found))
+
+    @operation("Describe a data set", body=Description, returns=DatasetJson, if_match=True)
+    @transaction.atomic
+    def patch(self, request: Request, dataset_id: int) -> Response:
+        found = _described(request, dataset_id)
+        said = member(json_object(request, Description), "description", str, found.description)
+        require_match(request, found, dataset_revision)
+        found = services.dataset_describe(dataset=found, description=said, by=request.user)
+        return tagged(Response(_dataset(found)), dataset_revision(found))
 
 
 class VersionDetail(APIView):
-    """GET: a version with its counts, notes and feature sets."""
-
+    @operation("A version with its counts, notes and features", returns=VersionDetailJson)
     def get(self, request: Request, version_id: UUID) -> Response:
         version = _version(request, version_id)
         counted = version.videos.order_by().values_list("split", "label").annotate(n=Count("pk"))
@@ -77,13 +113,16 @@ class VersionDetail(APIView):
 
 
 class VersionVideos(APIView):
-    """GET: a version's videos by name, `?split=&label=&class=&q=&limit=&cursor=`.
-
-    With `&run=EVALUATION` also what it scores on each, null for a video that it has no scores of;
-    with that or `&truth=yes` the anomalous frames.
-    """
-
+    @operation(
+        "Videos of a version",
+        query=[SPLIT, LABEL, CLASS, NAME_HAS, TRUTH, RUN],
+        returns=Page[VideoJson],
+        paging=ByKey,
+    )
     def get(self, request: Request, version_id: UUID) -> Response:
+        """By name. With `run` also what that evaluation scores on each, null for a video that it
+        has no scores of; with that or `truth` the anomalous frames.
+        """
         version = _version(request, version_id)
         rows = videos.filtered(version, videos.Filters.of(request.GET))
         if request.GET.get("label") in ("0", "1"):
@@ -106,9 +145,9 @@ class VersionVideos(APIView):
 
 
 class VersionDifferences(APIView):
-    """GET: `?to=VERSION`: what changed from this version to another of the same data set."""
-
+    @operation("What changed between two versions", query=[TO_VERSION], returns=DifferencesJson)
     def get(self, request: Request, version_id: UUID) -> Response:
+        """From this version to another of the same data set."""
         version = _version(request, version_id)
         if not request.GET.get("to"):
             raise invalid({"to": "name a version of the same data set"})
@@ -119,12 +158,11 @@ class VersionDifferences(APIView):
 
 
 class VideoThumbnail(APIView):
-    """GET: a small WebP of its first frame, with `?run=EVALUATION` of its highest score.
-
-    429 with `Retry-After` while others are made; 422 and the reason where there is no picture.
-    """
-
+    @operation("A picture of a video", query=[FIRST, RUN], returns="image/webp", refuses=(429,))
     def get(self, request: Request, version_id: UUID, video_id: int) -> HttpResponse:
+        """A small WebP of its first frame, with `run` that of the evaluation's highest score. 429
+        with `Retry-After` while others are made; 422 and the reason where there is no picture.
+        """
         video = video_views.video_of(request, version_id, video_id)
         try:
             content = thumbnails.thumbnail(video, video_views.frame_of(request, video))
@@ -134,9 +172,9 @@ class VideoThumbnail(APIView):
 
 
 class FeatureSetList(APIView):
-    """GET: feature sets, newest first, `?version=`."""
-
+    @operation("Feature sets", query=[OF_VERSION], returns=Page[FeatureSetJson], paging=Cursor)
     def get(self, request: Request) -> Response:
+        """Newest first."""
         rows = FeatureSet.objects.visible_to(request.user).select_related("version__dataset")
         if request.GET.get("version"):
             rows = rows.filter(version__in=uuids([request.GET["version"]]))
@@ -146,12 +184,20 @@ class FeatureSetList(APIView):
 
 
 class FeatureSetDetail(APIView):
-    """GET: a feature set with all that is known of it."""
-
+    @operation("A feature set", returns=FeatureSetDetailJson)
     def get(self, request: Request, feature_set_id: UUID) -> Response:
         rows = FeatureSet.objects.visible_to(request.user)
         found = get_object_or_404(rows, pk=feature_set_id)
         return Response(_features(found) | {"summary": found.summary})
+
+
+def dataset_revision(dataset: Dataset) -> str:
+    return revision(dataset, "description")
+
+
+def _described(request: Request, dataset_id: int) -> Dataset:
+    rows = Dataset.objects.visible_to(request.user).select_related("project")
+    return get_object_or_404(rows.prefetch_related("versions"), pk=dataset_id)
 
 
 def _version(request: Request, version_id: UUID) -> DatasetVersion:
@@ -159,7 +205,7 @@ def _version(request: Request, version_id: UUID) -> DatasetVersion:
     return get_object_or_404(rows, pk=version_id)
 
 
-def _dataset(dataset: Dataset) -> dict[str, Any]:
+def _dataset(dataset: Dataset) -> DatasetJson:
     versions = sorted(dataset.versions.all(), key=lambda v: v.number)
     return {
         "id": dataset.pk,
@@ -171,7 +217,7 @@ def _dataset(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def _version_json(version: DatasetVersion) -> dict[str, Any]:
+def _version_json(version: DatasetVersion) -> VersionJson:
     return {
         "id": version.pk,
         "number": version.number,
@@ -202,7 +248,7 @@ def _scores(video: Video, run: scored.Scored | None) -> dict[str, Any]:
     return {"scores": numbers.to_dict() if numbers else None}
 
 
-def _features(found: FeatureSet) -> dict[str, Any]:
+def _features(found: FeatureSet) -> FeatureSetJson:
     return {
         "id": found.pk,
         "name": found.name,

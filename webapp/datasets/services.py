@@ -17,6 +17,7 @@ from webapp.datasets.paths import inside_roots
 from webapp.runs.models import Run
 
 NAME_LENGTH = Dataset._meta.get_field("name").max_length or 80
+DESCRIPTION_LENGTH = 4000
 
 PATH_FIELDS = (
     "annotations", "boxes", "train_list", "test_list", "split_file", "masks", "features",
@@ -64,8 +65,15 @@ def checked(config: RegisterConfig) -> RegisterConfig:
 
 @transaction.atomic
 def dataset_describe(*, dataset: Dataset, description: str, by: User) -> Dataset:
-    """Say what a data set is."""
+    """Say what a data set is.
+
+    Raises:
+        VadError: `not-allowed`; `config-invalid`, it is too long.
+    """
     require_editor(by, dataset.project)
+    if len(description) > DESCRIPTION_LENGTH:
+        text = f"has {len(description)} characters, {DESCRIPTION_LENGTH} at most"
+        raise ConfigError({"description": text}, what="The data set")
     dataset.description = description.strip()
     dataset.save(update_fields=["description"])
     return dataset

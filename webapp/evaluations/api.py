@@ -5,25 +5,42 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any
 from uuid import UUID
 
 from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404
-from django.utils.cache import get_conditional_response
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from vad.evaluation.alarms import video_alarms
 from vad.evaluation.curves import Curve, pr_curve, roc_curve
 from vad.evaluation.frame import THRESHOLD
-from webapp.core.api import Cursor, Request, int_param, invalid
+from webapp.core.api import Cursor, Request, invalid
+from webapp.core.conditional import is_known, not_modified
+from webapp.core.openapi import Page, Results, number, operation, text, uuid, whole
 from webapp.core.query import uuids
 from webapp.evaluations import maps
 from webapp.evaluations import scores as store
 from webapp.evaluations.models import Evaluation
+from webapp.evaluations.shapes import (
+    CurveJson,
+    ErrorsJson,
+    EvaluatedVideoJson,
+    EvaluationDetailJson,
+    EvaluationJson,
+    TimelineJson,
+    TruthJson,
+)
 
 SNIPPET_MAX = 10**8
+OF_RUN = uuid("of_run", "of this training run")
+OF_VERSION = uuid("version", "on this data set version")
+MAX_POINTS = whole("max_points", "of the curve", least=4, most=20_000, default=600)
+KEY = text("key", "the video's key", required=True)
+VIDEO = text("video", "the video's key", required=True)
+FROM_SNIPPET = whole("from", "the first snippet", least=0, most=SNIPPET_MAX, default=0)
+TO_SNIPPET = whole("to", "the snippet after the last one", least=1, most=SNIPPET_MAX)
+THRESHOLD_ = number("threshold", "flags what reaches it", least=0, most=1, default=THRESHOLD)
 RULE = (
     "A false alarm is a maximal stretch of frames at or above the threshold outside the truth; a "
     "miss is an anomalous interval of which no frame reaches the threshold."
@@ -36,9 +53,11 @@ class Newest(Cursor):
 
 
 class EvaluationList(APIView):
-    """GET: evaluations, newest first, `?of_run=&version=&limit=&cursor=`."""
-
+    @operation(
+        "Evaluations", query=[OF_RUN, OF_VERSION], returns=Page[EvaluationJson], paging=Newest
+    )
     def get(self, request: Request) -> Response:
+        """Newest first; the id is that of the evaluate run."""
         rows = Evaluation.objects.visible_to(request.user).select_related("of_run")
         rows = rows.defer("patch", "stages")
         if request.GET.get("of_run"):
@@ -51,9 +70,9 @@ class EvaluationList(APIView):
 
 
 class EvaluationDetail(APIView):
-    """GET: all numbers of an evaluation, under its protocol."""
-
+    @operation("An evaluation", returns=EvaluationDetailJson)
     def get(self, request: Request, run_id: UUID) -> Response:
+        """All its numbers, under its protocol."""
         found = _evaluation(request, run_id)
         return Response(
             evaluation_json(found)
@@ -69,19 +88,20 @@ class EvaluationDetail(APIView):
 
 
 class EvaluationCurve(APIView):
-    """GET: `roc` or `pr`, `?max_points=600`; every point is a real operating point."""
-
+    @operation(
+        "ROC or PR curve", path={"name": tuple(CURVES)}, query=[MAX_POINTS], returns=CurveJson
+    )
     def get(self, request: Request, run_id: UUID, name: str) -> Response:
+        """Every point is a real operating point."""
         if name not in CURVES:
             raise Http404
-        most = int_param(request, "max_points", 600, least=4, most=20_000)
+        most = MAX_POINTS.of(request)
         scores = store.load(_evaluation(request, run_id))
         return Response(CURVES[name](scores, most).to_dict())
 
 
 class EvaluationTimeline(APIView):
-    """GET: `?key=VIDEO`: a video's score per snippet, with the truth."""
-
+    @operation("A video's score per snippet, and its truth", query=[KEY], returns=TimelineJson)
     def get(self, request: Request, run_id: UUID) -> Response:
         evaluation = _evaluation(request, run_id)
         scores = store.load(evaluation)
@@ -103,30 +123,34 @@ class EvaluationTimeline(APIView):
 
 
 class EvaluationMaps(APIView):
-    """GET: `?video=KEY&from=&to=`: the maps of stage 2 as bytes; their layout is in `maps`.
-
-    `from` and `to` are snippets [from, to); without them it is the whole video.
-    """
-
+    @operation(
+        "Maps of stage 2 as bytes",
+        query=[VIDEO, FROM_SNIPPET, TO_SNIPPET],
+        returns="application/octet-stream",
+    )
     def get(self, request: Request, run_id: UUID) -> HttpResponse:
+        """The scores of every patch of a video, or of its snippets [from, to); their layout is in
+        docs/api.md.
+        """
         evaluation = _evaluation(request, run_id)
         key = _mapped(evaluation, request)
-        start = int_param(request, "from", 0, least=0, most=SNIPPET_MAX) or 0
-        stop = int_param(request, "to", None, least=start + 1, most=SNIPPET_MAX)
+        start, stop = FROM_SNIPPET.of(request) or 0, TO_SNIPPET.of(request)
+        if stop is not None and stop <= start:
+            raise invalid({"to": f"{stop} is not above from, {start}"})
         etag = maps.etag(evaluation, key, start, stop)
-        known = get_conditional_response(request, etag=etag)
-        answer = known or HttpResponse(
-            maps.encode(evaluation, key, start, stop), content_type="application/octet-stream"
-        )
+        answer = HttpResponse(content_type="application/octet-stream")
         answer["ETag"] = etag
         answer["Cache-Control"] = "private, no-cache"
+        if is_known(request, etag):
+            return not_modified(answer)
+        answer.content = maps.encode(evaluation, key, start, stop)
         return answer
 
 
 class EvaluationTruth(APIView):
-    """GET: `?video=KEY`: where the anomalies are in the frame, as runs of frames."""
-
+    @operation("Where the anomalies are in the frame", query=[VIDEO], returns=TruthJson)
     def get(self, request: Request, run_id: UUID) -> Response:
+        """As runs of frames with the same place."""
         evaluation = _evaluation(request, run_id)
         key = request.GET.get("video", "")
         known = maps.load(evaluation) if evaluation.has_maps else store.load(evaluation)
@@ -136,9 +160,9 @@ class EvaluationTruth(APIView):
 
 
 class EvaluationErrors(APIView):
-    """GET: `?video=KEY&threshold=0.5`: false alarms and misses; the rule is in `vad`'s `alarms`."""
-
+    @operation("False alarms and misses of a video", query=[VIDEO, THRESHOLD_], returns=ErrorsJson)
     def get(self, request: Request, run_id: UUID) -> Response:
+        """By the `rule` of the answer."""
         evaluation = _evaluation(request, run_id)
         threshold = _threshold(request)
         scores = store.load(evaluation)
@@ -152,9 +176,9 @@ class EvaluationErrors(APIView):
 
 
 class EvaluationVideos(APIView):
-    """GET: the evaluated videos with their highest scores, in the order of the data set."""
-
+    @operation("Evaluated videos", returns=Results[EvaluatedVideoJson])
     def get(self, request: Request, run_id: UUID) -> Response:
+        """With their highest scores, in the order of the data set."""
         scores = store.load(_evaluation(request, run_id))
         highest = scores.max_scores.tolist()
         return Response(
@@ -167,7 +191,7 @@ class EvaluationVideos(APIView):
         )
 
 
-def evaluation_json(found: Evaluation) -> dict[str, Any]:
+def evaluation_json(found: Evaluation) -> EvaluationJson:
     return {
         "id": found.pk,
         "of_run": found.of_run_id,

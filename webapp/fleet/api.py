@@ -11,16 +11,26 @@ from rest_framework.views import APIView
 
 from webapp.accounts.models import Project
 from webapp.core.api import Request, invalid, json_object, member, project_of
+from webapp.core.openapi import PROJECT, Results, operation
 from webapp.fleet import listing, services
 from webapp.fleet.models import Pause, Worker
+from webapp.fleet.shapes import (
+    NewShare,
+    Paused,
+    PauseJson,
+    QueueJson,
+    ShareJson,
+    UsageJson,
+    WorkerJson,
+)
 from webapp.fleet.views import WORKER_STEPS
 from webapp.runs.represent import run_json, start_json
 
 
 class Queue(APIView):
-    """GET: what has not started, in the order in which it would, why, and when; `?project=`."""
-
+    @operation("What waits", query=[PROJECT], returns=QueueJson)
     def get(self, request: Request) -> Response:
+        """What has not started, in the order in which it would, why, and when; who paused it."""
         project = project_of(request, request.GET.get("project"))
         rows = listing.waits(project)
         for row in rows:
@@ -44,17 +54,15 @@ class Queue(APIView):
 
 
 class QueuePause(APIView):
-    """POST: claim nothing new of a project; with `{"server": true}` of nothing at all.
-
-    `{"project": SLUG, "reason": TEXT}`. DELETE, with the same body: go on.
-    """
-
+    @operation("Pause the queue", body=Paused, returns=PauseJson, status=201)
     def post(self, request: Request) -> Response:
-        data = json_object(request, "project", "server", "reason")
+        """Nothing new of the project is claimed; with `server` nothing at all, by superusers."""
+        data = json_object(request, Paused)
         reason = member(data, "reason", str, "")
         found = services.queue_pause(project=_scope(request, data), by=request.user, reason=reason)
         return Response(_pause(found), status=201)
 
+    @operation("Go on with the queue", body=Paused)
     def delete(self, request: Request) -> Response:
         data = json_object(request, "project", "server")
         services.queue_resume(project=_scope(request, data), by=request.user)
@@ -62,17 +70,20 @@ class QueuePause(APIView):
 
 
 class Workers(APIView):
-    """GET: workers with their slots; a run that the person may not see is only `busy`."""
-
+    @operation("Workers and their slots", returns=Results[WorkerJson])
     def get(self, request: Request) -> Response:
         rows = listing.workers(request.user)
         return Response({"results": [_worker(row) for row in rows]})
 
 
 class WorkerAction(APIView):
-    """POST: drain (finish what runs, take nothing new) or resume a worker, by its name."""
-
+    @operation(
+        "Drain or resume a worker",
+        path={"action": tuple(WORKER_STEPS)},
+        returns=WorkerJson | None,
+    )
     def post(self, request: Request, name: str, action: str) -> Response:
+        """A drained worker finishes what runs and takes nothing new. By superusers."""
         if action not in WORKER_STEPS:
             raise Http404
         WORKER_STEPS[action](worker=get_object_or_404(Worker, name=name), by=request.user)
@@ -81,17 +92,16 @@ class WorkerAction(APIView):
 
 
 class UsageList(APIView):
-    """GET: device hours that count of the project's members, and their shares; `?project=`.
-
-    PATCH, by who administers the server: `{"user": NAME, "share": 2.0}`.
-    """
-
+    @operation("Device hours that count", query=[PROJECT], returns=Results[UsageJson])
     def get(self, request: Request) -> Response:
+        """Of the project's members, and their shares."""
         rows = listing.usage(project_of(request, request.GET.get("project")))
         return Response({"results": [row.__dict__ for row in rows]})
 
+    @operation("Set a person's share", body=NewShare, returns=ShareJson)
     def patch(self, request: Request) -> Response:
-        data = json_object(request, "user", "share")
+        """With 2, twice as much of the devices as others. By superusers."""
+        data = json_object(request, NewShare)
         share: Any = data.get("share")
         services.share_set(
             username=member(data, "user", str, ""),
@@ -110,14 +120,14 @@ def _scope(request: Request, data: dict[str, Any]) -> Project | None:
     return project_of(request, member(data, "project", str, ""))
 
 
-def _pause(pause: Pause | None) -> dict[str, Any] | None:
+def _pause(pause: Pause | None) -> PauseJson | None:
     if pause is None:
         return None
     by = pause.by.username if pause.by else None
     return {"by": by, "at": pause.at, "reason": pause.reason}
 
 
-def _worker(row: listing.WorkerRow) -> dict[str, Any]:
+def _worker(row: listing.WorkerRow) -> WorkerJson:
     return {
         "name": row.worker.name,
         "host": row.worker.host,

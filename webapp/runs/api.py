@@ -28,7 +28,6 @@ from webapp.core.api import (
     Cursor,
     Offset,
     Request,
-    int_param,
     invalid,
     json_object,
     member,
@@ -36,7 +35,10 @@ from webapp.core.api import (
     row,
     texts,
 )
+from webapp.core.conditional import require_match, revision, tagged
+from webapp.core.openapi import PROJECT, Page, Results, operation, text, whole
 from webapp.datasets.models import DatasetVersion, FeatureSet
+from webapp.idempotency.services import idempotent
 from webapp.runs import (
     bookmarks,
     commandline,
@@ -52,21 +54,41 @@ from webapp.runs import (
     table,
     waiting,
 )
-from webapp.runs.filtering.completion import complete
+from webapp.runs.filtering.completion import Completion, complete
 from webapp.runs.filtering.parse import MOST_CHARACTERS
-from webapp.runs.models import MetricChunk, MetricSummary, Run
+from webapp.runs.models import MetricChunk, MetricSummary, Run, State
 from webapp.runs.ordering import Ordered, Scope
 from webapp.runs.reordering import run_move
 from webapp.runs.represent import (
     checkpoint_json,
     event_json,
     group_json,
+    run_detail_json,
     run_json,
     search_json,
     start_json,
     view_json,
 )
 from webapp.runs.resources import Resources, run_set_resources
+from webapp.runs.shapes import (
+    CheckpointJson,
+    GroupJson,
+    KindJson,
+    LineageJson,
+    LogJson,
+    MetricsJson,
+    NewPipeline,
+    NewRun,
+    NewView,
+    RunChange,
+    RunDetailJson,
+    RunEventJson,
+    RunJson,
+    RunsJson,
+    RunStep,
+    SearchJson,
+    ViewJson,
+)
 
 MAX_KEYS = 50
 MAX_POINTS = 20_000
@@ -75,15 +97,46 @@ LOG_BYTES = 1 << 20
 RESOURCES = ("gpus", "memory_mb", "time_limit_s")
 STEP_MAX = 2**62
 
+Q = text("q", "a filter; the language is in docs/pages.md", most=MOST_CHARACTERS)
+TABLE = (
+    Q,
+    text("state", "runs in this state", choices=("", *State.values)),
+    text("kind", "runs of this kind"),
+    text("tag", "runs with this tag"),
+    text("sort", "a field, config.FIELD or last(METRIC), with - in front for the highest first"),
+    text("group", "groups instead: seeds, tag, dataset, kind, owner or config.FIELD"),
+)
+COLS = text("cols", "columns whose values to add, as auc,config.lr")
+AT = whole("at", "the cursor stands after so many characters", least=0, most=STEP_MAX)
+KEYS = text("keys", f"names of metrics, {MAX_KEYS} at most, with commas between them")
+MAX_POINTS_ = whole("max_points", "of each metric", least=4, most=MAX_POINTS, default=1000)
+FROM = whole("from", "the first step", least=-STEP_MAX, most=STEP_MAX)
+TO = whole("to", "the last step", least=-STEP_MAX, most=STEP_MAX)
+RAW = text("raw", f"every point, of {RAW_POINTS} at most", choices=("1", "true"))
+LOG_OFFSET = whole("offset", "where to begin, in bytes", least=0, most=STEP_MAX, default=0)
+LOG_LIMIT = whole("limit", "bytes at most", least=1, most=LOG_BYTES, default=65_536)
+FIND = text("find", "a text in the line", most=logsearch.NEEDLE_CHARS)
+LEVEL = text("level", "lines of this level or worse", choices=tuple(logsearch.LEVELS))
+CONTEXT = whole("context", "lines around a hit", least=0, most=20, default=logsearch.CONTEXT)
+HIT = whole("hit", "the first hit of the page", least=1, most=logsearch.MOST_HITS, default=1)
+CLONES = text("clones", "with the runs that were cloned from it", choices=("yes", "1", "true"))
+EVENT = text("event", "of this kind", most=100)
+BY = text("by", "of this person, or `worker`", most=100)
+WORDS = text("q", "words in what was said", most=100)
+
 
 class RunList(APIView):
-    """GET: runs, newest first, or in the order that `sort` says; or the groups of `group`.
-
-    `?q=&state=&kind=&tag=&sort=&group=&cols=&project=&limit=`, all as on the page; `q` is the
-    filter language. Follow `next`. POST: a new one.
-    """
-
+    @operation(
+        "Runs, their groups, or a page of the table",
+        query=[*TABLE, COLS, PROJECT],
+        returns=Page[RunJson] | Page[GroupJson],
+        paging=(Cursor, Offset),
+    )
     def get(self, request: Request) -> Response:
+        """Newest first, by cursor; with `sort` in that order, by offset; with `group` the groups.
+
+        `q` is the filter language of the table. `cols` adds `values` to each run.
+        """
         shown = table.Shown.of(request.GET)
         scope = shown.scope(_projects(request))
         if request.GET.get("group"):
@@ -105,11 +158,11 @@ class RunList(APIView):
         page = [by_id[pk] for pk in ids if pk in by_id]
         return paginator.get_paginated_response(_listed(page, request, shown))
 
+    @operation("Queue a run", body=NewRun, returns=RunDetailJson, status=201)
+    @idempotent
     def post(self, request: Request) -> Response:
-        data = json_object(
-            request, "kind", "config", "name", "notes", "tags", "priority", "project",
-            "version", "feature_set", "of_run", *RESOURCES,
-        )  # fmt: skip
+        """It starts when what it waits for is done and a fitting slot is free."""
+        data = json_object(request, NewRun)
         config = config_class(member(data, "kind", str, "")).from_dict(
             member(data, "config", dict, {})
         )
@@ -126,10 +179,10 @@ class RunList(APIView):
             feature_set=row(FeatureSet.objects.visible_to(request.user), data, "feature_set"),
             of_run=row(Run.objects.visible_to(request.user), data, "of_run"),
         )
-        return Response(run_json(run, detail=True), status=201)
+        return Response(run_detail_json(run), status=201)
 
 
-def _listed(page: Sequence[Run], request: Request, shown: table.Shown) -> list[dict[str, Any]]:
+def _listed(page: Sequence[Run], request: Request, shown: table.Shown) -> list[RunJson]:
     """The runs of a page; with `cols` also their values, by the name of the column."""
     listed = [run_json(run) for run in page]
     if request.GET.get("cols"):
@@ -150,24 +203,28 @@ def _groups(request: Request, shown: table.Shown, found: QuerySet[Run]) -> Respo
 
 
 class RunComplete(APIView):
-    """GET: `?q=&at=`: what may stand at the cursor of a filter, after `at` characters."""
-
+    @operation("Complete a filter", query=[Q, AT], returns=Completion)
     def get(self, request: Request) -> Response:
-        text = request.GET.get("q", "")[: 2 * MOST_CHARACTERS]
-        at = int_param(request, "at", len(text), least=0, most=STEP_MAX) or 0
-        found = complete(text, at, table.known(Run.objects.filter(project=request.project)))
+        """What may stand at the cursor, after `at` characters: a proposal's `text` takes the place
+        of the characters `start` to `end`.
+        """
+        typed = request.GET.get("q", "")[: 2 * MOST_CHARACTERS]
+        at = AT.of(request)
+        at = len(typed) if at is None else at
+        found = complete(typed, at, table.known(Run.objects.filter(project=request.project)))
         return Response(asdict(found))
 
 
 class SavedViewList(APIView):
-    """GET: the project's saved views. POST: save one, `name` and `query`."""
-
+    @operation("A project's saved views", query=[PROJECT], returns=Results[ViewJson])
     def get(self, request: Request) -> Response:
         project = project_of(request, request.GET.get("project", ""))
         return Response({"results": [view_json(v) for v in bookmarks.views_of(project)]})
 
+    @operation("Save a view", body=NewView, returns=ViewJson, status=201)
+    @idempotent
     def post(self, request: Request) -> Response:
-        data = json_object(request, "name", "query", "project")
+        data = json_object(request, NewView)
         shown = table.Shown.of(QueryDict(member(data, "query", str, "")))
         view = bookmarks.view_save(
             project=project_of(request, member(data, "project", str, "")),
@@ -179,17 +236,15 @@ class SavedViewList(APIView):
 
 
 class PipelineList(APIView):
-    """POST: features and proxies if they have to be made, trainings, evaluations; all or none.
-
-    `kind` is that of the trainings, by default `train-urdmu`. `"evaluate": null` leaves the
-    evaluations out.
-    """
-
+    @operation("Queue a pipeline", body=NewPipeline, returns=RunsJson, status=201)
+    @idempotent
     def post(self, request: Request) -> Response:
-        data = json_object(
-            request, "kind", "train", "evaluate", "extract", "proxies", "seeds", "name", "tags",
-            "project", "priority", "version", "feature_set", *RESOURCES,
-        )  # fmt: skip
+        """Features and proxies if they have to be made, trainings, evaluations; all or none.
+
+        `kind` is that of the trainings, by default `train-urdmu`. `"evaluate": null` leaves the
+        evaluations out.
+        """
+        data = json_object(request, NewPipeline)
         seeds = member(data, "seeds", list, [])
         if not all(type(seed) is int for seed in seeds):
             raise invalid({"seeds": "expected a list of whole numbers"})
@@ -235,22 +290,24 @@ def _training(kind: str) -> type[UrdmuConfig]:
 
 
 class RunDetail(APIView):
-    """GET: everything of one run, and why it waits. DELETE: it and its files.
-
-    PATCH: name, notes, tags, priority, gpus, memory_mb, time_limit_s.
-    """
-
+    @operation("A run", returns=RunDetailJson)
     def get(self, request: Request, run_id: UUID) -> Response:
+        """All that is known of it, with why it waits and the commands that do it again."""
         run = _run(request, run_id)
         commands = {r.title: r.command for r in commandline.recipes(run)}
         starts = start_json(outlook.start_of(run))
         more = {"why": waiting.reason(run), "commands": commands, "starts": starts}
-        return Response(run_json(run, detail=True) | more)
+        return tagged(Response({**run_detail_json(run), **more}), run_revision(run))
 
+    @operation("Change a run", body=RunChange, returns=RunDetailJson, if_match=True)
     @transaction.atomic
     def patch(self, request: Request, run_id: UUID) -> Response:
+        """All of it or nothing. What a run asks of the machine can be changed before it starts, the
+        time limit also while it runs.
+        """
         run = _run(request, run_id)
-        data = json_object(request, "name", "notes", "tags", "priority", *RESOURCES)
+        data = json_object(request, RunChange)
+        require_match(request, run, run_revision)
         if "name" in data:
             services.run_rename(run=run, name=member(data, "name", str, ""), by=request.user)
         if "notes" in data:
@@ -262,21 +319,28 @@ class RunDetail(APIView):
             services.run_prioritize(run=run, priority=priority, by=request.user)
         if changes := _resources(data):
             run_set_resources(run=run, changes=changes, by=request.user)
-        return Response(run_json(_run(request, run_id), detail=True))
+        run = _run(request, run_id)
+        return tagged(Response(run_detail_json(run)), run_revision(run))
 
+    @operation("Delete a run and its files")
     def delete(self, request: Request, run_id: UUID) -> Response:
         services.run_delete(run=_run(request, run_id), by=request.user)
         return Response(status=204)
 
 
 class RunAction(APIView):
-    """POST: stop, hold, release, retry, move, or clone.
-
-    clone: `{"config": {...}, "name": ...}`. move: `{"to": "up"}`, down or top, among the project's
-    queued runs of its priority.
-    """
-
+    @operation(
+        "Stop, hold, release, retry, move or clone a run",
+        path={"action": ("clone", "move", *services.STEPS)},
+        body=RunStep,
+        returns=RunDetailJson | RunJson,
+        also=(201,),
+    )
+    @idempotent
     def post(self, request: Request, run_id: UUID, action: str) -> Response:
+        """`move` takes `to`, among the project's queued runs of its priority. `clone` takes
+        `config` (the fields that change) and `name`, and answers 201 with the new run.
+        """
         run = _run(request, run_id)
         if action == "clone":
             data = json_object(request, "config", "name")
@@ -286,7 +350,7 @@ class RunAction(APIView):
                 changes=member(data, "config", dict, {}),
                 name=member(data, "name", str, ""),
             )
-            return Response(run_json(made, detail=True), status=201)
+            return Response(run_detail_json(made), status=201)
         if action == "move":
             to = member(json_object(request, "to"), "to", str, "")
             run_move(run=run, to=to, by=request.user)
@@ -298,12 +362,13 @@ class RunAction(APIView):
 
 
 class RunMetrics(APIView):
-    """GET: `?keys=a,b&max_points=1000&from=&to=&raw=1`; all keys when none is named."""
-
+    @operation("Metrics of a run", query=[KEYS, MAX_POINTS_, FROM, TO, RAW], returns=MetricsJson)
     def get(self, request: Request, run_id: UUID) -> Response:
+        """Thinned so that no extreme is lost, unless `raw`. Without `keys` the first 50 keys. Keys
+        that begin with `sys/` were measured by the worker: their steps are seconds.
+        """
         run = _run(request, run_id)
-        low = int_param(request, "from", None, least=-STEP_MAX, most=STEP_MAX)
-        high = int_param(request, "to", None, least=-STEP_MAX, most=STEP_MAX)
+        low, high = FROM.of(request), TO.of(request)
         keys = keys_param(request) or metrics.keys(run)[:MAX_KEYS]
         summaries = MetricSummary.objects.filter(run=run, key__in=keys)
         if request.GET.get("raw") in ("1", "true"):
@@ -330,20 +395,21 @@ class RunMetrics(APIView):
 
 
 class RunLog(APIView):
-    """GET: `?offset=0&limit=65536` bytes of the log, and where to go on."""
-
+    @operation("The log of a run", query=[LOG_OFFSET, LOG_LIMIT], returns=LogJson)
     def get(self, request: Request, run_id: UUID) -> Response:
+        """Go on from the `offset` of the answer, while it is `live`."""
         run = _run(request, run_id)
-        offset = int_param(request, "offset", 0, least=0, most=STEP_MAX) or 0
-        limit = int_param(request, "limit", 65_536, least=1, most=LOG_BYTES) or LOG_BYTES
-        text, end, size = log.chunk(run.folder, offset, limit)
-        return Response({"text": text, "offset": end, "size": size, "live": run.is_active})
+        offset, limit = LOG_OFFSET.of(request) or 0, LOG_LIMIT.of(request) or LOG_BYTES
+        part, end, size = log.chunk(run.folder, offset, limit)
+        return Response({"text": part, "offset": end, "size": size, "live": run.is_active})
 
 
 class RunLogSearch(APIView):
-    """GET: `?find=&level=warning|error&context=2&hit=1`: a page of the hits in the whole log."""
-
+    @operation("Search a run's log", query=[FIND, LEVEL, CONTEXT, HIT], returns=SearchJson)
     def get(self, request: Request, run_id: UUID) -> Response:
+        """A page of the hits in the whole log, from the hit that `hit` numbers, with lines around
+        them.
+        """
         run = _run(request, run_id)
         level = request.GET.get("level", "")
         if level not in logsearch.LEVELS:
@@ -351,58 +417,81 @@ class RunLogSearch(APIView):
         asked = logsearch.Query(
             text=request.GET.get("find", "").strip()[: logsearch.NEEDLE_CHARS],
             level=level,
-            context=int_param(request, "context", logsearch.CONTEXT, least=0, most=20) or 0,
+            context=CONTEXT.of(request) or 0,
         )
         if not asked:
             raise invalid({"find": "name a text, a level, or both"})
-        hit = int_param(request, "hit", 1, least=1, most=logsearch.MOST_HITS) or 1
+        hit = HIT.of(request) or 1
         return Response(search_json(logsearch.search(run.folder, asked, hit=hit)))
 
 
 class RunLineage(APIView):
-    """GET: what the run comes from and what came of it, as nodes and edges; `?clones=yes`."""
-
+    @operation("What a run comes from and what came of it", query=[CLONES], returns=LineageJson)
     def get(self, request: Request, run_id: UUID) -> Response:
         run = _run(request, run_id)
         clones = request.GET.get("clones") in ("yes", "1", "true")
         return Response(lineage.of_run(run, request.user, clones=clones).to_json())
 
 
-class RunEvents(APIView):
-    """GET: what happened to the run, oldest first; the last 500. `?event=&by=&q=`."""
+class InOrder(Cursor):
+    """Events of a run, the oldest first."""
 
+    ordering: tuple[str, ...] = ("at", "id")
+    page_size = 200
+    max_page_size = 500
+
+
+class ByStep(InOrder):
+    ordering = ("step",)
+
+
+class RunEvents(APIView):
+    @operation(
+        "What happened to a run",
+        query=[EVENT, BY, WORDS],
+        returns=Page[RunEventJson],
+        paging=InOrder,
+    )
     def get(self, request: Request, run_id: UUID) -> Response:
-        given = {name: request.GET.get(name, "")[:100] for name in ("event", "by", "q")}
-        found = page.happened(
-            _run(request, run_id), kind=given["event"], by=given["by"], text=given["q"]
-        )
-        return Response({"results": [event_json(event) for event in reversed(found.events)]})
+        """Oldest first."""
+        kind, by, words = (request.GET.get(name, "")[:100] for name in ("event", "by", "q"))
+        rows = page.events_of(_run(request, run_id), kind=kind, by=by, text=words)
+        paginator = InOrder()
+        found = paginator.paginate_queryset(rows, request, self) or []
+        return paginator.get_paginated_response([event_json(event) for event in found])
 
 
 class RunCheckpoints(APIView):
-    """GET: the run's checkpoints by step; the newest 500."""
-
+    @operation("Checkpoints of a run", returns=Page[CheckpointJson], paging=ByStep)
     def get(self, request: Request, run_id: UUID) -> Response:
+        """By step."""
         run = _run(request, run_id)
-        rows = run.checkpoints.order_by("-step")[:500]
-        return Response({"results": [checkpoint_json(c, run) for c in reversed(rows)]})
+        paginator = ByStep()
+        found = paginator.paginate_queryset(run.checkpoints.all(), request, self) or []
+        return paginator.get_paginated_response([checkpoint_json(c, run) for c in found])
 
 
 class ConfigList(APIView):
-    """GET: the kinds of runs."""
-
+    @operation("Kinds of runs", returns=Results[KindJson])
     def get(self, request: Request) -> Response:
         found = [{"kind": kind, "title": config.title} for kind, config in CONFIGS.items()]
         return Response({"results": found})
 
 
 class ConfigSchema(APIView):
-    """GET: the JSON schema of a kind's configuration."""
-
+    @operation(
+        "JSON schema of a kind's configuration",
+        path={"kind": tuple(CONFIGS)},
+        returns=dict[str, Any],
+    )
     def get(self, request: Request, kind: str) -> Response:
         if kind not in CONFIGS:
             raise Http404
         return Response(CONFIGS[kind].json_schema())
+
+
+def run_revision(run: Run) -> str:
+    return revision(run, "name", "notes", "tags", "priority", *RESOURCES)
 
 
 def keys_param(request: Request) -> list[str]:
@@ -414,7 +503,7 @@ def keys_param(request: Request) -> list[str]:
 
 
 def points_param(request: Request) -> int:
-    return int_param(request, "max_points", 1000, least=4, most=MAX_POINTS) or 1000
+    return MAX_POINTS_.of(request) or 1000
 
 
 def _projects(request: Request) -> list[int]:

@@ -17,8 +17,13 @@ from webapp.charts import Figure
 from webapp.core import errors
 from webapp.core.api import Request as ApiRequest
 from webapp.core.http import Request, figure
+from webapp.core.openapi import operation, text
 from webapp.runs import bags
 from webapp.runs.models import Run
+from webapp.runs.shapes import BagsJson
+
+VIDEO = text("video", "its key; the last one that is watched without it")
+STEPS = text("step", "steps to show; a few of them without it", many=True)
 
 
 @require_safe
@@ -61,9 +66,9 @@ def run_bag_figure(request: Request, run_id: UUID, name: str) -> HttpResponse:
 
 
 class RunBags(APIView):
-    """GET: `?video=&step=`, `step` repeated: a watched bag of a training run at these steps."""
-
+    @operation("A watched bag of a training run", query=[VIDEO, STEPS], returns=BagsJson)
     def get(self, request: ApiRequest, run_id: UUID) -> Response:
+        """The scores and the memory's answer for a video's snippets at these steps."""
         run = get_object_or_404(Run.objects.visible_to(request.user), pk=run_id)
         view = bags.view_of(run, request.GET)
         if view is None:

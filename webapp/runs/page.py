@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from vad.configs import config_class
 from webapp.core.query import words
@@ -236,6 +236,18 @@ def selection_rule(run: Run) -> str:
     return f"Best means: {SELECTION[chosen]}." if chosen in SELECTION else ""
 
 
+def events_of(run: Run, *, kind: str = "", by: str = "", text: str = "") -> QuerySet[RunEvent]:
+    """What happened to a run; the arguments as of `happened`."""
+    rows = RunEvent.objects.filter(run=run).select_related("by")
+    if kind:
+        rows = rows.filter(kind=kind)
+    if by:
+        rows = rows.filter(by=None) if by == WORKER else rows.filter(by__username=by)
+    for word in words(text):
+        rows = rows.filter(Q(message__icontains=word) | Q(kind__icontains=word))
+    return rows
+
+
 def happened(run: Run, *, kind: str = "", by: str = "", text: str = "") -> Happened:
     """What happened to a run, and who did it: at most `EVENTS` of it.
 
@@ -243,18 +255,12 @@ def happened(run: Run, *, kind: str = "", by: str = "", text: str = "") -> Happe
         kind, by: of these alone; `by` is a person's name, or `WORKER` for what nobody did.
         text: words in what was said.
     """
-    rows = run.events.select_related("by").order_by("-at", "-id")
     kinds = sorted(set(run.events.order_by().values_list("kind", flat=True)))
     named = run.events.order_by().values_list("by__username", flat=True).distinct()
     people = sorted(name or WORKER for name in named)
-    if kind in kinds:
-        rows = rows.filter(kind=kind)
-    if by == WORKER:
-        rows = rows.filter(by=None)
-    elif by in people:
-        rows = rows.filter(by__username=by)
-    for word in words(text):
-        rows = rows.filter(Q(message__icontains=word) | Q(kind__icontains=word))
+    rows = events_of(
+        run, kind=kind if kind in kinds else "", by=by if by in people else "", text=text
+    ).order_by("-at", "-id")
     return Happened(events=list(rows[:EVENTS]), kinds=kinds, people=people, total=rows.count())
 
 

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Any
-
 from django.urls import reverse
 
 from webapp.runs import accounting
-from webapp.runs.grouping import Group
+from webapp.runs.grouping import Group, Spread
 from webapp.runs.logsearch import Found
 from webapp.runs.models import Checkpoint, Run, RunEvent, SavedView
 from webapp.runs.outlook import Start
+from webapp.runs.shapes import (
+    CheckpointJson,
+    GroupJson,
+    RunDetailJson,
+    RunEventJson,
+    RunJson,
+    SearchJson,
+    SpreadJson,
+    StartJson,
+    ViewJson,
+)
 
 
-def run_json(run: Run, *, detail: bool = False) -> dict[str, Any]:
-    """A run as a list shows it; with `detail` also its configuration, result and relations."""
-    found: dict[str, Any] = {
+def run_json(run: Run) -> RunJson:
+    """As a list shows it."""
+    return {
         "id": run.pk,
         "name": run.name,
         "kind": run.kind,
@@ -54,26 +62,29 @@ def run_json(run: Run, *, detail: bool = False) -> dict[str, Any]:
         "changed_at": run.changed_at,
         "error": run.error,
     }
-    if detail:
-        found |= {
-            "gpu_hours": accounting.gpu_hours(run),
-            "notes": run.notes,
-            "config": run.config,
-            "environment": run.environment,
-            "result": run.result,
-            "cloned_from": run.cloned_from_id,
-            "parents": list(run.parents.values_list("pk", flat=True)),
-            "children": list(run.children.values_list("pk", flat=True)),
-        }
-    return found
 
 
-def start_json(start: Start | None) -> dict[str, Any] | None:
+def run_detail_json(run: Run) -> RunDetailJson:
+    """With its configuration, result and relations."""
+    return {
+        **run_json(run),
+        "gpu_hours": accounting.gpu_hours(run),
+        "notes": run.notes,
+        "config": run.config,
+        "environment": run.environment,
+        "result": run.result,
+        "cloned_from": run.cloned_from_id,
+        "parents": list(run.parents.values_list("pk", flat=True)),
+        "children": list(run.children.values_list("pk", flat=True)),
+    }
+
+
+def start_json(start: Start | None) -> StartJson | None:
     """When a waiting run should start, and from how many finished runs that is known."""
     return {"at": start.at, "from_runs": start.runs} if start else None
 
 
-def event_json(event: RunEvent) -> dict[str, Any]:
+def event_json(event: RunEvent) -> RunEventJson:
     return {
         "at": event.at,
         "kind": event.kind,
@@ -83,7 +94,7 @@ def event_json(event: RunEvent) -> dict[str, Any]:
     }
 
 
-def checkpoint_json(checkpoint: Checkpoint, run: Run) -> dict[str, Any]:
+def checkpoint_json(checkpoint: Checkpoint, run: Run) -> CheckpointJson:
     """`file` is where it can be fetched; null when training made room for others."""
     kept = (run.folder / checkpoint.path).is_file()
     file = reverse("runs:checkpoint-file", args=[run.pk, checkpoint.step]) if kept else None
@@ -99,7 +110,7 @@ def checkpoint_json(checkpoint: Checkpoint, run: Run) -> dict[str, Any]:
     }
 
 
-def search_json(found: Found) -> dict[str, Any]:
+def search_json(found: Found) -> SearchJson:
     """A page of a log search; a line that is a hit has its number among them, others null."""
     return {
         "hits": found.hits,
@@ -124,7 +135,7 @@ def search_json(found: Found) -> dict[str, Any]:
     }
 
 
-def group_json(group: Group) -> dict[str, Any]:
+def group_json(group: Group) -> GroupJson:
     """A group of runs: how many, and mean, sample deviation and n of what they reach."""
     return {
         "key": group.key,
@@ -132,14 +143,18 @@ def group_json(group: Group) -> dict[str, Any]:
         "runs": group.count,
         "active": group.active,
         "seeds": group.seeds or None,
-        "auc": asdict(group.auc) if group.auc else None,
-        "ap": asdict(group.ap) if group.ap else None,
+        "auc": _spread(group.auc),
+        "ap": _spread(group.ap),
         "filter": group.filter,
-        "ids": group.ids[:200],
+        "ids": list(group.ids[:200]),
     }
 
 
-def view_json(view: SavedView) -> dict[str, Any]:
+def _spread(found: Spread | None) -> SpreadJson | None:
+    return {"mean": found.mean, "deviation": found.deviation, "n": found.n} if found else None
+
+
+def view_json(view: SavedView) -> ViewJson:
     return {
         "id": view.pk,
         "name": view.name,

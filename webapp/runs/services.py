@@ -34,6 +34,7 @@ from webapp.runs.resources import of as resources_of
 
 NAME_LENGTH = 120
 TAG_LENGTH, MAX_TAGS = 40, 20
+NOTES_LENGTH = 20_000
 
 
 # --- making ---------------------------------------------------------------------------------
@@ -78,7 +79,7 @@ def run_create(
         config=config.to_dict(),
         owner=by,
         tags=_tags(tags),
-        notes=notes.strip(),
+        notes=_notes(notes),
         color=_color(project, config, inputs),
         version=inputs.version,
         feature_set=inputs.feature_set,
@@ -162,7 +163,7 @@ def run_rename(*, run: Run, name: str, by: User) -> Run:
 @transaction.atomic
 def run_annotate(*, run: Run, notes: str, by: User) -> Run:
     require_editor(by, run.project)
-    run.notes = notes.strip()
+    run.notes = _notes(notes)
     run.save(update_fields=["notes"])
     return run
 
@@ -194,6 +195,14 @@ def _require_editor_of(runs: Sequence[Run], by: User) -> None:
     """Refuse who may not change one of them; asks once a project, not once a run."""
     for project in Project.objects.filter(pk__in={run.project_id for run in runs}):
         require_editor(by, project)
+
+
+def _notes(text: str) -> str:
+    notes = text.strip()
+    if len(notes) > NOTES_LENGTH:
+        problem = f"have {len(notes)} characters, {NOTES_LENGTH} at most"
+        raise ConfigError({"notes": problem}, what="The run")
+    return notes
 
 
 def _name(text: str) -> str:

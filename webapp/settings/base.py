@@ -44,6 +44,7 @@ INSTALLED_APPS = [
     "webapp.evaluations",
     "webapp.fleet",
     "webapp.compare",
+    "webapp.idempotency",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -53,6 +54,7 @@ INSTALLED_APPS = [
     "django_htmx",
     "template_partials",
     "rest_framework",
+    "drf_spectacular",
     "csp",
 ]
 
@@ -65,6 +67,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "webapp.accounts.middleware.OriginMiddleware",
+    "webapp.core.conditional.ConditionalMiddleware",
     "webapp.core.middleware.SignInMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -157,6 +160,18 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["webapp.core.rest.StrictRenderer"],
     "DEFAULT_PARSER_CLASSES": ["webapp.core.rest.StrictParser"],
     "EXCEPTION_HANDLER": "webapp.core.api.exception_handler",
+    "DEFAULT_SCHEMA_CLASS": "webapp.core.schema.Schema",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "VADLab",
+    "DESCRIPTION": "Experiments in weakly supervised video anomaly detection: data sets, runs, "
+    "evaluations, comparisons.",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.1",
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "SORT_OPERATIONS": False,
+    "PREPROCESSING_HOOKS": [],
+    "POSTPROCESSING_HOOKS": ["webapp.core.schema.complete"],
 }
 
 # The broker only carries doorbells; stack and settings of the worker are in workers/celery.py.
