@@ -18,6 +18,7 @@ urlpatterns = [
     path("evaluations/", include("webapp.evaluations.urls")),
     path("compare/", include("webapp.compare.urls")),
     path("queue/", include("webapp.fleet.urls")),
+    path("sweeps/", include("webapp.sweeps.urls")),
     path("api/v1/", include("webapp.api_urls")),
 ]
 

@@ -181,14 +181,15 @@ class SavedViewList(APIView):
 class PipelineList(APIView):
     """POST: features and proxies if they have to be made, trainings, evaluations; all or none.
 
-    `kind` is that of the trainings, by default `train-urdmu`. `"evaluate": null` leaves the
+    `kind` is that of the trainings, by default `train-urdmu`; with `stage2`, a configuration of
+    both stages, each is followed by one that starts from its weights. `"evaluate": null` leaves the
     evaluations out.
     """
 
     def post(self, request: Request) -> Response:
         data = json_object(
-            request, "kind", "train", "evaluate", "extract", "proxies", "seeds", "name", "tags",
-            "project", "priority", "version", "feature_set", *RESOURCES,
+            request, "kind", "train", "stage2", "evaluate", "extract", "proxies", "seeds", "name",
+            "tags", "project", "priority", "version", "feature_set", *RESOURCES,
         )  # fmt: skip
         seeds = member(data, "seeds", list, [])
         if not all(type(seed) is int for seed in seeds):
@@ -199,6 +200,11 @@ class PipelineList(APIView):
             by=request.user,
             train=_training(member(data, "kind", str, UrdmuConfig.kind)).from_dict(
                 member(data, "train", dict, {})
+            ),
+            stage2=(
+                None if data.get("stage2") is None else TwoStageConfig.from_dict(
+                    member(data, "stage2", dict, {})
+                )
             ),
             evaluate=(
                 None if data.get("evaluate", {}) is None else EvaluateConfig.from_dict(

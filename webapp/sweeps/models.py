@@ -130,6 +130,13 @@ class Sweep(models.Model):
     def has_ended(self) -> bool:
         return self.state in (SweepState.STOPPED, SweepState.DONE)
 
+    @property
+    def badge(self) -> str:
+        """The state of a run that looks the same."""
+        return {"active": "running", "stopped": "cancelled", "done": "succeeded"}.get(
+            self.state, self.state
+        )
+
     def config_of(self, params: Params, seed: int) -> RunConfig:
         """The configuration of a trial.
 

@@ -36,6 +36,14 @@ class Row:
         return self.trial.run
 
     @property
+    def badge(self) -> tuple[str, str]:
+        """The state of a run that looks the same, and the word for it."""
+        return {
+            "pruned": ("cancelled", "stopped early"), "evaluating": ("running", "evaluating"),
+            "deleted": ("lost", "run deleted"),
+        }.get(self.state, (self.state, ""))  # fmt: skip
+
+    @property
     def made(self) -> Made:
         """As `planning` reads it."""
         return Made(
