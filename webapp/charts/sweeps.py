@@ -154,6 +154,7 @@ def parallel_coordinates(
     """
     values = [p.value for p in points]
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
+    scale = _Scale.of(values, falling)
     last = Axis(name=objective, low=low, high=high)
     lines = [
         [a.place(v) for a, v in zip(axes, row, strict=True)] + [last.place(p.value)]
@@ -163,10 +164,10 @@ def parallel_coordinates(
     x = list(range(len(axes) + 1))
     data: list[dict[str, Any]] = []
     for level in range(LEVELS):
-        own = [n for n, p in enumerate(points) if _level(p.value, low, high) == level]
+        own = [n for n, p in enumerate(points) if scale.level(p.value) == level]
         if own:
             data.append(_level_trace(level, own, points, lines, x))
-    data.append(_scale_trace(low, high, objective))
+    data.append(_scale_trace(scale, objective))
     if best is not None:
         data.append(_best_trace(points[best], lines[best], x))
     return Figure(
@@ -189,6 +190,7 @@ def parallel_coordinates(
         ),
         alt=_alt(title, points, axes, rows, best),
         live=live,
+        note=scale.note,
         csv={
             "columns": ["trial", *(a.name for a in axes), objective],
             "rows": [[p.number, *row, p.value] for p, row in zip(points, rows, strict=True)],
@@ -202,9 +204,33 @@ def _best(points: Sequence[TrialPoint], falling: bool) -> int | None:
     return pick(done, key=lambda n: points[n].value) if done else None
 
 
-def _level(value: float, low: float, high: float) -> int:
-    part = (value - low) / (high - low) if high > low else 1.0
-    return min(LEVELS - 1, int(part * LEVELS))
+@dataclass(frozen=True, kw_only=True)
+class _Scale:
+    """Which values the colours stand for.
+
+    The worst tenth shares the first colour: a few trials that failed to learn would else leave one
+    colour for all the others.
+    """
+
+    low: float
+    high: float
+    falling: bool
+    note: str = ""
+
+    @classmethod
+    def of(cls, values: Sequence[float], falling: bool) -> _Scale:
+        ranked = sorted(values, reverse=falling) or [0.0, 1.0]
+        worst = ranked[len(ranked) // 10]
+        low, high = sorted((worst, ranked[-1]))
+        note = f"{'above' if falling else 'below'} {significant(worst)} in one colour"
+        return cls(low=low, high=high, falling=falling, note="" if worst == ranked[0] else note)
+
+    def level(self, value: float) -> int:
+        """0 for the worst, to `LEVELS` - 1."""
+        if self.high <= self.low:
+            return LEVELS - 1
+        part = min(1.0, max(0.0, (value - self.low) / (self.high - self.low)))
+        return min(LEVELS - 1, int((1 - part if self.falling else part) * LEVELS))
 
 
 def _color(part: float) -> str:
@@ -259,9 +285,10 @@ def _best_trace(point: TrialPoint, line: Sequence[float], x: Sequence[int]) -> d
     }
 
 
-def _scale_trace(low: float, high: float, objective: str) -> dict[str, Any]:
+def _scale_trace(scale: _Scale, objective: str) -> dict[str, Any]:
     """Nothing but the colour scale beside the figure."""
-    steps = len(SCALE) - 1
+    steps, low, high = len(SCALE) - 1, scale.low, scale.high
+    colours = list(reversed(SCALE)) if scale.falling else SCALE
     return {
         "type": "scatter",
         "mode": "markers",
@@ -273,7 +300,7 @@ def _scale_trace(low: float, high: float, objective: str) -> dict[str, Any]:
             "color": [low],
             "cmin": low,
             "cmax": high if high > low else low + 1e-9,
-            "colorscale": [[n / steps, color] for n, color in enumerate(SCALE)],
+            "colorscale": [[n / steps, color] for n, color in enumerate(colours)],
             "showscale": True,
             "colorbar": {
                 "title": {"text": plain(objective), "side": "right"},
@@ -372,7 +399,7 @@ def importance_bars(shares: Sequence[Share], *, title: str, trials: int, live: b
         data=[trace] if shares else [],
         layout=layout(
             title,
-            axis("Share of the variance explained alone", "0 to 1", range=[0, 1.005], dtick=0.2),
+            axis("Share of the variance", "0 to 1", range=[0, 1.005], dtick=0.2),
             axis("", type="category", dtick=1, ticklabelstandoff=6, showgrid=False),
             hovermode="closest",
             bargap=0.4,

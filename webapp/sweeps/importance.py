@@ -17,8 +17,8 @@ import numpy as np
 
 LEAST_TRIALS = 10
 MOST_GROUPS = 5
-LEAST_IN_GROUP = 3  # of a number's groups, on average
-HALVES = 200  # half samples for the standard error
+LEAST_IN_GROUP = 5  # of a number's groups, on average
+PARTS = 200  # samples of three quarters of the trials, for the standard error
 SHUFFLES = 999  # for the probability under chance
 
 
@@ -28,7 +28,7 @@ class Importance:
 
     Args:
         share: omega squared, 0 to 1.
-        error: its standard error, from half samples.
+        error: its standard error, by the delete-a-quarter jackknife.
         chance: how often shuffled objectives give as much or more (a permutation p-value).
         groups: how many groups the trials were put in.
     """
@@ -74,12 +74,13 @@ def _of(name: str, groups: np.ndarray, y: np.ndarray) -> Importance:
     share = _omega(members[None], y[None])[0]
     orders = rng.permuted(np.tile(np.arange(len(y)), (SHUFFLES, 1)), axis=1)
     by_chance = _omega(members[None], y[orders])
-    halves = np.argsort(rng.random((HALVES, len(y))), axis=1)[:, : len(y) // 2]
-    of_halves = _omega(members[halves], y[halves])
+    n, kept = len(y), len(y) - len(y) // 4
+    parts = np.argsort(rng.random((PARTS, n)), axis=1)[:, :kept]
+    deviation = np.std(_omega(members[parts], y[parts]))
     return Importance(
         name=name,
         share=float(max(0.0, share)),
-        error=float(np.std(of_halves)),
+        error=float(deviation * math.sqrt(kept / (n - kept))),  # Shao and Wu 1989
         chance=float((1 + np.sum(by_chance >= share - 1e-12)) / (1 + SHUFFLES)),
         groups=int(members.any(axis=0).sum()),
     )

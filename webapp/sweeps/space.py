@@ -86,7 +86,7 @@ class Dimension:
             value = low + part * (high - low)
         if self.integer:
             return int(min(high, max(low, round(value))))
-        return float(f"{min(high, max(low, value)):.6g}")  # read by people, too
+        return min(high, max(low, rounded(value)))
 
     def words(self) -> str:
         """As the form reads it."""
@@ -99,6 +99,11 @@ class Dimension:
 
 
 Space = tuple[Dimension, ...]
+
+
+def rounded(value: float) -> float:
+    """To four digits, as people write a setting."""
+    return float(f"{value:.4g}")
 
 
 def shown(value: Any) -> str:

@@ -22,7 +22,7 @@ from optuna.distributions import (
 from optuna.trial import TrialState
 
 from webapp.sweeps.planning import Outcome, Status
-from webapp.sweeps.space import Dimension, Params, Space
+from webapp.sweeps.space import Dimension, Params, Space, rounded
 
 STARTUP = 10  # settings at random before the estimator says anything; Optuna's default
 _STATES = {
@@ -63,7 +63,7 @@ def _value(d: Dimension, told: Any) -> Any:
         return d.values[told]
     if d.integer:
         return int(told)
-    return min(d.high, max(d.low, float(f"{told:.6g}")))
+    return min(d.high, max(d.low, rounded(told)))
 
 
 def _trial(
