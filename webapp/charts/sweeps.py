@@ -208,8 +208,8 @@ def _best(points: Sequence[TrialPoint], falling: bool) -> int | None:
 class _Scale:
     """Which values the colours stand for.
 
-    The worst tenth shares the first colour: a few trials that failed to learn would else leave one
-    colour for all the others.
+    The worst quarter shares the first colour: a few trials that failed to learn would else leave
+    one colour for all the others.
     """
 
     low: float
@@ -220,7 +220,7 @@ class _Scale:
     @classmethod
     def of(cls, values: Sequence[float], falling: bool) -> _Scale:
         ranked = sorted(values, reverse=falling) or [0.0, 1.0]
-        worst = ranked[len(ranked) // 10]
+        worst = ranked[len(ranked) // 4]
         low, high = sorted((worst, ranked[-1]))
         note = f"{'above' if falling else 'below'} {significant(worst)} in one colour"
         return cls(low=low, high=high, falling=falling, note="" if worst == ranked[0] else note)
@@ -378,12 +378,10 @@ def importance_bars(shares: Sequence[Share], *, title: str, trials: int, live: b
         "type": "bar",
         "orientation": "h",
         "x": clean([s.share for s in shown], 4),
-        "y": [plain(s.name) for s in shown],
+        "y": [f"{plain(s.name)}  p {s.chance:.3f}" for s in shown],
         "name": "share of the variance, \u00b1 2 standard errors",
         "marker": {"color": "rgba(0,114,178,0.75)"},
-        "text": [f"p {s.chance:.3f}" for s in shown],
-        "textposition": "none",
-        "hovertemplate": "%{y}: %{x:.3f}<br>as much by chance: %{text}<extra></extra>",
+        "hovertemplate": "%{y}<br>share %{x:.3f}<extra></extra>",
         "error_x": {
             "type": "data",
             "symmetric": False,
@@ -400,7 +398,13 @@ def importance_bars(shares: Sequence[Share], *, title: str, trials: int, live: b
         layout=layout(
             title,
             axis("Share of the variance", "0 to 1", range=[0, 1.005], dtick=0.2),
-            axis("", type="category", dtick=1, ticklabelstandoff=6, showgrid=False),
+            axis(
+                "p: as much by chance",
+                type="category",
+                dtick=1,
+                ticklabelstandoff=6,
+                showgrid=False,
+            ),
             hovermode="closest",
             bargap=0.4,
         ),
