@@ -48,6 +48,8 @@ from webapp.evaluations.models import Evaluation
 from webapp.fleet.models import Worker
 from webapp.runs import metrics
 from webapp.runs.models import CLAIMED, Checkpoint, Run, RunEvent, State
+from webapp.sweeps import space
+from webapp.sweeps.models import Sweep, Trial
 
 CLASSES = ("Fighting", "Running", "Running", "Fire", "Running")  # one of them often
 PASSWORD = "a-long-one-42"
@@ -303,6 +305,51 @@ def add_usage(run: Run) -> None:
             "deterministic": False, "pid": 4711,
         }
     )  # fmt: skip
+
+
+def add_sweep(seeded: Seeded, trials: int = 18) -> Sweep:
+    """A random sweep in the middle: trials that ended, were stopped early, failed and go on."""
+    rng = np.random.default_rng(6)
+    swept = space.from_texts(
+        UrdmuConfig.kind,
+        {"lr": "1e-5 to 1e-2 log", "dropout": "0.3 0.5 0.7", "memory_slots": "32 to 128"},
+    )
+    sweep = Sweep.objects.create(
+        project=seeded.project, owner=seeded.user, name="Rates and dropout", kind=UrdmuConfig.kind,
+        config=UrdmuConfig(num_epochs=600).to_dict(), feature_set=seeded.feature_set,
+        space={d.name: d.to_json() for d in swept}, strategy="random", settings=24, seeds=[2022],
+        objective="validation/video_auc", stop_rule="median", stop_after=100,
+    )  # fmt: skip
+    make = _Maker(project=seeded.project, user=seeded.user)
+    inputs = {"version": seeded.version, "feature_set": seeded.feature_set}
+    steps = np.arange(50, 601, 50)
+    for number in range(trials):
+        params = space.draw(swept, (0, number, 0))
+        reached = (
+            0.9 - 0.08 * abs(np.log10(params["lr"]) + 3.3) - 0.1 * abs(params["dropout"] - 0.5)
+        )
+        curve = reached * (1 - np.exp(-steps / 120)) + 0.01 * rng.standard_normal(len(steps))
+        state, upto = State.SUCCEEDED, len(steps)
+        if number >= trials - 2:
+            state, upto = State.RUNNING, 5
+        elif number == 3:
+            state, upto = State.FAILED, 0
+        elif reached < 0.78:
+            state, upto = State.CANCELLED, 3
+        run = make(
+            f"{sweep.name}, trial {number + 1}", sweep.config_of(params, 2022), state, **inputs,
+            total=600, done=50 * upto, unit="steps", color=number,
+        )  # fmt: skip
+        if upto:
+            metrics.append(run, {sweep.objective: (steps[:upto], curve[:upto])})
+        cut = {}
+        if state == State.CANCELLED:
+            why = f"At step 150 its best was {curve[:3].max():.4g}, worse than the median."
+            cut = {"pruned_step": 150, "pruned_why": why}
+        Trial.objects.create(
+            sweep=sweep, number=number, setting=number, seed=2022, params=params, run=run, **cut
+        )
+    return sweep
 
 
 def add_checkpoint_files(run: Run, steps: list[int]) -> None:

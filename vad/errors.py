@@ -42,6 +42,8 @@ CATALOGUE: dict[str, str] = {
     "run-not-movable": "The run's state does not allow this step.",
     "scores-invalid": "A score file is damaged, or of an unknown version.",
     "shape-mismatch": "An array does not have the expected shape.",
+    "sweep-failing": "The first trials of a sweep all failed.",
+    "sweep-not-movable": "The sweep's state does not allow this step.",
     "time-limit": "The run used the time that it was given.",
     "token-invalid": "A token of the API is unknown, expired or revoked.",
     "too-few-videos": "A split has too few videos of one label to train or evaluate on.",

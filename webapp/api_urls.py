@@ -13,6 +13,7 @@ from webapp.fleet import api as fleet
 from webapp.runs import api as runs
 from webapp.runs.bag_views import RunBags
 from webapp.runs.keep_api import RunPinned, SavedViewDetail
+from webapp.sweeps import api as sweeps
 
 app_name = "api"
 urlpatterns = [
@@ -112,5 +113,11 @@ urlpatterns = [
     path("queue/pause/", fleet.QueuePause.as_view(), name="queue-pause"),
     path("workers/", fleet.Workers.as_view(), name="workers"),
     path("workers/<str:name>/<slug:action>/", fleet.WorkerAction.as_view(), name="worker-action"),
+    path("sweeps/", sweeps.SweepList.as_view(), name="sweeps"),
+    path("sweeps/<uuid:sweep_id>/", sweeps.SweepDetail.as_view(), name="sweep"),
+    path("sweeps/<uuid:sweep_id>/trials/", sweeps.SweepTrials.as_view(), name="sweep-trials"),
+    path(
+        "sweeps/<uuid:sweep_id>/<slug:action>/", sweeps.SweepAction.as_view(), name="sweep-action"
+    ),
     path("usage/", fleet.UsageList.as_view(), name="usage"),
 ]

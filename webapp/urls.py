@@ -21,6 +21,7 @@ urlpatterns = [
     path("queue/", include("webapp.fleet.urls")),
     path("api/v1/docs/", api_docs, name="api-docs"),
     path("api/v1/docs/<slug:operation_id>/", api_operation, name="api-operation"),
+    path("sweeps/", include("webapp.sweeps.urls")),
     path("api/v1/", include("webapp.api_urls")),
 ]
 

@@ -8,6 +8,7 @@ from webapp.core import doorbell
 from webapp.idempotency.services import keys_forget
 from webapp.runs import lifecycle, preempting
 from webapp.runs.lifecycle import Slot
+from webapp.sweeps import driver as sweeps
 from workers import database, fleet, leaving, slots, supervisor
 from workers.celery import SWEEP_TASK, app
 
@@ -35,6 +36,7 @@ def serve(queue: str) -> None:
                     if table.has_free():  # one bell may stand for several runs
                         doorbell.ring(queue)
                     supervisor.see_through(claim, claim.slot)
+                    sweeps.advance_of(claim.run_id)
             except database.DOWN as exc:
                 log.warning("serve.database_down cause=%s", exc)  # the sweep rings again
                 return
@@ -52,13 +54,14 @@ def _give_the_rest_back(held: list[Slot], used: Slot) -> list[Slot]:
 
 @app.task(name=SWEEP_TASK, ignore_result=True)
 def sweep() -> None:
-    """Take back what is lost, ring for what waits, make room for what is urgent, and forget."""
+    """Take back what is lost, ring for what waits, make room, drive the sweeps, and forget."""
     with database.closing():
         try:
             for run_id in lifecycle.sweep():
                 log.warning("run.taken_back run_id=%s", run_id)
             for run in preempting.make_room_for_urgent():
                 log.info("run.asked_to_make_room run_id=%s for=%s", run.pk, run.yields_to_id)
+            sweeps.advance_all()
             keys_forget()
         except database.DOWN as exc:
             log.warning("sweep.database_down cause=%s", exc)

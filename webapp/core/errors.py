@@ -28,6 +28,7 @@ STATUS: dict[str, int] = {
     "request-invalid": 400,
     "run-in-use": 409,
     "run-not-movable": 409,
+    "sweep-not-movable": 409,
     "token-invalid": 401,
     "too-many-tries": 429,
     "unexpected": 500,

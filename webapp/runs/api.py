@@ -241,8 +241,9 @@ class PipelineList(APIView):
     def post(self, request: Request) -> Response:
         """Features and proxies if they have to be made, trainings, evaluations; all or none.
 
-        `kind` is that of the trainings, by default `train-urdmu`. `"evaluate": null` leaves the
-        evaluations out.
+        `kind` is that of the trainings, by default `train-urdmu`; with `stage2`, a configuration of
+        both stages, each is followed by one that starts from its weights. `"evaluate": null` leaves
+        the evaluations out.
         """
         data = json_object(request, NewPipeline)
         seeds = member(data, "seeds", list, [])
@@ -254,6 +255,11 @@ class PipelineList(APIView):
             by=request.user,
             train=_training(member(data, "kind", str, UrdmuConfig.kind)).from_dict(
                 member(data, "train", dict, {})
+            ),
+            stage2=(
+                None if data.get("stage2") is None else TwoStageConfig.from_dict(
+                    member(data, "stage2", dict, {})
+                )
             ),
             evaluate=(
                 None if data.get("evaluate", {}) is None else EvaluateConfig.from_dict(

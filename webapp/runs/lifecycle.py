@@ -280,13 +280,18 @@ def enter(run: Run, *, by: User) -> None:
 
 
 @transaction.atomic
-def cancel(run: Run, *, by: User) -> None:
-    """Stop a run for good: at once when it waits, after a checkpoint when it runs."""
+def cancel(run: Run, *, by: User | None, cause: str = "") -> None:
+    """Stop a run for good: at once when it waits, after a checkpoint when it runs.
+
+    Args:
+        by: None when no person says so, but a rule.
+        cause: why, for the run's events.
+    """
     if _locked(run).state in CLAIMED:
-        _ask_to_stop(run, Stop.CANCEL, by=by)
+        _ask_to_stop(run, Stop.CANCEL, by=by, cause=cause)
     else:
         _step(run, "cancelled", State.CANCELLED, only=(State.WAITING, State.QUEUED, State.HELD),
-              by=by, ended_at=Now())  # fmt: skip
+              by=by, cause=cause, ended_at=Now())  # fmt: skip
 
 
 @transaction.atomic
@@ -300,8 +305,12 @@ def hold(run: Run, *, by: User) -> None:
 
 @transaction.atomic
 def release(run: Run, *, by: User) -> None:
-    """Let a held run go on."""
-    _locked(run)
+    """Let a held run go on; one that was asked to hold and has not left yet need not leave."""
+    row = _locked(run)
+    if row.state in CLAIMED and row.stop == Stop.HOLD:
+        Run.objects.filter(pk=run.pk).update(stop=Stop.NONE, changed_at=Now())
+        _note(run.pk, "released", "before it had left", by=by)
+        return
     _step(run, "released", _first_state(run), only=(State.HELD,), by=by, queued_at=Now())
 
 
@@ -345,17 +354,18 @@ def _first_state(run: Run) -> State:
 
 
 def _step(
-    run: Run, kind: str, to: State, *, only: tuple[State, ...], by: User, **fields: Any
-) -> None:
+    run: Run, kind: str, to: State, *, only: tuple[State, ...], by: User | None, cause: str = "",
+    **fields: Any,
+) -> None:  # fmt: skip
     if not _move(run.pk, to=to, only=only, **fields):
         raise not_movable(run, kind)
-    _note(run.pk, kind, "", by=by)
+    _note(run.pk, kind, cause, by=by)
     _ring_if_queued(run, to)
 
 
-def _ask_to_stop(run: Run, stop: Stop, *, by: User) -> None:
+def _ask_to_stop(run: Run, stop: Stop, *, by: User | None, cause: str = "") -> None:
     Run.objects.filter(pk=run.pk).update(stop=stop, changed_at=Now())
-    _note(run.pk, "stop-asked", stop.label, by=by)
+    _note(run.pk, "stop-asked", cause or stop.label, by=by)
 
 
 @transaction.atomic

@@ -265,6 +265,7 @@ class NewPipeline(TypedDict, total=False):
 
     kind: Literal["train-urdmu", "train-two-stage"]
     train: Config
+    stage2: Annotated[Config | None, Meta(description="both stages, starts from `train`'s weights")]
     evaluate: Annotated[Config | None, Meta(description="null for no evaluations")]
     extract: Config | None
     proxies: Config | None

@@ -45,6 +45,7 @@ INSTALLED_APPS = [
     "webapp.fleet",
     "webapp.compare",
     "webapp.idempotency",
+    "webapp.sweeps",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

@@ -164,6 +164,12 @@ TABLE: dict[str, Rule] = {
     "fleet:pause": ACTION.sends(scope="project"),
     "fleet:resume": ACTION.sends(scope="project"),
     "fleet:worker": Rule(write=Level.SERVER).at(action="drain"),
+    "sweeps:list": PAGE,
+    "sweeps:new": EDIT,
+    "sweeps:pipeline-new": EDIT,
+    "sweeps:detail": PAGE,
+    "sweeps:figure": PAGE.at(name="history"),
+    "sweeps:act": ACTION.at(action="hold"),
     # the API
     "api:schema": API_OWN,
     "api:me": API_OWN,
@@ -215,6 +221,10 @@ TABLE: dict[str, Rule] = {
     "api:compare-pairs": API_READ,
     "api:compare-explain": API_READ,
     "api:queue": API_READ,
+    "api:sweeps": API_WRITE,
+    "api:sweep": API_WRITE,
+    "api:sweep-trials": API_READ,
+    "api:sweep-action": API_ACTION.at(action="hold"),
     "api:workers": API_READ,
 }
 
@@ -284,6 +294,7 @@ def _world(data_dir: Path) -> World:
     seeding.add_maps(seeded, seeded.evaluations[0])
     bags = seeding.add_bags(seeded, seeded.runs["first"])
     seeding.add_checkpoint_files(seeded.runs["first"], [300])
+    sweep = seeding.add_sweep(seeded)
     elsewhere = Project.objects.create(name="Elsewhere", slug="elsewhere")
     people: dict[str, User] = {}
     for name in ("viewer", "member", "admin", "stranger"):
@@ -315,7 +326,8 @@ def _world(data_dir: Path) -> World:
         project=project, name="Best", query="sort=-auc", created_by=owner
     )
     values = {
-        "view_id": view.pk, "run_id": seeded.evaluations[0].pk, "version_id": seeded.version.pk,
+        "view_id": view.pk, "sweep_id": sweep.pk,
+        "run_id": seeded.evaluations[0].pk, "version_id": seeded.version.pk,
         "feature_set_id": seeded.feature_set.pk, "dataset_id": seeded.version.dataset_id,
         "kind": "evaluate", "action": "stop", "video_id": video.pk, "video": video.key,
         "first": seeded.runs["first"].pk, "second": seeded.runs["second"].pk,

@@ -253,6 +253,9 @@ def get(mapping: Mapping[str, Any] | None, key: str) -> Any:
     return (mapping or {}).get(key)
 
 
+BELONGS_TO = {"sweeps": "runs"}  # pages of a namespace that has no entry of its own in the rail
+
+
 @register.inclusion_tag("partials/rail_item.html", takes_context=True)
 def rail_item(
     context: template.Context, url_name: str, label: str, icon_name: str, count: int | None = None
@@ -260,7 +263,8 @@ def rail_item(
     """An entry of the rail; current when the page belongs to the same URL namespace."""
     request = context.get("request")
     match = getattr(request, "resolver_match", None)
-    current = match is not None and match.namespace == url_name.partition(":")[0]
+    namespace = match.namespace if match is not None else ""
+    current = BELONGS_TO.get(namespace, namespace) == url_name.partition(":")[0]
     url = reverse(url_name)
     return {"url": url, "label": label, "icon_name": icon_name, "current": current, "count": count}
 
