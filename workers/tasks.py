@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import structlog
 
 from webapp.core import doorbell
 from webapp.runs import lifecycle, preempting
@@ -10,7 +10,7 @@ from webapp.runs.lifecycle import Slot
 from workers import database, fleet, leaving, slots, supervisor
 from workers.celery import SWEEP_TASK, app
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 
 @app.task(name=doorbell.SERVE_TASK, ignore_result=True)
@@ -35,7 +35,7 @@ def serve(queue: str) -> None:
                         doorbell.ring(queue)
                     supervisor.see_through(claim, claim.slot)
             except database.DOWN as exc:
-                log.warning("serve.database_down cause=%s", exc)  # the sweep rings again
+                log.warning("serve.database_down", cause=exc)  # the sweep rings again
                 return
             finally:
                 table.give_back(*held)
@@ -55,8 +55,8 @@ def sweep() -> None:
     with database.closing():
         try:
             for run_id in lifecycle.sweep():
-                log.warning("run.taken_back run_id=%s", run_id)
+                log.warning("run.taken_back", run_id=run_id)
             for run in preempting.make_room_for_urgent():
-                log.info("run.asked_to_make_room run_id=%s for=%s", run.pk, run.yields_to_id)
+                log.info("run.asked_to_make_room", run_id=run.pk, makes_room_for=run.yields_to_id)
         except database.DOWN as exc:
-            log.warning("sweep.database_down cause=%s", exc)
+            log.warning("sweep.database_down", cause=exc)

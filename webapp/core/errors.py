@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
-
+import structlog
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 
 from vad.errors import VadError
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 # Codes that are not here are 422: understood, but it cannot be done as it was asked.
 STATUS: dict[str, int] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -34,6 +35,13 @@ def env_bool(name: str, default: bool = False) -> bool:
     if text.lower() in _FALSE:
         return False
     raise ImproperlyConfigured(f"{name}={text!r} is neither yes nor no. Use 1 or 0.")
+
+
+def env_choice(name: str, default: str, allowed: Sequence[str]) -> str:
+    text = env_str(name, default)
+    if text not in allowed:
+        raise ImproperlyConfigured(f"{name}={text!r} is none of {', '.join(allowed)}.")
+    return text
 
 
 def env_int(name: str, default: int, *, least: int = 0) -> int:

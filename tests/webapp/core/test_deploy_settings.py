@@ -78,7 +78,7 @@ def test_without_tls_people_can_sign_in_over_http_and_no_proxy_is_believed(tmp_p
 
 def test_health_answers_without_tls_for_the_machine_itself(client, settings):
     settings.SECURE_SSL_REDIRECT = True
-    settings.SECURE_REDIRECT_EXEMPT = [r"^healthz$"]
+    settings.SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz)$"]
 
     assert client.get("/healthz").status_code == 200
     assert client.get("/runs/").status_code == 301

@@ -52,6 +52,7 @@ class Level(IntEnum):
     MEMBER = 3
     ADMIN = 4
     SERVER = 5  # who administers the server: none of those who ask here
+    KEY = 6  # a machine with a key of its own; for people, who have none, it is not there
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,8 @@ API_ADMIN_ACTION = Rule(write=Level.ADMIN)
 TABLE: dict[str, Rule] = {
     "home": OWN_FORM,
     "healthz": OPEN,
+    "readyz": OPEN,
+    "metrics": Rule(read=Level.KEY),
     "login": OPEN_FORM,
     "logout": OWN_ACTION,
     "join": OPEN_FORM,
@@ -425,6 +428,8 @@ def expected(name: str, rule: Rule, method: str, who: str) -> set[str]:
     route, api = ROUTES[name], name.startswith("api:")
     if level == Level.ANYBODY:
         return {"allowed", "405"}  # the sign-in page sends who is signed in on, by any method
+    if level == Level.KEY:
+        return {"404"}
     if who == "nobody" or (who in TOKENS and not api):
         return {"401"} if api else {"login"}
     if who in TOKENS and (rule.in_browser == "all" or (rule.in_browser and method != "get")):
@@ -522,4 +527,4 @@ def test_every_view_needs_a_sign_in_unless_the_table_calls_it_open(world: World)
     assert "webapp.core.middleware.SignInMiddleware" in django_settings.MIDDLEWARE
     opened = {n for n, rule in TABLE.items() if Level.ANYBODY in (rule.read, rule.write)}
 
-    assert opened == {"healthz", "login", "join"}
+    assert opened == {"healthz", "readyz", "login", "join"}
