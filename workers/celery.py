@@ -32,7 +32,8 @@ from webapp.core import doorbell  # noqa: E402
 from workers import fleet, leaving, slots  # noqa: E402
 
 SWEEP_TASK = "workers.sweep"
-SPARE_THREADS = 2  # a bell and the sweep never wait behind runs
+NOTIFY_TASK = "workers.notify"
+SPARE_THREADS = 3  # a bell, the sweep and notifications never wait behind runs
 
 # No fix-ups: Celery's one for Django would import every page to run the system checks. What it
 # does besides, closing connections, database.py does for each of our threads.
@@ -62,8 +63,14 @@ app.conf.update(
             "schedule": settings.SWEEP_EVERY_S,
             # a worker that was away finds one sweep to do, not a thousand
             "options": {"queue": "cpu", "expires": 0.9 * settings.SWEEP_EVERY_S},
-        }
+        },
+        "notify": {
+            "task": NOTIFY_TASK,
+            "schedule": settings.SWEEP_EVERY_S,
+            "options": {"queue": "cpu", "expires": 0.9 * settings.SWEEP_EVERY_S},
+        },
     },
+    beat_sync_every=1,  # the file is as new as the last beat: a health check looks at it
     beat_schedule_filename=str(settings.DATA_DIR / "beat-schedule"),
 )
 
@@ -80,7 +87,7 @@ def _keep_logging(**_: Any) -> None:
 
 @signals.celeryd_init.connect
 def _size_the_pool(conf: Any, **_: Any) -> None:
-    """One thread a slot, and two; devices are looked up here, in a worker, and nowhere else."""
+    """One thread a slot, and three; devices are looked up here, in a worker, and nowhere else."""
     conf.worker_concurrency = slots.table().total + SPARE_THREADS
 
 

@@ -1,14 +1,15 @@
-"""The two tasks: answer a doorbell, and sweep."""
+"""The tasks: answer a doorbell, sweep, and notify."""
 
 from __future__ import annotations
 
 import structlog
 
 from webapp.core import doorbell
+from webapp.notify import delivering, matching
 from webapp.runs import lifecycle, preempting
 from webapp.runs.lifecycle import Slot
 from workers import database, fleet, leaving, slots, supervisor
-from workers.celery import SWEEP_TASK, app
+from workers.celery import NOTIFY_TASK, SWEEP_TASK, app
 
 log = structlog.get_logger(__name__)
 
@@ -60,3 +61,15 @@ def sweep() -> None:
                 log.info("run.asked_to_make_room", run_id=run.pk, makes_room_for=run.yields_to_id)
         except database.DOWN as exc:
             log.warning("sweep.database_down", cause=exc)
+
+
+@app.task(name=NOTIFY_TASK, ignore_result=True)
+def notify() -> None:
+    """Find what is to be told, and tell it."""
+    with database.closing():
+        try:
+            matching.look()
+            delivering.deliver_due()
+            delivering.forget_old()
+        except database.DOWN as exc:
+            log.warning("notify.database_down", cause=exc)

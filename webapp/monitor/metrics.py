@@ -20,6 +20,7 @@ from prometheus_client.registry import Collector
 from vad.errors import CATALOGUE
 from webapp.fleet.listing import FORGOTTEN
 from webapp.fleet.models import Worker
+from webapp.notify.models import Delivery, Look, Status
 from webapp.runs import backlog, waiting
 from webapp.runs.models import CLAIMED, Attempt, Run, State
 
@@ -42,6 +43,7 @@ class Facts(Collector):
         yield from _queue(now)
         yield from _runs(now)
         yield from _workers(now)
+        yield from _clock(now)
 
 
 def gauge(name: str, what: str, samples: Samples, *labels: str) -> GaugeMetricFamily:
@@ -144,6 +146,20 @@ def _devices(workers: list[Worker]) -> Iterator[Metric]:
         said: dict[tuple[str, ...], Any] = {key: of.get(member) for key, of in stats.items()}
         known = ((key, unit * value) for key, value in said.items() if value is not None)
         yield gauge(name, what, known, "worker", "device")
+
+
+def _clock(now: datetime) -> Iterator[Metric]:
+    look = Look.objects.first()
+    yield gauge(
+        "clock_age_seconds", "Since the clock was heard by a worker; absent if it never was.",
+        [((), _age_s(look.at, now))] if look else (),
+    )  # fmt: skip
+    lately = Delivery.objects.filter(created_at__gte=now - timedelta(days=1)).order_by()
+    found = dict(lately.values_list("status").annotate(Count("pk")))
+    yield gauge(
+        "notifications_last_day", "Messages of the last 24 hours, by what became of them.",
+        (((str(status),), found.get(status, 0)) for status in Status.values), "status",
+    )  # fmt: skip
 
 
 def _age_s(at: datetime | None, now: datetime) -> float:

@@ -493,6 +493,11 @@ def _note(
     by: User | None = None,
     attempt: int | None = None,
 ) -> None:
+    from webapp.notify import outbox  # its models refer to those of this app
+
     if attempt is None:
         attempt = Run.objects.values_list("attempt", flat=True).get(pk=run_id)
-    RunEvent.objects.create(run_id=run_id, kind=kind, message=message[:400], by=by, attempt=attempt)
+    event = RunEvent.objects.create(
+        run_id=run_id, kind=kind, message=message[:400], by=by, attempt=attempt
+    )
+    outbox.note(event)

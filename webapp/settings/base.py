@@ -17,6 +17,7 @@ from webapp.settings.env import (
     env_int,
     env_list,
     env_str,
+    mail,
     secret_key,
 )
 
@@ -45,6 +46,7 @@ INSTALLED_APPS = [
     "webapp.runs",
     "webapp.evaluations",
     "webapp.fleet",
+    "webapp.notify",
     "webapp.compare",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -185,6 +187,19 @@ WORKER_GPU_SLOTS = env_str("VADLAB_GPU_SLOTS", "auto")  # "auto": one a GPU foun
 WORKER_CUDA_DEVICES = os.environ.get("CUDA_VISIBLE_DEVICES")  # None: all; "": no GPU at all
 # The command line that runs a run; what it may do is in vad/cli.py.
 CHILD_COMMAND = shlex.split(env_str("VADLAB_CHILD_COMMAND")) or [sys.executable, "-m", "vad"]
+
+# Notifications; see docs/notifications.md.
+PUBLIC_URL = env_str("VADLAB_URL").rstrip("/")  # of this server, for links in messages
+if PUBLIC_URL and not PUBLIC_URL.startswith(("http://", "https://")):
+    raise ImproperlyConfigured(f"VADLAB_URL={PUBLIC_URL} must begin with https:// or http://.")
+WEBHOOK_ALLOW = [text.lower() for text in env_list("VADLAB_WEBHOOK_ALLOW")]  # hosts inside
+MAIL_FROM = env_str("VADLAB_MAIL_FROM")  # without it no mail is sent
+_mail_url = env_str("VADLAB_MAIL_URL")
+if bool(_mail_url) != bool(MAIL_FROM):
+    raise ImproperlyConfigured("VADLAB_MAIL_URL and VADLAB_MAIL_FROM are given together, or not.")
+if _mail_url:
+    globals().update(mail(_mail_url))  # EMAIL_HOST and its kin
+EMAIL_TIMEOUT = 10
 
 METRICS_KEY = env_str("VADLAB_METRICS_KEY")  # opens /metrics; without it there is no such page
 if METRICS_KEY and len(METRICS_KEY) < 16:

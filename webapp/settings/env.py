@@ -91,6 +91,25 @@ def secret_key(data_dir: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
+def mail(url: str) -> dict[str, Any]:
+    """Django's settings for `smtp://user:password@host:port`, `smtp+tls://…` or `smtps://…`."""
+    parts = urlsplit(url)
+    ports = {"smtp": 25, "smtp+tls": 587, "smtps": 465}
+    if parts.scheme not in ports or not parts.hostname:
+        raise ImproperlyConfigured(
+            f"VADLAB_MAIL_URL starts with {parts.scheme!r}; use smtp://HOST, smtp+tls://HOST "
+            "(STARTTLS) or smtps://HOST, with USER:PASSWORD@ before it if need be."
+        )
+    return {
+        "EMAIL_HOST": parts.hostname,
+        "EMAIL_PORT": parts.port or ports[parts.scheme],
+        "EMAIL_HOST_USER": unquote(parts.username or ""),
+        "EMAIL_HOST_PASSWORD": unquote(parts.password or ""),
+        "EMAIL_USE_TLS": parts.scheme == "smtp+tls",
+        "EMAIL_USE_SSL": parts.scheme == "smtps",
+    }
+
+
 def database(url: str) -> dict[str, Any]:
     """Django's settings for `sqlite:///FILE` or `postgres://user:password@host:port/name`."""
     parts = urlsplit(url)

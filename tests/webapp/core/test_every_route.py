@@ -38,6 +38,8 @@ from django.utils import timezone
 from webapp.accounts import invitations, tokens
 from webapp.accounts.models import ApiToken, Membership, Project, Role, User
 from webapp.datasets.models import Video
+from webapp.notify.models import Channel, Delivery
+from webapp.notify.models import Rule as NotifyRule
 from webapp.runs.models import Run, SavedView
 
 pytestmark = pytest.mark.django_db
@@ -118,6 +120,12 @@ TABLE: dict[str, Rule] = {
     "settings:invitation-new": ADMIN_ACTION,
     "settings:invitation-revoke": ADMIN_ACTION,
     "settings:audit": ADMIN,
+    # notifications
+    "notify:mine": OWN_FORM,
+    "notify:project": Rule(read=Level.ADMIN, write=Level.ADMIN),
+    "notify:channel": ADMIN_ACTION.at(action="test"),
+    "notify:rule": ADMIN_ACTION.at(action="pause"),
+    "notify:again": ADMIN_ACTION,
     # runs
     "runs:list": PAGE,
     "runs:live": PAGE,
@@ -214,6 +222,12 @@ TABLE: dict[str, Rule] = {
     "api:compare-explain": API_READ,
     "api:queue": API_READ,
     "api:workers": API_READ,
+    "api:channels": Rule(read=Level.PERSON, write=Level.PERSON),
+    "api:channel": API_ADMIN_ACTION,
+    "api:channel-action": API_ADMIN_ACTION.at(action="test"),
+    "api:rules": Rule(read=Level.PERSON, write=Level.PERSON),
+    "api:rule": API_ADMIN_ACTION,
+    "api:deliveries": API_OWN,
 }
 
 
@@ -312,7 +326,16 @@ def _world(data_dir: Path) -> World:
     view = SavedView.objects.create(
         project=project, name="Best", query="sort=-auc", created_by=owner
     )
+    channel = Channel.objects.create(
+        project=project, kind="webhook", name="team", target="https://hooks.example.org/team",
+        confirmed_at=timezone.now(),
+    )  # fmt: skip
+    rule = NotifyRule.objects.create(channel=channel, project=project, event="run-ended")
+    told = Delivery.objects.create(
+        channel=channel, once="x", event="test", subject="A test", text="", status="failed"
+    )
     values = {
+        "channel_id": channel.pk, "rule_id": rule.pk, "delivery_id": told.pk,
         "view_id": view.pk, "run_id": seeded.evaluations[0].pk, "version_id": seeded.version.pk,
         "feature_set_id": seeded.feature_set.pk, "dataset_id": seeded.version.dataset_id,
         "kind": "evaluate", "action": "stop", "video_id": video.pk, "video": video.key,

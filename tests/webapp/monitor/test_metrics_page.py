@@ -150,5 +150,5 @@ def test_a_scrape_is_as_many_queries_for_much_as_for_little(
         name="second", host="h", version="0", started_at=ago(0), seen_at=ago(0), cpu_slots=1
     )
 
-    with django_assert_max_num_queries(7):
+    with django_assert_max_num_queries(8):
         scrape()

@@ -257,11 +257,12 @@ def get(mapping: Mapping[str, Any] | None, key: str) -> Any:
 def rail_item(
     context: template.Context, url_name: str, label: str, icon_name: str, count: int | None = None
 ) -> dict[str, Any]:
-    """An entry of the rail; current when the page belongs to the same URL namespace."""
+    """An entry of the rail; current when the page is of its URL namespace or lies below it."""
     request = context.get("request")
     match = getattr(request, "resolver_match", None)
-    current = match is not None and match.namespace == url_name.partition(":")[0]
     url = reverse(url_name)
+    same = match is not None and match.namespace == url_name.partition(":")[0]
+    current = same or (match is not None and request.path.startswith(url))
     return {"url": url, "label": label, "icon_name": icon_name, "current": current, "count": count}
 
 
