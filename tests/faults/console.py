@@ -1,4 +1,4 @@
-"""Rows of a database that is not the test's: `console.py queue STEPS`, `console.py show RUN`."""
+"""Rows of a database that is not the test's: `console.py queue STEPS [RUNS]`, `show RUN`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from webapp.runs import lifecycle, metrics  # noqa: E402
 from webapp.runs.models import Run  # noqa: E402
 
 
-def queue(steps: str) -> object:
+def queue(steps: str, count: str = "1") -> object:
     user = User.objects.create_user("person")
     project = Project.objects.create(name="Project", slug="project")
     dataset = Dataset.objects.create(project=project, name="set", created_by=user)
@@ -29,12 +29,15 @@ def queue(steps: str) -> object:
     config = config_class("train-urdmu").from_dict(
         {"num_epochs": int(steps), "checkpoint_every": 20}
     )
-    run = Run.objects.create(
-        project=project, owner=user, name="run", kind="train-urdmu", config=config.to_dict(),
-        version=version, feature_set=features,
-    )  # fmt: skip
-    lifecycle.enter(run, by=user)
-    return str(run.pk)
+    made = []
+    for _ in range(int(count)):
+        run = Run.objects.create(
+            project=project, owner=user, name="run", kind="train-urdmu", config=config.to_dict(),
+            version=version, feature_set=features,
+        )  # fmt: skip
+        lifecycle.enter(run, by=user)
+        made.append(str(run.pk))
+    return made
 
 
 def show(pk: str) -> object:
@@ -48,4 +51,4 @@ def show(pk: str) -> object:
 
 
 if __name__ == "__main__":
-    print(json.dumps({"queue": queue, "show": show}[sys.argv[1]](sys.argv[2])))
+    print(json.dumps({"queue": queue, "show": show}[sys.argv[1]](*sys.argv[2:])))

@@ -55,7 +55,7 @@ def ask(postgres) -> Callable[[str], Any]:
 def test_a_database_that_is_restarted_while_a_run_runs_costs_no_attempt(
     host, console, postgres, ask, until
 ):
-    run = console("queue", "1000")
+    (run,) = console("queue", "1000")
     host.start("-B")
     until(
         lambda: (
