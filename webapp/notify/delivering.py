@@ -7,10 +7,12 @@ it to the next, after `LEASE`. Its id goes with it, so that a receiver can tell.
 from __future__ import annotations
 
 import json
+import logging
 import smtplib
 import time
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import structlog
 from django.conf import settings
@@ -86,7 +88,7 @@ def attempt(delivery: Delivery) -> bool:
     sent = not outcome.error
     again = not (sent or outcome.final or delivery.attempts > len(BACK_OFF_S))
     now = timezone.now()
-    fields = {
+    fields: dict[str, Any] = {
         "status": Status.SENT if sent else Status.PENDING if again else Status.FAILED,
         "code": outcome.code,
         "error": outcome.error[:300],
@@ -98,7 +100,7 @@ def attempt(delivery: Delivery) -> bool:
         fields["ended_at"] = now
     Delivery.objects.filter(pk=delivery.pk).update(**fields)
     log.log(
-        20 if sent else 30,
+        logging.INFO if sent else logging.WARNING,
         "notify.sent" if sent else "notify.failed",
         delivery=delivery.pk, channel=delivery.channel_id, attempt=delivery.attempts,
         code=outcome.code, error=outcome.error or None, again=again,

@@ -261,8 +261,11 @@ def rail_item(
     request = context.get("request")
     match = getattr(request, "resolver_match", None)
     url = reverse(url_name)
-    same = match is not None and match.namespace == url_name.partition(":")[0]
-    current = same or (match is not None and request.path.startswith(url))
+    current = (
+        request is not None
+        and match is not None
+        and (match.namespace == url_name.partition(":")[0] or request.path.startswith(url))
+    )
     return {"url": url, "label": label, "icon_name": icon_name, "current": current, "count": count}
 
 
