@@ -46,6 +46,7 @@ from webapp.datasets.models import Dataset, DatasetVersion, FeatureSet
 from webapp.datasets.models import Video as VideoRow
 from webapp.evaluations.models import Evaluation
 from webapp.fleet.models import Worker
+from webapp.notify.models import Channel, Delivery, Rule
 from webapp.runs import metrics
 from webapp.runs.models import CLAIMED, Checkpoint, Run, RunEvent, State
 from webapp.sweeps import space
@@ -386,6 +387,42 @@ def people() -> tuple[User, Project]:
     user = User.objects.create_user("kim", password=PASSWORD)
     Membership.objects.create(project=project, user=user, role=Role.MEMBER)
     return user, project
+
+
+def add_notifications(seeded: Seeded) -> None:
+    """Channels in every state, rules of every kind, messages in every status."""
+    now = timezone.now()
+    chat = Channel.objects.create(
+        user=seeded.user, kind="webhook", name="Lab chat, channel for nights", confirmed_at=now,
+        target="https://chat.lab.example.org/hooks/q8c1",
+    )  # fmt: skip
+    mail = Channel.objects.create(
+        user=seeded.user, kind="mail", name="me", target="kim.with.a.long.name@lab.example.org",
+        confirmed_at=now, paused=True,
+    )  # fmt: skip
+    Channel.objects.create(
+        user=seeded.user, kind="mail", name="phone", target="kim@phone.example.org"
+    )
+    Rule.objects.create(channel=chat, event="run-failed", project=seeded.project)
+    Rule.objects.create(channel=mail, event="run-ended", paused=True)
+    Rule.objects.create(
+        channel=chat, event="metric-crossed", metric_key="val/auc (frame level)", value=0.85
+    )
+    Rule.objects.create(channel=chat, event="queue-waits", minutes=90, alarmed_at=now)
+    failed = seeded.runs["failed"]
+    for n, (status, attempts, code, error) in enumerate(
+        (
+            ("sent", 1, 200, ""),
+            ("failed", 1, 404, "It answered 404."),
+            ("pending", 3, None, "It did not answer within 10 s."),
+        )
+    ):
+        Delivery.objects.create(
+            channel=chat, once=f"seeded:{n}", event="run-failed", subject=f"{failed.name} failed",
+            text="", run=failed, status=status, attempts=attempts, code=code, error=error,
+            took_ms=84 + n, created_at=now - timedelta(minutes=7 * n),
+            next_at=now + timedelta(minutes=9),
+        )  # fmt: skip
 
 
 def add_people(seeded: Seeded) -> User:

@@ -47,7 +47,7 @@ CATALOGUE: dict[str, str] = {
     "time-limit": "The run used the time that it was given.",
     "token-invalid": "A token of the API is unknown, expired or revoked.",
     "too-few-videos": "A split has too few videos of one label to train or evaluate on.",
-    "too-many-tries": "Signing in failed too often; it is locked for a while.",
+    "too-many-tries": "Something was tried too often; it is locked for a while.",
     "unexpected": "A fault of the program itself; the run's log has the trace.",
     "video-no-track": "A file has no video track that can be decoded.",
     "video-truncated": "A video ends before the frame count that was recorded for it.",

@@ -10,6 +10,7 @@ from webapp.core.schema_views import SchemaDocument
 from webapp.datasets import api as datasets
 from webapp.evaluations import api as evaluations
 from webapp.fleet import api as fleet
+from webapp.notify import api as notify
 from webapp.runs import api as runs
 from webapp.runs.bag_views import RunBags
 from webapp.runs.keep_api import RunPinned, SavedViewDetail
@@ -120,4 +121,16 @@ urlpatterns = [
         "sweeps/<uuid:sweep_id>/<slug:action>/", sweeps.SweepAction.as_view(), name="sweep-action"
     ),
     path("usage/", fleet.UsageList.as_view(), name="usage"),
+    path("notifications/channels/", notify.ChannelList.as_view(), name="channels"),
+    path(
+        "notifications/channels/<int:channel_id>/", notify.ChannelDetail.as_view(), name="channel"
+    ),
+    path(
+        "notifications/channels/<int:channel_id>/<slug:action>/",
+        notify.ChannelAction.as_view(),
+        name="channel-action",
+    ),
+    path("notifications/rules/", notify.RuleList.as_view(), name="rules"),
+    path("notifications/rules/<int:rule_id>/", notify.RuleDetail.as_view(), name="rule"),
+    path("notifications/deliveries/", notify.Deliveries.as_view(), name="deliveries"),
 ]

@@ -5,14 +5,17 @@ from django.views.generic import RedirectView
 
 from webapp.accounts.entry import SignIn, SignOut, join
 from webapp.core.schema_views import api_docs, api_operation
-from webapp.core.views import healthz
+from webapp.monitor.views import healthz, metrics, readyz
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="runs:list"), name="home"),
     path("healthz", healthz, name="healthz"),
+    path("readyz", readyz, name="readyz"),
+    path("metrics", metrics, name="metrics"),
     path("login/", SignIn.as_view(), name="login"),
     path("logout/", SignOut.as_view(), name="logout"),
     path("join/<str:secret>/", join, name="join"),
+    path("settings/notifications/", include("webapp.notify.urls")),
     path("settings/", include("webapp.accounts.urls")),
     path("runs/", include("webapp.runs.urls")),
     path("datasets/", include("webapp.datasets.urls")),

@@ -32,8 +32,9 @@ from webapp.core import doorbell  # noqa: E402
 from workers import fleet, leaving, slots  # noqa: E402
 
 SWEEP_TASK = "workers.sweep"
+NOTIFY_TASK = "workers.notify"
 POLL_S = 1.0  # how often the filesystem transport looks for messages
-SPARE_THREADS = 2  # a bell and the sweep never wait behind runs
+SPARE_THREADS = 3  # a bell, the sweep and notifications never wait behind runs
 
 
 def _expiry_s(period_s: float) -> float:
@@ -68,8 +69,14 @@ app.conf.update(
             "task": SWEEP_TASK,
             "schedule": settings.SWEEP_EVERY_S,
             "options": {"queue": "cpu", "expires": _expiry_s(settings.SWEEP_EVERY_S)},
-        }
+        },
+        "notify": {
+            "task": NOTIFY_TASK,
+            "schedule": settings.SWEEP_EVERY_S,
+            "options": {"queue": "cpu", "expires": _expiry_s(settings.SWEEP_EVERY_S)},
+        },
     },
+    beat_sync_every=1,  # the file is as new as the last beat: a health check looks at it
     beat_schedule_filename=str(settings.DATA_DIR / "beat-schedule"),
 )
 
@@ -86,7 +93,7 @@ def _keep_logging(**_: Any) -> None:
 
 @signals.celeryd_init.connect
 def _size_the_pool(conf: Any, **_: Any) -> None:
-    """One thread a slot, and two; devices are looked up here, in a worker, and nowhere else."""
+    """One thread a slot, and three; devices are looked up here, in a worker, and nowhere else."""
     conf.worker_concurrency = slots.table().total + SPARE_THREADS
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import errno
 import json
-import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
 from django.conf import settings
 
 from vad import results
@@ -19,7 +19,7 @@ from webapp.runs.models import Run
 
 CHECKPOINT_NAME = re.compile(r"step-(\d+)\.safetensors")  # as vad/training/checkpoints.py writes
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -89,5 +89,5 @@ def _drop_checkpoints_beyond_a_hole(run: Run) -> None:
     }
     for step in sorted(found)[1:]:
         if step - results.RESEND_STEPS > stored:
-            log.warning("run.checkpoint_dropped run_id=%s step=%d stored=%d", run.pk, step, stored)
+            log.warning("run.checkpoint_dropped", run_id=run.pk, step=step, stored=stored)
             found[step].unlink()

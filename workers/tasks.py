@@ -1,18 +1,19 @@
-"""The two tasks: answer a doorbell, and sweep."""
+"""The tasks: answer a doorbell, sweep, and notify."""
 
 from __future__ import annotations
 
-import logging
+import structlog
 
 from webapp.core import doorbell
 from webapp.idempotency.services import keys_forget
+from webapp.notify import delivering, matching
 from webapp.runs import lifecycle, preempting
 from webapp.runs.lifecycle import Slot
 from webapp.sweeps import driver as sweeps
 from workers import database, fleet, leaving, slots, supervisor
-from workers.celery import SWEEP_TASK, app
+from workers.celery import NOTIFY_TASK, SWEEP_TASK, app
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 
 @app.task(name=doorbell.SERVE_TASK, ignore_result=True)
@@ -38,7 +39,7 @@ def serve(queue: str) -> None:
                     supervisor.see_through(claim, claim.slot)
                     sweeps.advance_of(claim.run_id)
             except database.DOWN as exc:
-                log.warning("serve.database_down cause=%s", exc)  # the sweep rings again
+                log.warning("serve.database_down", cause=exc)  # the sweep rings again
                 return
             finally:
                 table.give_back(*held)
@@ -58,10 +59,22 @@ def sweep() -> None:
     with database.closing():
         try:
             for run_id in lifecycle.sweep():
-                log.warning("run.taken_back run_id=%s", run_id)
+                log.warning("run.taken_back", run_id=run_id)
             for run in preempting.make_room_for_urgent():
-                log.info("run.asked_to_make_room run_id=%s for=%s", run.pk, run.yields_to_id)
+                log.info("run.asked_to_make_room", run_id=run.pk, makes_room_for=run.yields_to_id)
             sweeps.advance_all()
             keys_forget()
         except database.DOWN as exc:
-            log.warning("sweep.database_down cause=%s", exc)
+            log.warning("sweep.database_down", cause=exc)
+
+
+@app.task(name=NOTIFY_TASK, ignore_result=True)
+def notify() -> None:
+    """Find what is to be told, and tell it."""
+    with database.closing():
+        try:
+            matching.look()
+            delivering.deliver_due()
+            delivering.forget_old()
+        except database.DOWN as exc:
+            log.warning("notify.database_down", cause=exc)

@@ -67,6 +67,7 @@ def addresses(seeded: seeding.Seeded) -> dict[str, str]:
         "compare-none": "/compare/",
         "api-docs": "/api/v1/docs/",
         "api-operation": "/api/v1/docs/post_run_list/",
+        "notifications": "/settings/notifications/",
         "missing": "/runs/00000000-0000-0000-0000-000000000000/",
     }
 
@@ -111,6 +112,7 @@ def test_every_page_is_drawn_without_a_complaint(
     watch = Watch(page)
     seeding.add_bags(seeded, seeded.runs["first"])
     seeding.add_usage(seeded.runs["running"])
+    seeding.add_notifications(seeded)
     complaints: dict[str, list[str]] = {}
     page.goto(f"{live_server.url}/login/")
     _picture(page, f"login-{size}-{scheme}")

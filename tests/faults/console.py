@@ -1,4 +1,4 @@
-"""Rows of a database that is not the test's: `console.py queue STEPS RUNS`, `console.py show`."""
+"""Rows of a database that is not the test's: `console.py queue STEPS [RUNS]`, `show`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from webapp.runs import lifecycle, metrics  # noqa: E402
 from webapp.runs.models import Run  # noqa: E402
 
 
-def queue(steps: str, runs: str) -> object:
+def queue(steps: str, runs: str = "1") -> object:
     """Runs that differ in their seed, 0 to RUNS; death may come to each as often as it likes."""
     user = User.objects.create_user("person")
     project = Project.objects.create(name="Project", slug="project")
@@ -27,6 +27,7 @@ def queue(steps: str, runs: str) -> object:
         dataset=dataset, number=1, format="generic", fingerprint="1", created_by=user
     )
     features = FeatureSet.objects.create(version=version, name="features", ready=True)
+    made = []
     for seed in range(int(runs)):
         config = config_class("train-urdmu").from_dict(
             {"num_epochs": int(steps), "checkpoint_every": 10, "seed": seed}
@@ -36,7 +37,8 @@ def queue(steps: str, runs: str) -> object:
             config=config.to_dict(), version=version, feature_set=features, max_attempts=100,
         )  # fmt: skip
         lifecycle.enter(run, by=user)
-    return int(runs)
+        made.append(str(run.pk))
+    return made
 
 
 def show() -> object:

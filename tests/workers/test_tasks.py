@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytest
+from django.core import mail
 from django.db import OperationalError
 from django.utils import timezone
 
@@ -14,6 +15,7 @@ from webapp.accounts.models import Membership, Role
 from webapp.core import doorbell
 from webapp.fleet import identity
 from webapp.fleet.models import Worker
+from webapp.notify.models import Channel, Rule
 from webapp.runs import lifecycle
 from webapp.runs.models import Run, State
 from webapp.sweeps import services, space
@@ -243,3 +245,20 @@ def test_a_run_of_one_gpu_leaves_the_others_to_other_bells(
 
     assert free == [True]
     assert len(table.take("gpu")) == 2
+
+
+def test_the_clock_has_what_happened_told(make_run, settings, background):
+    settings.MAIL_FROM = "vadlab@lab.example.org"
+    run = make_run()
+    channel = Channel.objects.create(
+        user=run.owner, kind="mail", name="me", target="me@lab.example.org",
+        confirmed_at=timezone.now(),
+    )  # fmt: skip
+    Rule.objects.create(channel=channel, event="run-ended")
+    Membership.objects.get_or_create(user=run.owner, project=run.project)
+    lifecycle.cancel(run, by=run.owner)
+
+    background(tasks.notify).result()
+
+    assert [message.subject for message in mail.outbox] == [f"[VADLab] {run.name} was cancelled"]
+    assert app.conf.beat_schedule["notify"]["task"] == tasks.notify.name

@@ -32,6 +32,8 @@ KINDS: dict[str, str] = {  # kind: what it says on a page
     "member-removed": "removed a member",
     "member-left": "left",
     "runs-deleted": "deleted runs",
+    "channel-created": "made a channel of notifications",
+    "channel-deleted": "deleted a channel of notifications",
 }
 
 

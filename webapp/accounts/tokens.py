@@ -14,6 +14,7 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
+from structlog.contextvars import bind_contextvars
 
 from vad.errors import ConfigError
 from webapp.accounts import access, audit
@@ -112,6 +113,7 @@ class TokenAuth(BaseAuthentication):
         user.token = token
         user.is_superuser = user.is_staff = False  # the row stays as it is: see User.save
         access.place(user).put_on(request._request)
+        bind_contextvars(user=user.username, via=token.prefix)
         return user, token
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import uuid
 from typing import Any, TypeVar
 
+import structlog
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, ValidationError
 from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest
@@ -36,7 +36,7 @@ _HINTS = {
     429: "Wait for as long as `Retry-After` says, and ask again.",
 }
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 
 class Request(AnyRequest):
@@ -57,7 +57,7 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
     headers: dict[str, str] = {}
     if isinstance(exc, VadError):
         error, status = exc, errors.status_of(exc)
-        log.info("api.refused path=%s code=%s", context["request"].path, exc.code)
+        log.info("request.refused", code=exc.code)
     elif isinstance(exc, Http404 | exceptions.NotFound):
         error, status = VadError(*errors.NOT_FOUND), 404
     elif isinstance(exc, exceptions.NotAuthenticated):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-
+import structlog
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -11,7 +10,7 @@ from django.shortcuts import render
 
 from vad.errors import VadError
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 # Codes that are not here are 422: understood, but it cannot be done as it was asked.
 STATUS: dict[str, int] = {

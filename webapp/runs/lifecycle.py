@@ -7,7 +7,6 @@ executor writes carries it, and a write under an old claim is refused with `Clai
 
 from __future__ import annotations
 
-import logging
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -16,6 +15,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
+import structlog
 from django.conf import settings
 from django.db import OperationalError, transaction
 from django.db.models import F, QuerySet
@@ -29,7 +29,7 @@ from webapp.runs import accounting, backlog, recovery, scheduling
 from webapp.runs.claims import Claim, ClaimLost, Outcome, Slot
 from webapp.runs.models import CLAIMED, ENDED, Run, RunEvent, State, Stop
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 # to -> from. A step that is not here is not legal.
 SOURCES: dict[State, tuple[State, ...]] = {
@@ -162,7 +162,7 @@ def finish(claim: Claim, outcome: Outcome) -> State:
             except VadError as exc:
                 return _fail(run, exc)
             except Exception as exc:  # a fault of ours must end the run, not repeat it for ever
-                log.exception("run.result-not-recorded run_id=%s", run.pk)
+                log.exception("run.result-not-recorded", run_id=run.pk)
                 return _fail(run, _unexpected(exc))
             _leave(run, State.SUCCEEDED, "succeeded", "", done=F("total"), result=kept)
             _release_children(run)
@@ -503,6 +503,11 @@ def _note(
     by: User | None = None,
     attempt: int | None = None,
 ) -> None:
+    from webapp.notify import outbox  # its models refer to those of this app
+
     if attempt is None:
         attempt = Run.objects.values_list("attempt", flat=True).get(pk=run_id)
-    RunEvent.objects.create(run_id=run_id, kind=kind, message=message[:400], by=by, attempt=attempt)
+    event = RunEvent.objects.create(
+        run_id=run_id, kind=kind, message=message[:400], by=by, attempt=attempt
+    )
+    outbox.note(event)

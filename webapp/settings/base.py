@@ -8,13 +8,16 @@ from pathlib import Path
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
+from webapp.settings import logs
 from webapp.settings.env import (
     database,
     env_bool,
+    env_choice,
     env_float,
     env_int,
     env_list,
     env_str,
+    mail,
     secret_key,
 )
 
@@ -43,6 +46,7 @@ INSTALLED_APPS = [
     "webapp.runs",
     "webapp.evaluations",
     "webapp.fleet",
+    "webapp.notify",
     "webapp.compare",
     "webapp.idempotency",
     "webapp.sweeps",
@@ -60,6 +64,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "webapp.core.requestlog.RequestLogMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -147,7 +152,9 @@ PROXIES = env_int("VADLAB_PROXIES", 1 if TLS else 0)
 if TLS:  # behind a proxy that ends TLS and sets X-Forwarded-Proto
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     SECURE_SSL_REDIRECT = True
-    SECURE_REDIRECT_EXEMPT = [r"^healthz$"]  # asked on the machine itself, not over the proxy
+    SECURE_REDIRECT_EXEMPT = [
+        r"^(healthz|readyz)$"
+    ]  # asked on the machine itself, not over the proxy
     SECURE_HSTS_SECONDS = 31_536_000
     SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = True
     SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
@@ -197,11 +204,28 @@ WORKER_CUDA_DEVICES = os.environ.get("CUDA_VISIBLE_DEVICES")  # None: all; "": n
 # The command line that runs a run; what it may do is in vad/cli.py.
 CHILD_COMMAND = shlex.split(env_str("VADLAB_CHILD_COMMAND")) or [sys.executable, "-m", "vad"]
 
-LOG_LEVEL = env_str("VADLAB_LOG_LEVEL", "INFO")
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["console"], "level": LOG_LEVEL},
-}
+# Notifications; see docs/notifications.md.
+PUBLIC_URL = env_str("VADLAB_URL").rstrip("/")  # of this server, for links in messages
+if PUBLIC_URL and not PUBLIC_URL.startswith(("http://", "https://")):
+    raise ImproperlyConfigured(f"VADLAB_URL={PUBLIC_URL} must begin with https:// or http://.")
+WEBHOOK_ALLOW = [text.lower() for text in env_list("VADLAB_WEBHOOK_ALLOW")]  # hosts inside
+MAIL_FROM = env_str("VADLAB_MAIL_FROM")  # without it no mail is sent
+_mail_url = env_str("VADLAB_MAIL_URL")
+if bool(_mail_url) != bool(MAIL_FROM):
+    raise ImproperlyConfigured("VADLAB_MAIL_URL and VADLAB_MAIL_FROM are given together, or not.")
+if _mail_url:
+    globals().update(mail(_mail_url))  # EMAIL_HOST and its kin
+EMAIL_TIMEOUT = 10
+
+METRICS_KEY = env_str("VADLAB_METRICS_KEY")  # opens /metrics; without it there is no such page
+if METRICS_KEY and len(METRICS_KEY) < 16:
+    raise ImproperlyConfigured("VADLAB_METRICS_KEY is too short: at least 16 characters.")
+
+LOG_LEVEL = env_choice(
+    "VADLAB_LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+)
+LOG_FORMAT = env_choice(
+    "VADLAB_LOG_FORMAT", logs.TEXT if DEBUG or sys.stderr.isatty() else logs.JSON,
+    (logs.JSON, logs.TEXT),
+)  # fmt: skip
+LOGGING = logs.configure(level=LOG_LEVEL, style=LOG_FORMAT)

@@ -38,6 +38,8 @@ from django.utils import timezone
 from webapp.accounts import invitations, tokens
 from webapp.accounts.models import ApiToken, Membership, Project, Role, User
 from webapp.datasets.models import Video
+from webapp.notify.models import Channel, Delivery
+from webapp.notify.models import Rule as NotifyRule
 from webapp.runs.models import Run, SavedView
 
 pytestmark = pytest.mark.django_db
@@ -52,6 +54,7 @@ class Level(IntEnum):
     MEMBER = 3
     ADMIN = 4
     SERVER = 5  # who administers the server: none of those who ask here
+    KEY = 6  # a machine with a key of its own; for people, who have none, it is not there
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,8 @@ API_ADMIN_ACTION = Rule(write=Level.ADMIN)
 TABLE: dict[str, Rule] = {
     "home": OWN_FORM,
     "healthz": OPEN,
+    "readyz": OPEN,
+    "metrics": Rule(read=Level.KEY),
     "login": OPEN_FORM,
     "logout": OWN_ACTION,
     "api-docs": OWN,
@@ -117,6 +122,12 @@ TABLE: dict[str, Rule] = {
     "settings:invitation-new": ADMIN_ACTION,
     "settings:invitation-revoke": ADMIN_ACTION,
     "settings:audit": ADMIN,
+    # notifications
+    "notify:mine": OWN_FORM,
+    "notify:project": Rule(read=Level.ADMIN, write=Level.ADMIN),
+    "notify:channel": ADMIN_ACTION.at(action="test"),
+    "notify:rule": ADMIN_ACTION.at(action="pause"),
+    "notify:again": ADMIN_ACTION,
     # runs
     "runs:list": PAGE,
     "runs:live": PAGE,
@@ -226,6 +237,12 @@ TABLE: dict[str, Rule] = {
     "api:sweep-trials": API_READ,
     "api:sweep-action": API_ACTION.at(action="hold"),
     "api:workers": API_READ,
+    "api:channels": Rule(read=Level.PERSON, write=Level.PERSON),
+    "api:channel": API_ADMIN_ACTION,
+    "api:channel-action": API_ADMIN_ACTION.at(action="test"),
+    "api:rules": Rule(read=Level.PERSON, write=Level.PERSON),
+    "api:rule": API_ADMIN_ACTION,
+    "api:deliveries": API_OWN,
 }
 
 
@@ -325,9 +342,18 @@ def _world(data_dir: Path) -> World:
     view = SavedView.objects.create(
         project=project, name="Best", query="sort=-auc", created_by=owner
     )
+    channel = Channel.objects.create(
+        project=project, kind="webhook", name="team", target="https://hooks.example.org/team",
+        confirmed_at=timezone.now(),
+    )  # fmt: skip
+    rule = NotifyRule.objects.create(channel=channel, project=project, event="run-ended")
+    told = Delivery.objects.create(
+        channel=channel, once="x", event="test", subject="A test", text="", status="failed"
+    )
     values = {
-        "view_id": view.pk, "sweep_id": sweep.pk,
-        "run_id": seeded.evaluations[0].pk, "version_id": seeded.version.pk,
+        "sweep_id": sweep.pk,
+        "channel_id": channel.pk, "rule_id": rule.pk, "delivery_id": told.pk,
+        "view_id": view.pk, "run_id": seeded.evaluations[0].pk, "version_id": seeded.version.pk,
         "feature_set_id": seeded.feature_set.pk, "dataset_id": seeded.version.dataset_id,
         "kind": "evaluate", "action": "stop", "video_id": video.pk, "video": video.key,
         "first": seeded.runs["first"].pk, "second": seeded.runs["second"].pk,
@@ -442,6 +468,8 @@ def expected(name: str, rule: Rule, method: str, who: str) -> set[str]:
     route, api = ROUTES[name], name.startswith("api:")
     if level == Level.ANYBODY:
         return {"allowed", "405"}  # the sign-in page sends who is signed in on, by any method
+    if level == Level.KEY:
+        return {"404"}
     if who == "nobody" or (who in TOKENS and not api):
         return {"401"} if api else {"login"}
     if who in TOKENS and (rule.in_browser == "all" or (rule.in_browser and method != "get")):
@@ -539,4 +567,4 @@ def test_every_view_needs_a_sign_in_unless_the_table_calls_it_open(world: World)
     assert "webapp.core.middleware.SignInMiddleware" in django_settings.MIDDLEWARE
     opened = {n for n, rule in TABLE.items() if Level.ANYBODY in (rule.read, rule.write)}
 
-    assert opened == {"healthz", "login", "join"}
+    assert opened == {"healthz", "readyz", "login", "join"}

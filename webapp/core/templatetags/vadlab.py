@@ -260,12 +260,15 @@ BELONGS_TO = {"sweeps": "runs"}  # pages of a namespace that has no entry of its
 def rail_item(
     context: template.Context, url_name: str, label: str, icon_name: str, count: int | None = None
 ) -> dict[str, Any]:
-    """An entry of the rail; current when the page belongs to the same URL namespace."""
+    """An entry of the rail; current when the page is of its URL namespace or lies below it."""
     request = context.get("request")
     match = getattr(request, "resolver_match", None)
-    namespace = match.namespace if match is not None else ""
-    current = BELONGS_TO.get(namespace, namespace) == url_name.partition(":")[0]
     url = reverse(url_name)
+    namespace = match.namespace if match is not None else ""
+    current = request is not None and (
+        BELONGS_TO.get(namespace, namespace) == url_name.partition(":")[0]
+        or request.path.startswith(url)
+    )
     return {"url": url, "label": label, "icon_name": icon_name, "current": current, "count": count}
 
 
