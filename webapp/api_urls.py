@@ -11,6 +11,7 @@ from webapp.evaluations import api as evaluations
 from webapp.fleet import api as fleet
 from webapp.runs import api as runs
 from webapp.runs.bag_views import RunBags
+from webapp.storage import api as storage
 
 app_name = "api"
 urlpatterns = [
@@ -44,6 +45,11 @@ urlpatterns = [
     path("runs/<uuid:run_id>/events/", runs.RunEvents.as_view(), name="run-events"),
     path("runs/<uuid:run_id>/bags/", RunBags.as_view(), name="run-bags"),
     path("runs/<uuid:run_id>/checkpoints/", runs.RunCheckpoints.as_view(), name="run-checkpoints"),
+    path(
+        "runs/<uuid:run_id>/checkpoints/<int:step>/pin/",
+        storage.CheckpointPin.as_view(),
+        name="checkpoint-pin",
+    ),
     path("runs/<uuid:run_id>/<slug:action>/", runs.RunAction.as_view(), name="run-action"),
     path("pipelines/", runs.PipelineList.as_view(), name="pipelines"),
     path("configs/", runs.ConfigList.as_view(), name="configs"),

@@ -32,6 +32,7 @@ from webapp.core import doorbell  # noqa: E402
 from workers import fleet, leaving, slots  # noqa: E402
 
 SWEEP_TASK = "workers.sweep"
+TIDY_TASK = "workers.tidy"
 SPARE_THREADS = 2  # a bell and the sweep never wait behind runs
 
 # No fix-ups: Celery's one for Django would import every page to run the system checks. What it
@@ -62,7 +63,12 @@ app.conf.update(
             "schedule": settings.SWEEP_EVERY_S,
             # a worker that was away finds one sweep to do, not a thousand
             "options": {"queue": "cpu", "expires": 0.9 * settings.SWEEP_EVERY_S},
-        }
+        },
+        "tidy": {
+            "task": TIDY_TASK,
+            "schedule": settings.TIDY_EVERY_S,
+            "options": {"queue": "cpu", "expires": 0.9 * settings.TIDY_EVERY_S},
+        },
     },
     beat_schedule_filename=str(settings.DATA_DIR / "beat-schedule"),
 )

@@ -53,6 +53,8 @@ def prepare(run: Run, *, processes: int = 1) -> Command:
             "Make room on the disk or correct its permissions, then retry the run.",
         ) from exc
     options = [str(word) for option in inputs.items() for word in option]
+    if run.kind.startswith("train"):  # webapp/storage/retention.py decides which stay
+        options.append("--keep-all")
     return Command(
         argv=[
             *_program(processes), *words, *options,

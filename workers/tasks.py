@@ -1,4 +1,4 @@
-"""The two tasks: answer a doorbell, and sweep."""
+"""The tasks: answer a doorbell, sweep, and tidy the disk."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import logging
 from webapp.core import doorbell
 from webapp.runs import lifecycle, preempting
 from webapp.runs.lifecycle import Slot
+from webapp.storage import retention
 from workers import database, fleet, leaving, slots, supervisor
-from workers.celery import SWEEP_TASK, app
+from workers.celery import SWEEP_TASK, TIDY_TASK, app
 
 log = logging.getLogger(__name__)
 
@@ -60,3 +61,16 @@ def sweep() -> None:
                 log.info("run.asked_to_make_room run_id=%s for=%s", run.pk, run.yields_to_id)
         except database.DOWN as exc:
             log.warning("sweep.database_down cause=%s", exc)
+
+
+@app.task(name=TIDY_TASK, ignore_result=True)
+def tidy() -> None:
+    """Remove checkpoints that the rule lets go, and what interrupted removals left behind."""
+    with database.closing():
+        try:
+            freed = retention.tidy()
+        except database.DOWN as exc:
+            log.warning("tidy.database_down cause=%s", exc)
+        else:
+            if freed:
+                log.info("tidy.freed bytes=%d", freed)

@@ -32,6 +32,8 @@ KINDS: dict[str, str] = {  # kind: what it says on a page
     "member-removed": "removed a member",
     "member-left": "left",
     "runs-deleted": "deleted runs",
+    "retention-changed": "changed which checkpoints are kept",
+    "leftovers-removed": "removed files that nothing needs",
 }
 
 

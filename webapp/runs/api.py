@@ -67,6 +67,7 @@ from webapp.runs.represent import (
     view_json,
 )
 from webapp.runs.resources import Resources, run_set_resources
+from webapp.storage import retention
 
 MAX_KEYS = 50
 MAX_POINTS = 20_000
@@ -384,8 +385,9 @@ class RunCheckpoints(APIView):
 
     def get(self, request: Request, run_id: UUID) -> Response:
         run = _run(request, run_id)
-        rows = run.checkpoints.order_by("-step")[:500]
-        return Response({"results": [checkpoint_json(c, run) for c in reversed(rows)]})
+        rows = run.checkpoints.select_related("removed").order_by("-step")[:500]
+        stays = retention.holdings([run])[0].reasons()
+        return Response({"results": [checkpoint_json(c, run, stays) for c in reversed(rows)]})
 
 
 class ConfigList(APIView):

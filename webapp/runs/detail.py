@@ -32,6 +32,7 @@ from webapp.runs import (
 )
 from webapp.runs.lineage_picture import picture
 from webapp.runs.models import Checkpoint, Run
+from webapp.storage import retention
 
 LAST_WORDS = 12  # lines of the log beside an error
 MANY_CHARTS = 4  # from so many on there is a search over them
@@ -150,6 +151,7 @@ def _checkpoints(request: Request, run: Run) -> dict[str, Any]:
         "checkpoints": rows,
         "selection_title": page.selection_rule(run),
         "sort": "-step",
+        "keep_best": retention.rule_of(run.project_id),
         "kept_bytes": sum(row.checkpoint.size_bytes for row in rows if row.kept),
     }
 

@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from webapp.evaluations.models import Evaluation
 from webapp.evaluations.numbers import SELECTION
 from webapp.runs import metrics
 from webapp.runs.models import CLAIMED, Checkpoint, Run, RunEvent
+from webapp.storage import retention
 
 TABS = ("overview", "system", "log", "checkpoints", "config", "events", "lineage")
 
@@ -61,12 +63,24 @@ class Compared:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointRow:
-    """`kept`: its file is still there; training keeps the last ones and the best."""
+    """One checkpoint.
+
+    Args:
+        kept: its file is there.
+        removed_at: when the rule let it go; else a file that is not there is missing.
+        why: the reasons for which it stays.
+    """
 
     checkpoint: Checkpoint
     values: list[float | None]
     last: bool
     kept: bool
+    removed_at: datetime | None
+    why: list[str]
+
+    @property
+    def pinned(self) -> bool:
+        return "pinned" in self.why
 
     @property
     def step_text(self) -> str:
@@ -200,7 +214,8 @@ def checkpoint_rows(run: Run, sort: str = "") -> tuple[list[str], list[Checkpoin
         sort: "step", "size", "written" or a metric's key, with "-" before it from the greatest;
             else the newest first. Rows without the value come last either way.
     """
-    checkpoints = list(run.checkpoints.order_by("-step"))
+    checkpoints = list(run.checkpoints.select_related("removed").order_by("-step"))
+    stays = retention.holdings([run])[0].reasons()
     keys = sorted({key for c in checkpoints for key in c.metrics})
     rows = [
         CheckpointRow(
@@ -208,6 +223,8 @@ def checkpoint_rows(run: Run, sort: str = "") -> tuple[list[str], list[Checkpoin
             values=[c.metrics.get(k) for k in keys],
             last=i == 0,
             kept=(run.folder / c.path).is_file(),
+            removed_at=c.removed.at if hasattr(c, "removed") else None,
+            why=stays.get(c.step, []),
         )
         for i, c in enumerate(checkpoints)
     ]

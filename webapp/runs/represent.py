@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -12,6 +13,7 @@ from webapp.runs.grouping import Group
 from webapp.runs.logsearch import Found
 from webapp.runs.models import Checkpoint, Run, RunEvent, SavedView
 from webapp.runs.outlook import Start
+from webapp.storage import retention
 
 
 def run_json(run: Run, *, detail: bool = False) -> dict[str, Any]:
@@ -83,9 +85,14 @@ def event_json(event: RunEvent) -> dict[str, Any]:
     }
 
 
-def checkpoint_json(checkpoint: Checkpoint, run: Run) -> dict[str, Any]:
-    """`file` is where it can be fetched; null when training made room for others."""
+def checkpoint_json(
+    checkpoint: Checkpoint, run: Run, stays: Mapping[int, list[str]] | None = None
+) -> dict[str, Any]:
+    """`file` is where it can be fetched; null when the rule let it go (`removed_at`), or it is
+    missing. `why` says for what it stays."""
     kept = (run.folder / checkpoint.path).is_file()
+    if stays is None:
+        stays = retention.holdings([run])[0].reasons()
     file = reverse("runs:checkpoint-file", args=[run.pk, checkpoint.step]) if kept else None
     return {
         "step": checkpoint.step,
@@ -95,6 +102,8 @@ def checkpoint_json(checkpoint: Checkpoint, run: Run) -> dict[str, Any]:
         "best": checkpoint.best,
         "metrics": checkpoint.metrics,
         "created_at": checkpoint.created_at,
+        "removed_at": checkpoint.removed.at if hasattr(checkpoint, "removed") else None,
+        "why": stays.get(checkpoint.step, []),
         "file": file,
     }
 

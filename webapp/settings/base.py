@@ -41,6 +41,7 @@ INSTALLED_APPS = [
     "webapp.accounts",
     "webapp.datasets",
     "webapp.runs",
+    "webapp.storage",
     "webapp.evaluations",
     "webapp.fleet",
     "webapp.compare",
@@ -173,6 +174,8 @@ QUEUE_HALF_LIFE_S = 3600 * env_float("VADLAB_USE_HALF_LIFE_H", 24)  # of what a 
 QUEUE_LIFT_S = 3600 * env_float("VADLAB_LIFT_H", 6)  # without a start: one level of priority
 QUEUE_RESERVE_S = env_float("VADLAB_RESERVE_S", 600)  # then GPUs are kept for a run of several
 QUEUE_PREEMPTS = env_bool("VADLAB_PREEMPT")  # a run of higher priority may ask a lower one to leave
+KEEP_BEST = env_int("VADLAB_KEEP_BEST", 1)  # checkpoints, where a project has no rule of its own
+TIDY_EVERY_S = env_float("VADLAB_TIDY_S", 600)  # the rule for all runs, unfinished removals
 SWEEP_EVERY_S = env_float("VADLAB_SWEEP_S", 10)
 WORKER_NAME = env_str("VADLAB_WORKER_NAME")  # default: the host's name
 WORKER_CPU_SLOTS = env_int("VADLAB_CPU_SLOTS", 1)

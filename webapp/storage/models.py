@@ -1,0 +1,64 @@
+"""Which checkpoints are kept, which are gone by rule, and files that nothing needs any more."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+
+from webapp.accounts.models import Project
+from webapp.runs.models import Checkpoint, Run
+
+
+class RetentionRule(models.Model):
+    """How many checkpoints the runs of a project keep; without a row the server's default."""
+
+    project = models.OneToOneField(
+        Project, on_delete=models.CASCADE, primary_key=True, related_name="retention"
+    )
+    keep_best = models.PositiveSmallIntegerField()
+
+    def __str__(self) -> str:
+        return f"the best {self.keep_best} of {self.project}"
+
+
+class CheckpointPin(models.Model):
+    """A checkpoint that a person wants kept. By step: the row of a checkpoint is made anew when a
+    run resumes before it."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="checkpoint_pins")
+    step = models.PositiveBigIntegerField()
+    by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
+    )
+    at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["run", "step"], name="checkpoint_pin_once")]
+
+    def __str__(self) -> str:
+        return f"step {self.step} of {self.run_id}"
+
+
+class RemovedCheckpoint(models.Model):
+    """A checkpoint that the rule let go: its row stays and says so, its file goes."""
+
+    checkpoint = models.OneToOneField(
+        Checkpoint, on_delete=models.CASCADE, primary_key=True, related_name="removed"
+    )
+    at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return f"{self.checkpoint_id} is removed"
+
+
+class Leftover(models.Model):
+    """A file or folder that no row needs any more. See leftovers.py.
+
+    Written in the transaction that ends the need, so a clean-up that is killed is not forgotten.
+    """
+
+    path = models.CharField(max_length=300, unique=True)  # below the data folder
+    since = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return self.path
