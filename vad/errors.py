@@ -12,6 +12,8 @@ from typing import Any
 CATALOGUE: dict[str, str] = {
     "already-registered": "The data set has a version with exactly this content.",
     "annotation-invalid": "A line of an annotation file cannot be read or contradicts the videos.",
+    "backup-impossible": "A backup cannot be written, or not be restored here.",
+    "backup-invalid": "A backup is damaged, or of a newer version.",
     "bags-invalid": "A file of watched bags is damaged.",
     "checkpoint-invalid": "A checkpoint is damaged, or belongs to another architecture.",
     "config-invalid": "A field of a configuration is unknown, missing or out of range.",
@@ -29,6 +31,7 @@ CATALOGUE: dict[str, str] = {
     "manifest-invalid": "A data set's manifest is damaged or of an unknown version.",
     "memory-exhausted": "The device has no room for what the run computes.",
     "not-allowed": "The person's role in the project does not allow this.",
+    "not-empty": "A backup would be restored over an installation that is in use.",
     "not-found": "What was asked for does not exist, or not for this person.",
     "not-signed-in": "Nobody is signed in.",
     "path-outside-roots": "A path lies outside the data folders that this server may read.",

@@ -113,5 +113,9 @@ urlpatterns = [
     path("queue/pause/", fleet.QueuePause.as_view(), name="queue-pause"),
     path("workers/", fleet.Workers.as_view(), name="workers"),
     path("workers/<str:name>/<slug:action>/", fleet.WorkerAction.as_view(), name="worker-action"),
+    path("storage/", storage.Storage.as_view(), name="storage"),
+    path("storage/rule/", storage.Rule.as_view(), name="storage-rule"),
+    path("storage/orphans/", storage.Orphans.as_view(), name="storage-orphans"),
+    path("storage/deletion/", storage.DeletionPreview.as_view(), name="storage-deletion"),
     path("usage/", fleet.UsageList.as_view(), name="usage"),
 ]

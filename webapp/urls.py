@@ -12,6 +12,7 @@ urlpatterns = [
     path("login/", SignIn.as_view(), name="login"),
     path("logout/", SignOut.as_view(), name="logout"),
     path("join/<str:secret>/", join, name="join"),
+    path("settings/storage/", include("webapp.storage.urls")),
     path("settings/", include("webapp.accounts.urls")),
     path("runs/", include("webapp.runs.urls")),
     path("datasets/", include("webapp.datasets.urls")),

@@ -7,7 +7,7 @@ import logging
 from webapp.core import doorbell
 from webapp.runs import lifecycle, preempting
 from webapp.runs.lifecycle import Slot
-from webapp.storage import retention
+from webapp.storage import retention, survey
 from workers import database, fleet, leaving, slots, supervisor
 from workers.celery import SWEEP_TASK, TIDY_TASK, app
 
@@ -65,10 +65,12 @@ def sweep() -> None:
 
 @app.task(name=TIDY_TASK, ignore_result=True)
 def tidy() -> None:
-    """Remove checkpoints that the rule lets go, and what interrupted removals left behind."""
+    """Remove what the rule lets go and what interrupted removals left; now and then, measure."""
     with database.closing():
         try:
             freed = retention.tidy()
+            if survey.is_due():
+                survey.survey()
         except database.DOWN as exc:
             log.warning("tidy.database_down cause=%s", exc)
         else:

@@ -19,6 +19,7 @@ STATUS: dict[str, int] = {
     "invitation-unusable": 410,
     "last-admin": 409,
     "not-allowed": 403,
+    "not-empty": 409,
     "not-found": 404,
     "not-signed-in": 401,
     "request-invalid": 400,

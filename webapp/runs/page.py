@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from django.db.models import Q
@@ -19,7 +16,7 @@ from webapp.datasets.models import DatasetVersion
 from webapp.evaluations.models import Evaluation
 from webapp.evaluations.numbers import SELECTION
 from webapp.runs import metrics
-from webapp.runs.models import CLAIMED, Checkpoint, Run, RunEvent
+from webapp.runs.models import Checkpoint, Run, RunEvent
 from webapp.storage import retention
 
 TABS = ("overview", "system", "log", "checkpoints", "config", "events", "lineage")
@@ -277,27 +274,3 @@ def happened(run: Run, *, kind: str = "", by: str = "", text: str = "") -> Happe
 
 def metric_keys(run: Run) -> list[str]:
     return metrics.keys(run)
-
-
-def deletion(runs: Sequence[Run]) -> dict[str, Any]:
-    """What would go with these runs, and what keeps them from going."""
-    ids = [run.pk for run in runs]
-    also = list(Run.objects.filter(of_run__in=ids).exclude(pk__in=ids))
-    gone = [*runs, *also]
-    return {
-        "runs": runs,
-        "also": also,
-        "size_bytes": sum(_size_bytes(run.folder) for run in gone),
-        "evaluations": Evaluation.objects.filter(run__in=gone).count(),
-        "blocking": [run for run in gone if run.state in CLAIMED],
-    }
-
-
-def _size_bytes(folder: Path) -> int:
-    """Of all files below a folder; files that vanish meanwhile count nothing."""
-    total = 0
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            with contextlib.suppress(OSError):
-                total += (Path(parent) / name).lstat().st_size
-    return total

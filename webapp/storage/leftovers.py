@@ -16,8 +16,9 @@ from pathlib import Path
 
 from django.conf import settings
 from django.db import transaction
+from django.utils import timezone
 
-from webapp.storage.models import Leftover
+from webapp.storage.models import Leftover, RemovalHold
 
 FOLDERS = ("runs", "features", "datasets", "thumbnails")  # nothing is removed beside these
 
@@ -50,6 +51,8 @@ def _clear_named(names: Sequence[str]) -> None:
 
 def _clear(rows: Iterable[Leftover]) -> int:
     gone = 0
+    if RemovalHold.objects.filter(until__gt=timezone.now()).exists():  # a backup copies files
+        return 0
     for row in rows:
         try:
             _remove(row)

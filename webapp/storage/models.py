@@ -62,3 +62,56 @@ class Leftover(models.Model):
 
     def __str__(self) -> str:
         return self.path
+
+
+class Measured(models.Model):
+    """How much room one thing took when the disk was last looked at. See survey.py."""
+
+    area = models.CharField(max_length=12)  # runs, features, datasets; "server" for the rest
+    key = models.CharField(max_length=64)  # the thing's id, which names its folder
+    project = models.ForeignKey(
+        Project, on_delete=models.CASCADE, null=True, related_name="measured"
+    )
+    checkpoint_bytes = models.PositiveBigIntegerField(default=0)
+    score_bytes = models.PositiveBigIntegerField(default=0)
+    proxy_bytes = models.PositiveBigIntegerField(default=0)
+    size_bytes = models.PositiveBigIntegerField(default=0)  # all of it
+    at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["area", "key"], name="measured_once")]
+        indexes = [models.Index(fields=["project", "-size_bytes"], name="measured_largest")]
+
+    def __str__(self) -> str:
+        return f"{self.area}/{self.key}"
+
+
+class Finding(models.Model):
+    """Disk and rows that do not fit: a file that no row knows, or a row whose file is gone."""
+
+    class Kind(models.TextChoices):
+        ORPHAN = "orphan", "File without a row"
+        MISSING = "missing", "Row without its file"
+
+    kind = models.CharField(max_length=8, choices=Kind.choices)
+    path = models.CharField(max_length=300)  # below the data folder
+    what = models.CharField(max_length=200)
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, null=True, related_name="+")
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, null=True, related_name="+")
+    size_bytes = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        ordering = ["-size_bytes", "path"]
+        constraints = [models.UniqueConstraint(fields=["kind", "path"], name="finding_once")]
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.path}"
+
+
+class RemovalHold(models.Model):
+    """Nothing is removed from the disk until then: a backup copies what its database names."""
+
+    until = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"until {self.until}"
