@@ -42,6 +42,7 @@ CATALOGUE: dict[str, str] = {
     "run-not-movable": "The run's state does not allow this step.",
     "scores-invalid": "A score file is damaged, or of an unknown version.",
     "shape-mismatch": "An array does not have the expected shape.",
+    "storage-unreachable": "The object storage does not answer, or not as it should.",
     "time-limit": "The run used the time that it was given.",
     "token-invalid": "A token of the API is unknown, expired or revoked.",
     "too-few-videos": "A split has too few videos of one label to train or evaluate on.",

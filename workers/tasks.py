@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 
+from vad.errors import VadError
 from webapp.core import doorbell
 from webapp.runs import lifecycle, preempting
 from webapp.runs.lifecycle import Slot
-from webapp.storage import retention, survey
+from webapp.storage import artifacts, retention, survey
 from workers import database, fleet, leaving, slots, supervisor
 from workers.celery import SWEEP_TASK, TIDY_TASK, app
 
@@ -69,10 +70,13 @@ def tidy() -> None:
     with database.closing():
         try:
             freed = retention.tidy()
+            artifacts.offload()
             if survey.is_due():
                 survey.survey()
         except database.DOWN as exc:
             log.warning("tidy.database_down cause=%s", exc)
+        except VadError as exc:  # the object storage is away; next time
+            log.warning("tidy.not_finished cause=%s", exc)
         else:
             if freed:
                 log.info("tidy.freed bytes=%d", freed)

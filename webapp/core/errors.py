@@ -25,6 +25,7 @@ STATUS: dict[str, int] = {
     "request-invalid": 400,
     "run-in-use": 409,
     "run-not-movable": 409,
+    "storage-unreachable": 503,
     "token-invalid": 401,
     "too-many-tries": 429,
     "unexpected": 500,

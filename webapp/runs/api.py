@@ -67,7 +67,7 @@ from webapp.runs.represent import (
     view_json,
 )
 from webapp.runs.resources import Resources, run_set_resources
-from webapp.storage import retention
+from webapp.storage import artifacts, retention
 
 MAX_KEYS = 50
 MAX_POINTS = 20_000
@@ -387,7 +387,9 @@ class RunCheckpoints(APIView):
         run = _run(request, run_id)
         rows = run.checkpoints.select_related("removed").order_by("-step")[:500]
         stays = retention.holdings([run])[0].reasons()
-        return Response({"results": [checkpoint_json(c, run, stays) for c in reversed(rows)]})
+        stored = artifacts.stored_below(run.folder)
+        found = [checkpoint_json(row, run, stays, stored) for row in reversed(rows)]
+        return Response({"results": found})
 
 
 class ConfigList(APIView):

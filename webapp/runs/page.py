@@ -17,7 +17,7 @@ from webapp.evaluations.models import Evaluation
 from webapp.evaluations.numbers import SELECTION
 from webapp.runs import metrics
 from webapp.runs.models import Checkpoint, Run, RunEvent
-from webapp.storage import retention
+from webapp.storage import artifacts, retention
 
 TABS = ("overview", "system", "log", "checkpoints", "config", "events", "lineage")
 
@@ -64,6 +64,7 @@ class CheckpointRow:
 
     Args:
         kept: its file is there.
+        stored: in the object storage.
         removed_at: when the rule let it go; else a file that is not there is missing.
         why: the reasons for which it stays.
     """
@@ -72,6 +73,7 @@ class CheckpointRow:
     values: list[float | None]
     last: bool
     kept: bool
+    stored: bool
     removed_at: datetime | None
     why: list[str]
 
@@ -212,6 +214,7 @@ def checkpoint_rows(run: Run, sort: str = "") -> tuple[list[str], list[Checkpoin
             else the newest first. Rows without the value come last either way.
     """
     checkpoints = list(run.checkpoints.select_related("removed").order_by("-step"))
+    stored = artifacts.stored_below(run.folder)
     stays = retention.holdings([run])[0].reasons()
     keys = sorted({key for c in checkpoints for key in c.metrics})
     rows = [
@@ -219,7 +222,8 @@ def checkpoint_rows(run: Run, sort: str = "") -> tuple[list[str], list[Checkpoin
             checkpoint=c,
             values=[c.metrics.get(k) for k in keys],
             last=i == 0,
-            kept=(run.folder / c.path).is_file(),
+            kept=c.path in stored or (run.folder / c.path).is_file(),
+            stored=c.path in stored,
             removed_at=c.removed.at if hasattr(c, "removed") else None,
             why=stays.get(c.step, []),
         )

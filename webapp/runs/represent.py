@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -13,7 +13,7 @@ from webapp.runs.grouping import Group
 from webapp.runs.logsearch import Found
 from webapp.runs.models import Checkpoint, Run, RunEvent, SavedView
 from webapp.runs.outlook import Start
-from webapp.storage import retention
+from webapp.storage import artifacts, retention
 
 
 def run_json(run: Run, *, detail: bool = False) -> dict[str, Any]:
@@ -86,11 +86,16 @@ def event_json(event: RunEvent) -> dict[str, Any]:
 
 
 def checkpoint_json(
-    checkpoint: Checkpoint, run: Run, stays: Mapping[int, list[str]] | None = None
+    checkpoint: Checkpoint,
+    run: Run,
+    stays: Mapping[int, list[str]] | None = None,
+    stored: Collection[str] | None = None,
 ) -> dict[str, Any]:
     """`file` is where it can be fetched; null when the rule let it go (`removed_at`), or it is
     missing. `why` says for what it stays."""
-    kept = (run.folder / checkpoint.path).is_file()
+    if stored is None:
+        stored = artifacts.stored_below(run.folder)
+    kept = checkpoint.path in stored or (run.folder / checkpoint.path).is_file()
     if stays is None:
         stays = retention.holdings([run])[0].reasons()
     file = reverse("runs:checkpoint-file", args=[run.pk, checkpoint.step]) if kept else None

@@ -122,6 +122,28 @@ STORAGES = {
     "staticfiles": {"BACKEND": "webapp.core.storage.StaticStorage"},
 }
 
+# Checkpoints and scores of runs that have ended go to a bucket, where one is named; see
+# webapp/storage/artifacts.py. Without keys here, boto3 looks for them as it always does.
+if bucket := env_str("VADLAB_S3_BUCKET"):
+    _given = {
+        "endpoint_url": env_str("VADLAB_S3_ENDPOINT"),
+        "region_name": env_str("VADLAB_S3_REGION"),
+        "access_key": env_str("VADLAB_S3_ACCESS_KEY"),
+        "secret_key": env_str("VADLAB_S3_SECRET_KEY"),
+    }
+    STORAGES["artifacts"] = {
+        "BACKEND": "storages.backends.s3.S3Storage",
+        "OPTIONS": {
+            "bucket_name": bucket,
+            "location": env_str("VADLAB_S3_PREFIX"),
+            "file_overwrite": True,
+            "max_memory_size": 64 << 20,  # of a file that is read; more goes to a temporary one
+            **{name: value for name, value in _given.items() if value},
+        },
+    }
+CACHE_DIR = Path(env_str("VADLAB_CACHE_DIR", str(DATA_DIR / "cache"))).resolve()  # what was fetched
+CACHE_BYTES = round(1e9 * env_float("VADLAB_CACHE_GB", 20))
+
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [SELF],

@@ -18,7 +18,7 @@ from webapp.runs.represent import checkpoint_json
 from webapp.storage import deletion, queries, retention, services
 from webapp.storage.models import Finding
 
-PARTS = ("checkpoint", "score", "proxy", "log", "feature", "dataset")
+PARTS = ("checkpoint", "score", "proxy", "log", "feature", "dataset", "stored")
 MOST_RUNS = 1000  # in one preview
 
 

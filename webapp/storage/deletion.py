@@ -12,7 +12,7 @@ from webapp.datasets.models import FeatureSet
 from webapp.evaluations.models import Evaluation
 from webapp.runs.models import CLAIMED, ENDED, Checkpoint, Run
 from webapp.runs.needs import FROM_RUN
-from webapp.storage import sizes
+from webapp.storage import artifacts, sizes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,8 @@ def preview(runs: Sequence[Run]) -> Deletion:
     return Deletion(
         runs=runs,
         also=also,
-        size_bytes=sum(sizes.of_folder(run.folder) for run in gone),
+        size_bytes=sum(sizes.of_folder(run.folder) for run in gone)
+        + artifacts.stored_bytes(run.folder for run in gone),
         checkpoints=Checkpoint.objects.filter(run__in=ids, removed=None).count(),
         evaluations=Evaluation.objects.filter(run__in=ids).count(),
         running=[run for run in gone if run.state in CLAIMED],

@@ -18,6 +18,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
+from vad.errors import VadError
 from webapp.storage.models import Leftover, RemovalHold
 
 FOLDERS = ("runs", "features", "datasets", "thumbnails")  # nothing is removed beside these
@@ -25,12 +26,19 @@ FOLDERS = ("runs", "features", "datasets", "thumbnails")  # nothing is removed b
 log = logging.getLogger(__name__)
 
 
-def let_go(paths: Iterable[Path]) -> None:
-    """Note files and folders that go once the transaction is committed."""
+def let_go(paths: Iterable[Path], *, stored_stays: bool = False) -> None:
+    """Note files and folders that go once the transaction is committed.
+
+    Args:
+        stored_stays: only from this disk; else what the object storage has of them goes, too.
+    """
     names = [path.relative_to(settings.DATA_DIR).as_posix() for path in paths]
     if not names:
         return
-    Leftover.objects.bulk_create([Leftover(path=n) for n in names], ignore_conflicts=True)
+    rows = [Leftover(path=name, stored_stays=stored_stays) for name in names]
+    Leftover.objects.bulk_create(
+        rows, update_conflicts=True, unique_fields=["path"], update_fields=["stored_stays"]
+    )
     transaction.on_commit(partial(_clear_named, names), robust=True)
 
 
@@ -50,13 +58,17 @@ def _clear_named(names: Sequence[str]) -> None:
 
 
 def _clear(rows: Iterable[Leftover]) -> int:
+    from webapp.storage import artifacts  # it lets go of what it moved
+
     gone = 0
     if RemovalHold.objects.filter(until__gt=timezone.now()).exists():  # a backup copies files
         return 0
     for row in rows:
         try:
             _remove(row)
-        except OSError as exc:
+            if not row.stored_stays:
+                artifacts.remove(row.path)
+        except (OSError, VadError) as exc:
             log.warning("storage.not_removed path=%s cause=%s", row.path, exc)
             continue
         row.delete()

@@ -58,6 +58,7 @@ class Leftover(models.Model):
     """
 
     path = models.CharField(max_length=300, unique=True)  # below the data folder
+    stored_stays = models.BooleanField(default=False)  # it moved: the copy in the bucket is needed
     since = models.DateTimeField(auto_now_add=True)
 
     def __str__(self) -> str:
@@ -115,3 +116,16 @@ class RemovalHold(models.Model):
 
     def __str__(self) -> str:
         return f"until {self.until}"
+
+
+class StoredArtifact(models.Model):
+    """A file that lies in the object storage, under its path; see artifacts.py."""
+
+    path = models.CharField(max_length=300, unique=True)  # below the data folder; the key as well
+    sha256 = models.CharField(max_length=64)
+    size_bytes = models.PositiveBigIntegerField()
+    project = models.ForeignKey(Project, on_delete=models.SET_NULL, null=True, related_name="+")
+    at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return self.path

@@ -17,7 +17,7 @@ from webapp.accounts.models import Project, User
 from webapp.datasets.models import DatasetVersion, FeatureSet
 from webapp.runs.models import Run
 from webapp.storage import survey
-from webapp.storage.models import Finding, Measured
+from webapp.storage.models import Finding, Measured, StoredArtifact
 
 LARGEST = 20
 LISTED = 50  # findings on the page
@@ -31,6 +31,7 @@ class ProjectUse:
     checkpoint_bytes: int = 0
     score_bytes: int = 0
     proxy_bytes: int = 0
+    stored_bytes: int = 0  # in the object storage; not on the disk
     log_bytes: int = 0  # and whatever else lies in the folders of runs
     feature_bytes: int = 0
     dataset_bytes: int = 0
@@ -153,6 +154,13 @@ def _by_project(projects: dict[int, Project]) -> list[ProjectUse]:
             use.proxy_bytes = row["proxies"]
             parts = row["checkpoints"] + row["scores"] + row["proxies"]
             use.log_bytes = row["size"] - parts
+    for project, size in (
+        StoredArtifact.objects.filter(project__in=projects)
+        .order_by()
+        .values_list("project")
+        .annotate(Sum("size_bytes"))
+    ):
+        found[project].stored_bytes = size
     return sorted(found.values(), key=lambda use: -use.size_bytes)
 
 

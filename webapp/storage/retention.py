@@ -89,6 +89,12 @@ class Holdings:
         stays = self.reasons()
         return [row for row in self.rows if row.step not in stays]
 
+    def resume_steps(self) -> set[int]:
+        """What the run looks for when it goes on: the two newest, and the best that each names."""
+        newest = [row.step for row in self.rows[-2:]]
+        bests = [self._best_as_of(step) for step in newest]
+        return {*newest, *(step for step in bests if step is not None)}
+
     def _best_as_of(self, step: int) -> int | None:
         """The best that the checkpoint of a step names; who resumes from it looks for that."""
         return max((r.step for r in self.rows if r.was_best and r.step <= step), default=None)

@@ -23,7 +23,7 @@ from webapp.datasets.models import DatasetVersion, FeatureSet
 from webapp.evaluations.models import Evaluation
 from webapp.runs.models import ENDED, Checkpoint, Run
 from webapp.storage import sizes
-from webapp.storage.models import Finding, Leftover, Measured
+from webapp.storage.models import Finding, Leftover, Measured, StoredArtifact
 
 RUNS, FEATURES, DATASETS, SERVER = "runs", "features", "datasets", "server"
 SETTLED_S = 3600.0  # what is younger may belong to somebody who has not committed yet
@@ -165,6 +165,7 @@ class _Rows:
         ):
             live[str(run)][path] = size
         scored = {str(pk) for pk in Evaluation.objects.values_list("pk", flat=True)}
+        stored = set(StoredArtifact.objects.values_list("path", flat=True))
         for pk, (project, state, name) in self.runs.items():
             folder = folders.get(pk) or _Folder(pk, 0.0)
             if state not in ENDED:
@@ -182,11 +183,12 @@ class _Rows:
                         **about,
                     )
             for file, size in live[pk].items():
-                if file not in folder.checkpoints:
+                if file not in folder.checkpoints and f"{RUNS}/{pk}/{file}" not in stored:
                     yield _missing(
                         f"{RUNS}/{pk}/{file}", f"a checkpoint of {name}", size_bytes=size, **about
                     )
-            if pk in scored and not folder.has_scores:
+            has_scores = folder.has_scores or f"{RUNS}/{pk}/scores.safetensors" in stored
+            if pk in scored and not has_scores:
                 yield _missing(f"{RUNS}/{pk}/scores.safetensors", f"the scores of {name}", **about)
 
     def without_folder(self, keys: dict[str, set[str]]) -> Iterator[Finding]:

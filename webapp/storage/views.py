@@ -15,7 +15,7 @@ from webapp.core.http import Request, back, go
 from webapp.core.query import whole
 from webapp.core.templatetags.vadlab import bytes_
 from webapp.runs.models import Checkpoint, Run
-from webapp.storage import queries, retention, services
+from webapp.storage import artifacts, queries, retention, services
 
 
 @require_POST
@@ -50,6 +50,7 @@ def storage(request: Request) -> HttpResponse:
         }
     context = {
         "storage": queries.storage(request.user),
+        "has_bucket": artifacts.remote() is not None,
         "rule": retention.rule_of(project.pk) if project else None,
         "own_rule": hasattr(project, "retention"),
         "most_kept": retention.MOST_KEPT,
