@@ -165,7 +165,11 @@ def _by_project(projects: dict[int, Project]) -> list[ProjectUse]:
 
 
 def _largest(projects: dict[int, Project]) -> list[Large]:
-    rows = list(Measured.objects.filter(project__in=projects).order_by("-size_bytes")[:LARGEST])
+    rows = list(
+        Measured.objects.filter(project__in=projects, size_bytes__gt=0).order_by("-size_bytes")[
+            :LARGEST
+        ]
+    )
     ids = {area: [uuid.UUID(r.key) for r in rows if r.area == area] for area in
            (survey.RUNS, survey.FEATURES, survey.DATASETS)}  # fmt: skip
     runs = Run.objects.in_bulk(ids[survey.RUNS])

@@ -171,7 +171,8 @@ def _note_users(found: Mapping[uuid.UUID, Holdings]) -> None:
     ).only("id", "of_run_id", "state", "started_at", "config", "result", "environment")
     for user in users:
         start = str(user.config.get("pretrained_point", ""))
-        used = found[user.of_run_id if user.of_run_id in found else starts[start]]
+        of_run = user.of_run_id
+        used = found[of_run if of_run is not None and of_run in found else starts[start]]
         if user.state in CLAIMED or (user.started_at is not None and user.state not in ENDED):
             used.read = True
         step = user.result.get("checkpoint_step")

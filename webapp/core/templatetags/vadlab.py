@@ -21,6 +21,8 @@ from webapp.core.configforms import form_groups
 
 register = template.Library()
 
+ALSO_IN = {"settings": ("storage",)}  # URL namespaces of pages that belong to an entry of the rail
+
 NOTHING = "\u2013"  # en dash: there is no value, as opposed to zero
 
 STATES: dict[str, tuple[str, str]] = {  # state: (icon, word); "" is the moving dot
@@ -260,7 +262,8 @@ def rail_item(
     """An entry of the rail; current when the page belongs to the same URL namespace."""
     request = context.get("request")
     match = getattr(request, "resolver_match", None)
-    current = match is not None and match.namespace == url_name.partition(":")[0]
+    space = url_name.partition(":")[0]
+    current = match is not None and match.namespace in (space, *ALSO_IN.get(space, ()))
     url = reverse(url_name)
     return {"url": url, "label": label, "icon_name": icon_name, "current": current, "count": count}
 
