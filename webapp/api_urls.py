@@ -14,6 +14,7 @@ from webapp.notify import api as notify
 from webapp.runs import api as runs
 from webapp.runs.bag_views import RunBags
 from webapp.runs.keep_api import RunPinned, SavedViewDetail
+from webapp.storage import api as storage
 from webapp.sweeps import api as sweeps
 
 app_name = "api"
@@ -51,6 +52,11 @@ urlpatterns = [
     path("runs/<uuid:run_id>/bags/", RunBags.as_view(), name="run-bags"),
     path("runs/<uuid:run_id>/checkpoints/", runs.RunCheckpoints.as_view(), name="run-checkpoints"),
     path("runs/<uuid:run_id>/pin/", RunPinned.as_view(), name="run-pin"),
+    path(
+        "runs/<uuid:run_id>/checkpoints/<int:step>/pin/",
+        storage.CheckpointPin.as_view(),
+        name="checkpoint-pin",
+    ),
     path("runs/<uuid:run_id>/<slug:action>/", runs.RunAction.as_view(), name="run-action"),
     path("pipelines/", runs.PipelineList.as_view(), name="pipelines"),
     path("configs/", runs.ConfigList.as_view(), name="configs"),
@@ -120,6 +126,10 @@ urlpatterns = [
     path(
         "sweeps/<uuid:sweep_id>/<slug:action>/", sweeps.SweepAction.as_view(), name="sweep-action"
     ),
+    path("storage/", storage.Storage.as_view(), name="storage"),
+    path("storage/rule/", storage.Rule.as_view(), name="storage-rule"),
+    path("storage/orphans/", storage.Orphans.as_view(), name="storage-orphans"),
+    path("storage/deletion/", storage.DeletionPreview.as_view(), name="storage-deletion"),
     path("usage/", fleet.UsageList.as_view(), name="usage"),
     path("notifications/channels/", notify.ChannelList.as_view(), name="channels"),
     path(

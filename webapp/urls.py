@@ -16,6 +16,7 @@ urlpatterns = [
     path("logout/", SignOut.as_view(), name="logout"),
     path("join/<str:secret>/", join, name="join"),
     path("settings/notifications/", include("webapp.notify.urls")),
+    path("settings/storage/", include("webapp.storage.urls")),
     path("settings/", include("webapp.accounts.urls")),
     path("runs/", include("webapp.runs.urls")),
     path("datasets/", include("webapp.datasets.urls")),

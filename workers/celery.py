@@ -32,9 +32,10 @@ from webapp.core import doorbell  # noqa: E402
 from workers import fleet, leaving, slots  # noqa: E402
 
 SWEEP_TASK = "workers.sweep"
+TIDY_TASK = "workers.tidy"
 NOTIFY_TASK = "workers.notify"
 POLL_S = 1.0  # how often the filesystem transport looks for messages
-SPARE_THREADS = 3  # a bell, the sweep and notifications never wait behind runs
+SPARE_THREADS = 3  # a bell, the sweep and the other clockwork never wait behind runs
 
 
 def _expiry_s(period_s: float) -> float:
@@ -74,6 +75,11 @@ app.conf.update(
             "task": NOTIFY_TASK,
             "schedule": settings.SWEEP_EVERY_S,
             "options": {"queue": "cpu", "expires": _expiry_s(settings.SWEEP_EVERY_S)},
+        },
+        "tidy": {
+            "task": TIDY_TASK,
+            "schedule": settings.TIDY_EVERY_S,
+            "options": {"queue": "cpu", "expires": _expiry_s(settings.TIDY_EVERY_S)},
         },
     },
     beat_sync_every=1,  # the file is as new as the last beat: a health check looks at it

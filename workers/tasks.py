@@ -1,17 +1,19 @@
-"""The tasks: answer a doorbell, sweep, and notify."""
+"""The tasks: answer a doorbell, sweep, notify, and tidy the disk."""
 
 from __future__ import annotations
 
 import structlog
 
+from vad.errors import VadError
 from webapp.core import doorbell
 from webapp.idempotency.services import keys_forget
 from webapp.notify import delivering, matching
 from webapp.runs import lifecycle, preempting
 from webapp.runs.lifecycle import Slot
+from webapp.storage import artifacts, retention, survey
 from webapp.sweeps import driver as sweeps
 from workers import database, fleet, leaving, slots, supervisor
-from workers.celery import NOTIFY_TASK, SWEEP_TASK, app
+from workers.celery import NOTIFY_TASK, SWEEP_TASK, TIDY_TASK, app
 
 log = structlog.get_logger(__name__)
 
@@ -78,3 +80,21 @@ def notify() -> None:
             delivering.forget_old()
         except database.DOWN as exc:
             log.warning("notify.database_down", cause=exc)
+
+
+@app.task(name=TIDY_TASK, ignore_result=True)
+def tidy() -> None:
+    """Remove what the rule lets go and what interrupted removals left; now and then, measure."""
+    with database.closing():
+        try:
+            freed = retention.tidy()
+            artifacts.offload()
+            if survey.is_due():
+                survey.survey()
+        except database.DOWN as exc:
+            log.warning("tidy.database_down", cause=exc)
+        except VadError as exc:  # the object storage is away; next time
+            log.warning("tidy.not_finished", cause=exc)
+        else:
+            if freed:
+                log.info("tidy.freed", size_bytes=freed)

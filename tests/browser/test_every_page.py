@@ -49,6 +49,8 @@ def addresses(seeded: seeding.Seeded) -> dict[str, str]:
         "new-extract": "/runs/new/?kind=extract",
         "new-evaluate": "/runs/new/?kind=evaluate",
         "new-clone": f"/runs/new/?from={second}",
+        "storage": "/settings/storage/?keep_best=2",
+        "orphans": "/settings/storage/orphans/",
         "queue": "/queue/",
         "sweeps": "/sweeps/",
         "sweep-new": "/sweeps/new/",

@@ -34,6 +34,8 @@ KINDS: dict[str, str] = {  # kind: what it says on a page
     "runs-deleted": "deleted runs",
     "channel-created": "made a channel of notifications",
     "channel-deleted": "deleted a channel of notifications",
+    "retention-changed": "changed which checkpoints are kept",
+    "leftovers-removed": "removed files that nothing needs",
 }
 
 

@@ -89,6 +89,7 @@ from webapp.runs.shapes import (
     SearchJson,
     ViewJson,
 )
+from webapp.storage import artifacts, retention
 
 MAX_KEYS = 50
 MAX_POINTS = 20_000
@@ -473,8 +474,12 @@ class RunCheckpoints(APIView):
         """By step."""
         run = _run(request, run_id)
         paginator = ByStep()
-        found = paginator.paginate_queryset(run.checkpoints.all(), request, self) or []
-        return paginator.get_paginated_response([checkpoint_json(c, run) for c in found])
+        rows = run.checkpoints.select_related("removed")
+        found = paginator.paginate_queryset(rows, request, self) or []
+        stays = retention.holdings([run])[0].reasons()
+        stored = artifacts.stored_below(run.folder)
+        shown = [checkpoint_json(row, run, stays, stored) for row in found]
+        return paginator.get_paginated_response(shown)
 
 
 class ConfigList(APIView):

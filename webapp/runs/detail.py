@@ -32,6 +32,7 @@ from webapp.runs import (
 )
 from webapp.runs.lineage_picture import picture
 from webapp.runs.models import Checkpoint, Run
+from webapp.storage import artifacts, retention
 
 LAST_WORDS = 12  # lines of the log beside an error
 MANY_CHARTS = 4  # from so many on there is a search over them
@@ -150,6 +151,7 @@ def _checkpoints(request: Request, run: Run) -> dict[str, Any]:
         "checkpoints": rows,
         "selection_title": page.selection_rule(run),
         "sort": "-step",
+        "keep_best": retention.rule_of(run.project_id),
         "kept_bytes": sum(row.checkpoint.size_bytes for row in rows if row.kept),
     }
 
@@ -272,9 +274,9 @@ def checkpoint_file(request: Request, run_id: UUID, step: int) -> HttpResponseBa
     run = _run(request, run_id)
     checkpoint = get_object_or_404(Checkpoint, run=run, step=step)
     path = (run.folder / checkpoint.path).resolve()
-    if not path.is_relative_to(run.folder.resolve()) or not path.is_file():
+    if not path.is_relative_to(run.folder.resolve()) or not artifacts.exists(path):
         raise Http404
-    answer = ranged(request, path, "application/octet-stream")
+    answer = ranged(request, artifacts.local(path), "application/octet-stream")
     name = f"{slugify(run.name)[:60] or 'run'}-step-{step}{path.suffix}"
     answer["Content-Disposition"] = content_disposition_header(True, name) or "attachment"
     return answer

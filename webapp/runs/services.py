@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -27,10 +24,11 @@ from webapp.accounts.permissions import require_editor
 from webapp.datasets import services as datasets
 from webapp.datasets.models import DatasetVersion, FeatureSet
 from webapp.runs import lifecycle, needs
-from webapp.runs.models import CLAIMED, ENDED, Run
+from webapp.runs.models import CLAIMED, Run
 from webapp.runs.needs import Inputs
 from webapp.runs.resources import Resources
 from webapp.runs.resources import of as resources_of
+from webapp.storage import deletion, leftovers
 
 NAME_LENGTH = 120
 TAG_LENGTH, MAX_TAGS = 40, 20
@@ -237,8 +235,7 @@ def runs_delete(*, runs: Sequence[Run], by: User) -> None:
             one; then nothing is deleted.
     """
     _require_editor_of(runs, by)
-    ids = {run.pk for run in runs}
-    ids |= set(Run.objects.filter(of_run__in=ids).values_list("pk", flat=True))
+    ids = deletion.with_evaluations(run.pk for run in runs)
     gone = list(Run.objects.select_for_update(of=("self",)).filter(pk__in=ids).order_by("pk"))
     busy = [run.name for run in gone if run.state in CLAIMED]
     if busy:
@@ -247,13 +244,8 @@ def runs_delete(*, runs: Sequence[Run], by: User) -> None:
             f"{_listed(busy)} cannot be deleted while running.",
             "Stop it first, and delete it when it has ended.",
         )
-    unfinished = FeatureSet.objects.filter(produced_by__in=ids, ready=False)
-    children = Run.objects.filter(parents__in=ids) | Run.objects.filter(
-        feature_set__in=unfinished.values("pk")
-    )
-    waiting = children.exclude(pk__in=ids).exclude(state__in=ENDED).distinct()
-    users = Run.objects.filter(feature_set__in=unfinished.values("pk")).exclude(pk__in=ids)
-    needed_by = sorted({run.name for run in [*waiting, *users]})
+    unfinished = deletion.unfinished_features(ids)
+    needed_by = [run.name for run in deletion.needed_by(ids)]
     if needed_by:
         raise VadError(
             "run-in-use",
@@ -269,16 +261,11 @@ def runs_delete(*, runs: Sequence[Run], by: User) -> None:
     Run.objects.filter(pk__in=ids).update(feature_set=None)  # or their own features keep them
     unfinished.delete()
     Run.objects.filter(pk__in=ids).delete()
-    transaction.on_commit(partial(_remove, folders))
+    leftovers.let_go(folders)
 
 
 def run_delete(*, run: Run, by: User) -> None:
     runs_delete(runs=[run], by=by)
-
-
-def _remove(folders: Iterable[Path]) -> None:
-    for folder in folders:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -206,7 +206,10 @@ class RunEventJson(TypedDict):
 
 
 class CheckpointJson(TypedDict):
-    """`file` is where it can be fetched; null when training made room for others."""
+    """`file` is where it can be fetched; null when the rule let it go, or it is missing.
+
+    `why` says for what it stays.
+    """
 
     step: int
     path: str
@@ -215,6 +218,8 @@ class CheckpointJson(TypedDict):
     best: bool
     metrics: dict[str, Any]
     created_at: Time
+    removed_at: Time | None
+    why: list[str]
     file: str | None
 
 

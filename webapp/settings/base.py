@@ -4,6 +4,7 @@ import os
 import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
@@ -44,6 +45,7 @@ INSTALLED_APPS = [
     "webapp.accounts",
     "webapp.datasets",
     "webapp.runs",
+    "webapp.storage",
     "webapp.evaluations",
     "webapp.fleet",
     "webapp.notify",
@@ -125,10 +127,32 @@ USE_I18N = False
 STATIC_URL = "static/"
 STATIC_ROOT = DATA_DIR / "static"
 STATICFILES_DIRS = [BASE_DIR / "webapp" / "static"]
-STORAGES = {
+STORAGES: dict[str, dict[str, Any]] = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "webapp.core.storage.StaticStorage"},
 }
+
+# Checkpoints and scores of runs that have ended go to a bucket, where one is named; see
+# webapp/storage/artifacts.py. Without keys here, boto3 looks for them as it always does.
+if bucket := env_str("VADLAB_S3_BUCKET"):
+    _given = {
+        "endpoint_url": env_str("VADLAB_S3_ENDPOINT"),
+        "region_name": env_str("VADLAB_S3_REGION"),
+        "access_key": env_str("VADLAB_S3_ACCESS_KEY"),
+        "secret_key": env_str("VADLAB_S3_SECRET_KEY"),
+    }
+    STORAGES["artifacts"] = {
+        "BACKEND": "storages.backends.s3.S3Storage",
+        "OPTIONS": {
+            "bucket_name": bucket,
+            "location": env_str("VADLAB_S3_PREFIX"),
+            "file_overwrite": True,
+            "max_memory_size": 64 << 20,  # of a file that is read; more goes to a temporary one
+            **{name: value for name, value in _given.items() if value},
+        },
+    }
+CACHE_DIR = Path(env_str("VADLAB_CACHE_DIR", str(DATA_DIR / "cache"))).resolve()  # what was fetched
+CACHE_BYTES = round(1e9 * env_float("VADLAB_CACHE_GB", 20))
 
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
@@ -196,6 +220,8 @@ QUEUE_HALF_LIFE_S = 3600 * env_float("VADLAB_USE_HALF_LIFE_H", 24)  # of what a 
 QUEUE_LIFT_S = 3600 * env_float("VADLAB_LIFT_H", 6)  # without a start: one level of priority
 QUEUE_RESERVE_S = env_float("VADLAB_RESERVE_S", 600)  # then GPUs are kept for a run of several
 QUEUE_PREEMPTS = env_bool("VADLAB_PREEMPT")  # a run of higher priority may ask a lower one to leave
+KEEP_BEST = env_int("VADLAB_KEEP_BEST", 1)  # checkpoints, where a project has no rule of its own
+TIDY_EVERY_S = env_float("VADLAB_TIDY_S", 600)  # the rule for all runs, unfinished removals
 SWEEP_EVERY_S = env_float("VADLAB_SWEEP_S", 10)
 WORKER_NAME = env_str("VADLAB_WORKER_NAME")  # default: the host's name
 WORKER_CPU_SLOTS = env_int("VADLAB_CPU_SLOTS", 1)

@@ -253,22 +253,20 @@ def get(mapping: Mapping[str, Any] | None, key: str) -> Any:
     return (mapping or {}).get(key)
 
 
-BELONGS_TO = {"sweeps": "runs"}  # pages of a namespace that has no entry of its own in the rail
+# Namespaces whose pages have no entry of their own in the rail.
+BELONGS_TO = {"sweeps": "runs", "storage": "settings", "notify": "settings"}
 
 
 @register.inclusion_tag("partials/rail_item.html", takes_context=True)
 def rail_item(
     context: template.Context, url_name: str, label: str, icon_name: str, count: int | None = None
 ) -> dict[str, Any]:
-    """An entry of the rail; current when the page is of its URL namespace or lies below it."""
+    """An entry of the rail; current when the page belongs to the same URL namespace."""
     request = context.get("request")
     match = getattr(request, "resolver_match", None)
-    url = reverse(url_name)
     namespace = match.namespace if match is not None else ""
-    current = request is not None and (
-        BELONGS_TO.get(namespace, namespace) == url_name.partition(":")[0]
-        or request.path.startswith(url)
-    )
+    current = BELONGS_TO.get(namespace, namespace) == url_name.partition(":")[0]
+    url = reverse(url_name)
     return {"url": url, "label": label, "icon_name": icon_name, "current": current, "count": count}
 
 
