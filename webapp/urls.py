@@ -5,6 +5,7 @@ from django.views.generic import RedirectView
 
 from webapp.accounts.entry import SignIn, SignOut, join
 from webapp.core.views import healthz
+from webapp.reports.shared import shared
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="runs:list"), name="home"),
@@ -17,6 +18,8 @@ urlpatterns = [
     path("datasets/", include("webapp.datasets.urls")),
     path("evaluations/", include("webapp.evaluations.urls")),
     path("compare/", include("webapp.compare.urls")),
+    path("reports/", include("webapp.reports.urls")),
+    path("s/<str:secret>/", shared, name="shared"),
     path("queue/", include("webapp.fleet.urls")),
     path("api/v1/", include("webapp.api_urls")),
 ]

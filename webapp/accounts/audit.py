@@ -32,6 +32,9 @@ KINDS: dict[str, str] = {  # kind: what it says on a page
     "member-removed": "removed a member",
     "member-left": "left",
     "runs-deleted": "deleted runs",
+    "report-deleted": "deleted a report",
+    "report-shared": "made a link to a report",
+    "report-unshared": "revoked a link to a report",
 }
 
 

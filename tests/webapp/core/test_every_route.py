@@ -38,6 +38,8 @@ from django.utils import timezone
 from webapp.accounts import invitations, tokens
 from webapp.accounts.models import ApiToken, Membership, Project, Role, User
 from webapp.datasets.models import Video
+from webapp.reports import blocks, sharing
+from webapp.reports import services as reports
 from webapp.runs.models import Run, SavedView
 
 pytestmark = pytest.mark.django_db
@@ -156,6 +158,26 @@ TABLE: dict[str, Rule] = {
     "compare:index": PAGE,
     "compare:figure": PAGE.at(name="roc"),
     "compare:table": PAGE.at(name="metrics").named(),
+    # reports
+    "shared": OPEN_FORM.at(secret="{share}"),
+    "reports:list": PAGE,
+    "reports:new": EDIT.sends(title="A", action="save"),
+    "reports:make": ACTION.sends(evaluation="{run_id}").named(),
+    "reports:add": EDIT.at(report_id="{report_id}").sends(
+        kind="roc", evaluations="{run_id}", title="A"
+    ),
+    "reports:detail": PAGE,
+    "reports:edit": EDIT.sends(title="A", action="save"),
+    "reports:history": PAGE,
+    "reports:restore": ACTION.sends(number="1"),
+    "reports:freeze": ACTION,
+    "reports:recheck": PAGE,
+    "reports:delete": ACTION,
+    "reports:export": PAGE.at(form="tex"),
+    "reports:comment-add": ACTION.sends(block="{block}", text="Look"),
+    "reports:comment-delete": ADMIN_ACTION,
+    "reports:share": EDIT.sends(days="3"),
+    "reports:share-revoke": ACTION,
     "fleet:queue": PAGE,
     "fleet:move": ACTION.at(run_id="{queued}").sends(to="top"),
     "fleet:more-time": ACTION.at(run_id="{failed}").sends(time_limit_s="60"),
@@ -250,9 +272,12 @@ class World:
         return browser
 
 
-WHO = ("nobody", "viewer", "member", "admin", "stranger", "read token", "write token")
+WHO = (
+    "nobody", "link holder", "viewer", "member", "admin", "stranger", "read token", "write token",
+)  # fmt: skip
 LEVELS = {
-    "nobody": Level.ANYBODY, "viewer": Level.VIEWER, "member": Level.MEMBER, "admin": Level.ADMIN,
+    "nobody": Level.ANYBODY, "link holder": Level.ANYBODY, "viewer": Level.VIEWER,
+    "member": Level.MEMBER, "admin": Level.ADMIN,
     "stranger": Level.MEMBER,  # of a project of their own
     "read token": Level.VIEWER, "write token": Level.MEMBER,
 }  # fmt: skip
@@ -309,6 +334,9 @@ def _world(data_dir: Path) -> World:
     view = SavedView.objects.create(
         project=project, name="Best", query="sort=-auc", created_by=owner
     )
+    shared = _report(owner, project)
+    clients["link holder"] = Client()
+    clients["link holder"].post(f"/s/{shared['share']}/", {"password": seeding.PASSWORD})
     values = {
         "view_id": view.pk, "run_id": seeded.evaluations[0].pk, "version_id": seeded.version.pk,
         "feature_set_id": seeded.feature_set.pk, "dataset_id": seeded.version.dataset_id,
@@ -319,7 +347,7 @@ def _world(data_dir: Path) -> World:
         "worker_id": seeded.worker.pk, "worker": seeded.worker.name,
         "queued": Run.objects.filter(project=project, state="queued").first().pk,
         "slug": project.slug, "user_id": owner.pk, "username": owner.username,
-        "invitation_id": invitation.pk, "secret": secret,
+        "invitation_id": invitation.pk, "secret": secret, **shared,
         **{f"{name}_token": token.pk for name, token in theirs.items()},
     }  # fmt: skip
     hidden = (str(seeded.version.pk), seeded.runs["second"].name, project.name)
@@ -327,6 +355,19 @@ def _world(data_dir: Path) -> World:
         values={name: str(value) for name, value in values.items()},
         people=clients, headers=headers, data_dir=data_dir, secrets=hidden, before=rows(),
     )  # fmt: skip
+
+
+def _report(owner: User, project: Project) -> dict[str, Any]:
+    """A report with a panel, a comment of its owner, and a link with a password."""
+    given = [blocks.panel("runs", q="", sort="", cols="")]
+    report = reports.report_create(project=project, title="Findings", given=given, by=owner)
+    block = given[0]["id"]
+    comment = reports.comment_add(report=report, block=block, text="Well", by=owner)
+    link, secret = sharing.link_create(report=report, by=owner, password=seeding.PASSWORD)
+    return {
+        "report_id": report.pk, "block": block, "comment_id": comment.pk, "share": secret,
+        "link_id": link.pk,
+    }  # fmt: skip
 
 
 def _second() -> User:
@@ -425,7 +466,7 @@ def expected(name: str, rule: Rule, method: str, who: str) -> set[str]:
     route, api = ROUTES[name], name.startswith("api:")
     if level == Level.ANYBODY:
         return {"allowed", "405"}  # the sign-in page sends who is signed in on, by any method
-    if who == "nobody" or (who in TOKENS and not api):
+    if who in STRANGERS or (who in TOKENS and not api):
         return {"401"} if api else {"login"}
     if who in TOKENS and (rule.in_browser == "all" or (rule.in_browser and method != "get")):
         return {"403"}
@@ -442,6 +483,7 @@ def expected(name: str, rule: Rule, method: str, who: str) -> set[str]:
 
 
 TOKENS = ("read token", "write token")
+STRANGERS = ("nobody", "link holder")  # who reads one report by its link has no other address
 
 
 # --- the tests ------------------------------------------------------------------------------
@@ -522,4 +564,4 @@ def test_every_view_needs_a_sign_in_unless_the_table_calls_it_open(world: World)
     assert "webapp.core.middleware.SignInMiddleware" in django_settings.MIDDLEWARE
     opened = {n for n, rule in TABLE.items() if Level.ANYBODY in (rule.read, rule.write)}
 
-    assert opened == {"healthz", "login", "join"}
+    assert opened == {"healthz", "login", "join", "shared"}
