@@ -20,6 +20,8 @@ from webapp.reports import blocks, panels, prose
 from webapp.reports.content import Content
 from webapp.reports.models import Comment, Report, Revision, ShareLink, Snapshot
 
+MOST_NUMBER = 2**31 - 1  # that the database has room for
+
 
 @dataclass(kw_only=True)
 class Shown:
@@ -93,6 +95,8 @@ def revision_of(report: Report, number: int | None = None) -> Revision:
         VadError: `not-found`.
     """
     found = report.revisions.select_related("by", "report__project")
+    if number is not None and number > MOST_NUMBER:
+        found = found.none()
     revision = found.filter(number=number).first() if number is not None else found.first()
     if revision is None:
         raise VadError(

@@ -14,7 +14,7 @@ from webapp.accounts.access import administered
 from webapp.accounts.models import Project, User
 from webapp.accounts.permissions import may_edit, require_editor
 from webapp.core.api import storable
-from webapp.reports import blocks, panels
+from webapp.reports import blocks, panels, queries
 from webapp.reports.content import digest
 from webapp.reports.models import Comment, Report, Revision, Snapshot
 
@@ -76,11 +76,7 @@ def report_save(
 
 def report_restore(*, report: Report, number: int, by: User) -> Revision:
     """What an old revision said, as the newest one."""
-    old = report.revisions.filter(number=number).first()
-    if old is None:
-        raise VadError(
-            "not-found", f"{report} has no revision {number}.", "Choose one of its history."
-        )
+    old = queries.revision_of(report, number)
     return report_save(
         report=report, title=old.title, given=old.blocks, by=by, note=f"as revision {number}"
     )
