@@ -7,12 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import accessibility
+import entering
 import pytest
 import seeding
 from playwright.sync_api import Page
-from test_every_page import Watch
+from test_every_page import OVERFLOW, SIZES, Watch
 
-from webapp.reports import offline, pdf, queries, ready, services
+from webapp.reports import offline, pdf, queries, ready, services, sharing
 from webapp.reports.models import Report
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -42,10 +44,63 @@ def picture(page: Page, name: str, **options: Any) -> None:
         page.screenshot(path=Path(folder) / f"{name}.png", full_page=True, **options)
 
 
+@pytest.mark.parametrize(("size", "scheme"), [("wide", "light"), ("narrow", "dark")])
+def test_every_page_of_a_report_is_drawn_without_a_complaint(
+    live_server: Any, report: Report, context: Callable[..., Any], size: str, scheme: str
+) -> None:
+    by = report.owner
+    panel = queries.revision_of(report).blocks[1]["id"]
+    services.comment_add(report=report, block=panel, text="Is this with *seed* 2022?", by=by)
+    services.report_freeze(report=report, by=by)
+    link, secret = sharing.link_create(report=report, by=by, note="Reviewers", password="reviewers")
+    sharing.link_create(report=report, by=by, note="The workshop", revision=1)
+    width, height = SIZES[size]
+    page = context(
+        base_url=live_server.url,
+        viewport={"width": width, "height": height},
+        color_scheme=scheme,
+    ).new_page()
+    watch = Watch(page)
+    entering.sign_in(page, by.username)
+    here = f"/reports/{report.pk}/"
+    moment = queries.revision_of(report).blocks[8]
+    fields = f"evaluations={moment['evaluations'][0]}&video={moment['video']}"
+    complaints = []
+    for name, address in {
+        "list": "/reports/",
+        "report": here,
+        "edit": f"{here}edit/",
+        "history": f"{here}history/",
+        "recheck": f"{here}recheck/",
+        "share": f"{here}share/",
+        "add": f"/reports/add/?kind=moment&{fields}",
+        "new": "/reports/new/",
+        "shared-password": f"/s/{secret}/",
+        "shared-gone": "/s/unknown/",
+        "shared": f"/s/{secret}/",
+    }.items():
+        page.goto(address)
+        if name == "shared":
+            page.fill("#password", "reviewers")
+            page.click("main button")
+        if name in ("report", "shared"):
+            page.wait_for_function(DRAWN, timeout=20_000)
+        found = accessibility.findings(page) + [c for c in watch.found if name != "shared-gone"]
+        if page.evaluate(OVERFLOW) > 0:
+            found.append(f"is {page.evaluate(OVERFLOW)} px wider than the window")
+        complaints += [f"{name}: {each}" for each in found]
+        watch.found.clear()
+        picture(page, f"{name}-{size}-{scheme}")
+    link.refresh_from_db()
+
+    assert not complaints, "\n".join(complaints)
+    assert link.views == 1
+
+
 def test_the_file_works_without_a_network(
     report: Report, context: Callable[..., Any], tmp_path: Path
 ) -> None:
-    path = tmp_path / "report.html"
+    path = Path(os.environ.get("VADLAB_SCREENSHOTS", tmp_path)) / "report.html"
     path.write_text(offline.html(queries.revision_of(report)), encoding="utf-8")
     browser = context(viewport={"width": 1200, "height": 900}, offline=True)
     page = browser.new_page()
@@ -54,13 +109,16 @@ def test_the_file_works_without_a_network(
 
     page.goto(path.as_uri())
     page.wait_for_function(DRAWN)
-    chart = page.locator(".chart").first
-    chart.hover(position={"x": 300, "y": 200})
+    plot = page.locator(".chart .nsewdrag").first
+    plot.scroll_into_view_if_needed()
+    box = plot.bounding_box()
+    for step in range(5):
+        page.mouse.move(box["x"] + 100 + 20 * step, box["y"] + 80 + 10 * step)
+    page.wait_for_selector(".chart-readout:not([hidden]), .hoverlayer .hovertext")
     picture(page, "offline")
 
     outside = [url for url in asked if not url.startswith(("file:", "data:", "blob:"))]
     assert (outside, watch.found) == ([], [])
-    assert page.locator(".chart-readout:not([hidden])").count() >= 1
     assert page.locator(".report-picture img").count() == 4
     assert page.evaluate("[...document.images].every(i => i.naturalWidth > 0)")
 

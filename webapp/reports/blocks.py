@@ -286,8 +286,8 @@ def _doubled(found: Sequence[dict[str, Any]]) -> dict[str, str]:
     return wrong
 
 
-def _all(found: Iterable[dict[str, Any]], name: str) -> set[str]:
-    return {pk for block in found for pk in block.get(name, ())}
+def _all(found: Iterable[dict[str, Any]], name: str) -> set[UUID]:
+    return {UUID(pk) for block in found for pk in block.get(name, ())}
 
 
 def _plain(value: Any) -> Any:

@@ -224,7 +224,9 @@ def _changed(found: list[dict[str, Any]], action: str) -> list[dict[str, Any]]:
     if what == "add" and which == blocks.TEXT:
         return [*found, blocks.text_block("")]
     if what == "add" and which in blocks.KINDS:
-        fields = {name: [] if name in _MANY else "" for name in blocks.KINDS[which].fields}
+        fields: dict[str, Any] = {
+            name: [] if name in _MANY else "" for name in blocks.KINDS[which].fields
+        }
         return [*found, blocks.panel(which, **fields)]
     at = next((i for i, block in enumerate(found) if block["id"] == which), None)
     if at is None:
