@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections.abc import Callable
 from typing import Any
 
+from django.conf import settings
 from django.http import QueryDict
 from django.utils.http import urlencode
 
@@ -338,8 +340,8 @@ def _reproduce(block: dict[str, Any], project: Project) -> Content:
     commands = [
         {
             "title": f"{run.name}: {recipe.title.lower()}" if len(runs) > 1 else recipe.title,
-            "text": recipe.problem or recipe.text,
-            "command": recipe.command,
+            "text": _portable(recipe.problem or recipe.text),
+            "command": _portable(recipe.command),
         }
         for run in runs
         for recipe in commandline.recipes(run)
@@ -347,6 +349,12 @@ def _reproduce(block: dict[str, Any], project: Project) -> Content:
     return Content(
         title="How to reproduce it", commands=commands, sources=[_of_run(run) for run in runs]
     )
+
+
+def _portable(text: str) -> str:
+    """Without this server's own folder, which is nobody's matter who reads a shared report."""
+    folder = str(settings.DATA_DIR)
+    return text.replace(folder, "$VADLAB_DATA_DIR") if shlex.quote(folder) == folder else text
 
 
 def _of_run(run: Run) -> dict[str, str]:

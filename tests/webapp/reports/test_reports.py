@@ -41,7 +41,9 @@ def newest(report: Report) -> list[dict[str, Any]]:
 # --- what a report shows --------------------------------------------------------------------
 
 
-def test_a_ready_made_report_shows_every_panel(client: Client, seeded: seeding.Seeded) -> None:
+def test_a_ready_made_report_shows_every_panel(
+    client: Client, seeded: seeding.Seeded, settings: Any
+) -> None:
     evaluation = seeded.evaluations[0]
     seeding.add_maps(seeded, evaluation)
 
@@ -56,6 +58,8 @@ def test_a_ready_made_report_shows_every_panel(client: Client, seeded: seeding.S
     text = answer.content.decode()
     assert f"{evaluation.metrics['auc']:.4f}" in text
     assert "manage.py run_submit" in text
+    assert "$VADLAB_DATA_DIR/datasets/" in text
+    assert str(settings.DATA_DIR) not in text
     assert text.count("data:image/webp;base64,") == 4
 
 
