@@ -11,6 +11,7 @@ from webapp.datasets import api as datasets
 from webapp.evaluations import api as evaluations
 from webapp.fleet import api as fleet
 from webapp.notify import api as notify
+from webapp.reports import api as reports
 from webapp.runs import api as runs
 from webapp.runs.bag_views import RunBags
 from webapp.runs.keep_api import RunPinned, SavedViewDetail
@@ -116,6 +117,41 @@ urlpatterns = [
     path("compare/", Compare.as_view(), name="compare"),
     path("compare/pairs/", ComparePairs.as_view(), name="compare-pairs"),
     path("compare/explain/", CompareExplain.as_view(), name="compare-explain"),
+    path("reports/", reports.ReportList.as_view(), name="reports"),
+    path("reports/<uuid:report_id>/", reports.ReportDetail.as_view(), name="report"),
+    path(
+        "reports/<uuid:report_id>/revisions/",
+        reports.RevisionList.as_view(),
+        name="report-revisions",
+    ),
+    path(
+        "reports/<uuid:report_id>/revisions/<int:number>/",
+        reports.RevisionDetail.as_view(),
+        name="report-revision",
+    ),
+    path("reports/<uuid:report_id>/freeze/", reports.ReportFreeze.as_view(), name="report-freeze"),
+    path(
+        "reports/<uuid:report_id>/recheck/", reports.ReportRecheck.as_view(), name="report-recheck"
+    ),
+    path(
+        "reports/<uuid:report_id>/export/<slug:form>/",
+        reports.ReportExport.as_view(),
+        name="report-export",
+    ),
+    path(
+        "reports/<uuid:report_id>/comments/", reports.CommentList.as_view(), name="report-comments"
+    ),
+    path(
+        "reports/<uuid:report_id>/comments/<int:comment_id>/",
+        reports.CommentDetail.as_view(),
+        name="report-comment",
+    ),
+    path("reports/<uuid:report_id>/links/", reports.LinkList.as_view(), name="report-links"),
+    path(
+        "reports/<uuid:report_id>/links/<int:link_id>/",
+        reports.LinkDetail.as_view(),
+        name="report-link",
+    ),
     path("queue/", fleet.Queue.as_view(), name="queue"),
     path("queue/pause/", fleet.QueuePause.as_view(), name="queue-pause"),
     path("workers/", fleet.Workers.as_view(), name="workers"),

@@ -6,6 +6,7 @@ from django.views.generic import RedirectView
 from webapp.accounts.entry import SignIn, SignOut, join
 from webapp.core.schema_views import api_docs, api_operation
 from webapp.monitor.views import healthz, metrics, readyz
+from webapp.reports.shared import shared
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="runs:list"), name="home"),
@@ -22,6 +23,8 @@ urlpatterns = [
     path("datasets/", include("webapp.datasets.urls")),
     path("evaluations/", include("webapp.evaluations.urls")),
     path("compare/", include("webapp.compare.urls")),
+    path("reports/", include("webapp.reports.urls")),
+    path("s/<str:secret>/", shared, name="shared"),
     path("queue/", include("webapp.fleet.urls")),
     path("api/v1/docs/", api_docs, name="api-docs"),
     path("api/v1/docs/<slug:operation_id>/", api_operation, name="api-operation"),

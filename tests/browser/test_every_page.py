@@ -70,6 +70,7 @@ def addresses(seeded: seeding.Seeded) -> dict[str, str]:
         "api-docs": "/api/v1/docs/",
         "api-operation": "/api/v1/docs/post_run_list/",
         "notifications": "/settings/notifications/",
+        "reports-none": "/reports/?q=nosuchreport",
         "missing": "/runs/00000000-0000-0000-0000-000000000000/",
     }
 

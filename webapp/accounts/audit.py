@@ -36,6 +36,9 @@ KINDS: dict[str, str] = {  # kind: what it says on a page
     "channel-deleted": "deleted a channel of notifications",
     "retention-changed": "changed which checkpoints are kept",
     "leftovers-removed": "removed files that nothing needs",
+    "report-deleted": "deleted a report",
+    "report-shared": "made a link to a report",
+    "report-unshared": "revoked a link to a report",
 }
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+from django.db.models import QuerySet
 from django.db.models.fields.json import KeyTransform
 
 from webapp.accounts.models import Project, User
@@ -82,12 +83,17 @@ def candidates(project: Project | None, runs: Sequence[Run]) -> list[Run]:
 
 def evaluations(runs: Sequence[Run]) -> dict[UUID, Evaluation]:
     """The newest evaluation of each run that has one."""
-    found = Evaluation.objects.filter(of_run__in=runs).defer("patch", "stages")
-    found = found.select_related("run", "of_run", "checkpoint", "version__dataset").annotate(
+    found = with_patch_metrics(Evaluation.objects.filter(of_run__in=runs))
+    return {evaluation.of_run_id: evaluation for evaluation in found.order_by("created_at")}
+
+
+def with_patch_metrics(found: QuerySet[Evaluation]) -> QuerySet[Evaluation]:
+    """With what the tables of a comparison read, and without the rows of every video."""
+    related = found.select_related("run", "of_run", "checkpoint", "version__dataset")
+    return related.defer("patch", "stages").annotate(
         patch_metrics=KeyTransform("metrics", "patch"),
         patch_intervals=KeyTransform("intervals", "patch"),
     )
-    return {evaluation.of_run_id: evaluation for evaluation in found.order_by("created_at")}
 
 
 def members(

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,7 @@ INSTALLED_APPS = [
     "webapp.compare",
     "webapp.idempotency",
     "webapp.sweeps",
+    "webapp.reports",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -227,6 +229,8 @@ WORKER_NAME = env_str("VADLAB_WORKER_NAME")  # default: the host's name
 WORKER_CPU_SLOTS = env_int("VADLAB_CPU_SLOTS", 1)
 WORKER_GPU_SLOTS = env_str("VADLAB_GPU_SLOTS", "auto")  # "auto": one a GPU found, or a number
 WORKER_CUDA_DEVICES = os.environ.get("CUDA_VISIBLE_DEVICES")  # None: all; "": no GPU at all
+# Prints reports to PDF (webapp/reports/pdf.py); empty: there is none, and the page says what to do.
+CHROMIUM = env_str("VADLAB_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 # The command line that runs a run; what it may do is in vad/cli.py.
 CHILD_COMMAND = shlex.split(env_str("VADLAB_CHILD_COMMAND")) or [sys.executable, "-m", "vad"]
 

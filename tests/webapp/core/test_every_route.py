@@ -40,6 +40,8 @@ from webapp.accounts.models import ApiToken, Membership, Project, Role, User
 from webapp.datasets.models import Video
 from webapp.notify.models import Channel, Delivery
 from webapp.notify.models import Rule as NotifyRule
+from webapp.reports import blocks, sharing
+from webapp.reports import services as reports
 from webapp.runs.models import Run, SavedView
 
 pytestmark = pytest.mark.django_db
@@ -174,6 +176,26 @@ TABLE: dict[str, Rule] = {
     "compare:index": PAGE,
     "compare:figure": PAGE.at(name="roc"),
     "compare:table": PAGE.at(name="metrics").named(),
+    # reports
+    "shared": OPEN_FORM.at(secret="{share}"),
+    "reports:list": PAGE,
+    "reports:new": EDIT.sends(title="A", action="save"),
+    "reports:make": ACTION.sends(evaluation="{run_id}").named(),
+    "reports:add": EDIT.at(report_id="{report_id}").sends(
+        kind="roc", evaluations="{run_id}", title="A"
+    ),
+    "reports:detail": PAGE,
+    "reports:edit": EDIT.sends(title="A", action="save"),
+    "reports:history": PAGE,
+    "reports:restore": ACTION.sends(number="1"),
+    "reports:freeze": ACTION,
+    "reports:recheck": PAGE,
+    "reports:delete": ACTION,
+    "reports:export": PAGE.at(form="tex"),
+    "reports:comment-add": ACTION.sends(block="{block}", text="Look"),
+    "reports:comment-delete": ADMIN_ACTION,
+    "reports:share": EDIT.sends(days="3"),
+    "reports:share-revoke": ACTION,
     "fleet:queue": PAGE,
     "fleet:move": ACTION.at(run_id="{queued}").sends(to="top"),
     "fleet:more-time": ACTION.at(run_id="{failed}").sends(time_limit_s="60"),
@@ -241,6 +263,17 @@ TABLE: dict[str, Rule] = {
     "api:compare": API_READ,
     "api:compare-pairs": API_READ,
     "api:compare-explain": API_READ,
+    "api:reports": API_WRITE.sends(title="A"),
+    "api:report": API_WRITE.sends(title="Another"),
+    "api:report-revisions": API_READ,
+    "api:report-revision": API_WRITE.at(number="1"),
+    "api:report-freeze": API_ACTION,
+    "api:report-recheck": API_READ,
+    "api:report-export": API_READ.at(form="tex"),
+    "api:report-comments": API_WRITE.sends(block="{block}", text="Look"),
+    "api:report-comment": replace(ADMIN_ACTION, in_browser="writes"),
+    "api:report-links": Rule(read=Level.MEMBER, write=Level.MEMBER),
+    "api:report-link": API_ACTION,
     "api:queue": API_READ,
     "api:sweeps": API_WRITE,
     "api:sweep": API_WRITE,
@@ -292,9 +325,12 @@ class World:
         return browser
 
 
-WHO = ("nobody", "viewer", "member", "admin", "stranger", "read token", "write token")
+WHO = (
+    "nobody", "link holder", "viewer", "member", "admin", "stranger", "read token", "write token",
+)  # fmt: skip
 LEVELS = {
-    "nobody": Level.ANYBODY, "viewer": Level.VIEWER, "member": Level.MEMBER, "admin": Level.ADMIN,
+    "nobody": Level.ANYBODY, "link holder": Level.ANYBODY, "viewer": Level.VIEWER,
+    "member": Level.MEMBER, "admin": Level.ADMIN,
     "stranger": Level.MEMBER,  # of a project of their own
     "read token": Level.VIEWER, "write token": Level.MEMBER,
 }  # fmt: skip
@@ -360,6 +396,9 @@ def _world(data_dir: Path) -> World:
     told = Delivery.objects.create(
         channel=channel, once="x", event="test", subject="A test", text="", status="failed"
     )
+    shared = _report(owner, project)
+    clients["link holder"] = Client()
+    clients["link holder"].post(f"/s/{shared['share']}/", {"password": seeding.PASSWORD})
     values = {
         "sweep_id": sweep.pk,
         "channel_id": channel.pk, "rule_id": rule.pk, "delivery_id": told.pk,
@@ -372,7 +411,7 @@ def _world(data_dir: Path) -> World:
         "worker_id": seeded.worker.pk, "worker": seeded.worker.name,
         "queued": Run.objects.filter(project=project, state="queued").first().pk,
         "slug": project.slug, "user_id": owner.pk, "username": owner.username,
-        "invitation_id": invitation.pk, "secret": secret,
+        "invitation_id": invitation.pk, "secret": secret, **shared,
         **{f"{name}_token": token.pk for name, token in theirs.items()},
     }  # fmt: skip
     hidden = (str(seeded.version.pk), seeded.runs["second"].name, project.name)
@@ -380,6 +419,19 @@ def _world(data_dir: Path) -> World:
         values={name: str(value) for name, value in values.items()},
         people=clients, headers=headers, data_dir=data_dir, secrets=hidden, before=rows(),
     )  # fmt: skip
+
+
+def _report(owner: User, project: Project) -> dict[str, Any]:
+    """A report with a panel, a comment of its owner, and a link with a password."""
+    given = [blocks.panel("runs", q="", sort="", cols="")]
+    report = reports.report_create(project=project, title="Findings", given=given, by=owner)
+    block = given[0]["id"]
+    comment = reports.comment_add(report=report, block=block, text="Well", by=owner)
+    link, secret = sharing.link_create(report=report, by=owner, password=seeding.PASSWORD)
+    return {
+        "report_id": report.pk, "block": block, "comment_id": comment.pk, "share": secret,
+        "link_id": link.pk,
+    }  # fmt: skip
 
 
 def _second() -> User:
@@ -480,7 +532,7 @@ def expected(name: str, rule: Rule, method: str, who: str) -> set[str]:
         return {"allowed", "405"}  # the sign-in page sends who is signed in on, by any method
     if level == Level.KEY:
         return {"404"}
-    if who == "nobody" or (who in TOKENS and not api):
+    if who in STRANGERS or (who in TOKENS and not api):
         return {"401"} if api else {"login"}
     if who in TOKENS and (rule.in_browser == "all" or (rule.in_browser and method != "get")):
         return {"403"}
@@ -497,6 +549,7 @@ def expected(name: str, rule: Rule, method: str, who: str) -> set[str]:
 
 
 TOKENS = ("read token", "write token")
+STRANGERS = ("nobody", "link holder")  # who reads one report by its link has no other address
 
 
 # --- the tests ------------------------------------------------------------------------------
@@ -577,4 +630,4 @@ def test_every_view_needs_a_sign_in_unless_the_table_calls_it_open(world: World)
     assert "webapp.core.middleware.SignInMiddleware" in django_settings.MIDDLEWARE
     opened = {n for n, rule in TABLE.items() if Level.ANYBODY in (rule.read, rule.write)}
 
-    assert opened == {"healthz", "readyz", "login", "join"}
+    assert opened == {"healthz", "readyz", "login", "join", "shared"}

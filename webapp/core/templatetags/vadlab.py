@@ -312,11 +312,13 @@ def chart(
     zoom_src: str = "",
     group: str = "",
     css: str = "",
+    eager: bool = False,
 ) -> dict[str, Any]:
     """A chart container. Give `src` (URL of a figure's JSON) or `figure` (id of a json_script).
 
     `group` joins charts with the same x axis: one cursor for all of them. `zoom_src` is asked
-    again with ?from=&to= when a person zooms, for the raw points of that range.
+    again with ?from=&to= when a person zooms, for the raw points of that range. `eager` draws it
+    before it is near the window, for pages that are printed.
     """
     return {
         "id": id,
@@ -328,6 +330,7 @@ def chart(
         "zoom_src": zoom_src,
         "group": group,
         "css": css,
+        "eager": eager,
     }
 
 
