@@ -24,7 +24,9 @@ from webapp.core import errors
 
 M = TypeVar("M", bound=Model)
 T = TypeVar("T")
-_JSON_TYPES = {str: "a text", int: "a whole number", dict: "an object", list: "a list"}
+_JSON_TYPES = {
+    str: "a text", int: "a whole number", bool: "true or false", dict: "an object", list: "a list",
+}  # fmt: skip
 
 log = logging.getLogger(__name__)
 

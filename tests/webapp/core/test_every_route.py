@@ -210,6 +210,11 @@ TABLE: dict[str, Rule] = {
     "api:compare-pairs": API_READ,
     "api:compare-explain": API_READ,
     "api:external-list": API_ACTION,
+    "api:uploads": API_ACTION.at(run_id="{external}"),
+    "api:upload": API_WRITE,
+    "api:files": API_READ.at(run_id="{external}"),
+    "api:file": API_READ.at(run_id="{external}"),
+    "api:run-checkpoint-file": API_READ.at(step="300"),
     "api:external": API_READ.at(run_id="{external}"),
     "api:external-history": API_READ.at(run_id="{external}"),
     **{
@@ -313,6 +318,8 @@ def _world(data_dir: Path) -> World:
     video = Video.objects.filter(version=seeded.version, split="test").first()
     assert video is not None
     seeding.add_footage(seeded, video.key)
+    external = seeding.add_external(seeded)
+    kept = external.uploads.filter(kind="artifact").get()
     view = SavedView.objects.create(
         project=project, name="Best", query="sort=-auc", created_by=owner
     )
@@ -322,7 +329,8 @@ def _world(data_dir: Path) -> World:
         "kind": "evaluate", "action": "stop", "video_id": video.pk, "video": video.key,
         "first": seeded.runs["first"].pk, "second": seeded.runs["second"].pk,
         "watched": bags[0].keys[0], "running": seeded.runs["running"].pk,
-        "failed": seeded.runs["failed"].pk, "external": seeding.add_external(seeded).pk,
+        "failed": seeded.runs["failed"].pk, "external": external.pk,
+        "upload_id": kept.pk, "file_id": kept.pk,
         "worker_id": seeded.worker.pk, "worker": seeded.worker.name,
         "queued": Run.objects.filter(project=project, state="queued").first().pk,
         "slug": project.slug, "user_id": owner.pk, "username": owner.username,
