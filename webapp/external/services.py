@@ -39,6 +39,7 @@ LABEL_TEXT = 8000
 MOST_LINES, LINE = 5000, 8000  # of a part of the log; characters of a line
 MOST_LOG_BYTES = 256 << 20  # of a run
 MOST_SESSIONS = 64
+_PROGRESS = ("started_at", "beat_at", "done", "total")
 ENDS = {
     "finished": State.SUCCEEDED,
     "failed": State.FAILED,
@@ -275,7 +276,7 @@ def writing(run_id: UUID, by: User, *more: str) -> Iterator[Run]:
     """
     with transaction.atomic():
         rows = Run.objects.editable_by(by).select_for_update(of=("self",))
-        needed = ("project", "kind", "name", "state", "error", "started_at", "done", "total", *more)
+        needed = ("project", "kind", "name", "state", "error", *_PROGRESS, *more)
         run = rows.filter(pk=run_id, kind=EXTERNAL).only(*needed).first()
         if run is None:
             seen = Run.objects.visible_to(by).filter(pk=run_id, kind=EXTERNAL)
@@ -313,6 +314,8 @@ def _clock(run: Run, batch: Batch) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         steps = np.concatenate([p.steps for p in told])
     else:
         now_s = max(0, int(timezone.now().timestamp() - begun_ms / 1000))
+        if run.beat_at and now_s == int(run.beat_at.timestamp() - begun_ms / 1000) and run.done:
+            return {}  # this second has its note
         top = max((int(p.steps.max()) for p in batch.values() if len(p)), default=0)
         seconds, steps = np.array([now_s]), np.array([max(run.done, top)])
     order = np.lexsort((steps, seconds))
