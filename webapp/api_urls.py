@@ -9,6 +9,8 @@ from webapp.compare.api import Compare, CompareExplain, ComparePairs
 from webapp.core.schema_views import SchemaDocument
 from webapp.datasets import api as datasets
 from webapp.evaluations import api as evaluations
+from webapp.external import api as external
+from webapp.external import transfers
 from webapp.fleet import api as fleet
 from webapp.notify import api as notify
 from webapp.reports import api as reports
@@ -53,6 +55,11 @@ urlpatterns = [
     path("runs/<uuid:run_id>/bags/", RunBags.as_view(), name="run-bags"),
     path("runs/<uuid:run_id>/checkpoints/", runs.RunCheckpoints.as_view(), name="run-checkpoints"),
     path("runs/<uuid:run_id>/pin/", RunPinned.as_view(), name="run-pin"),
+    path(
+        "runs/<uuid:run_id>/checkpoints/<int:step>/file/",
+        runs.RunCheckpointFile.as_view(),
+        name="run-checkpoint-file",
+    ),
     path(
         "runs/<uuid:run_id>/checkpoints/<int:step>/pin/",
         storage.CheckpointPin.as_view(),
@@ -151,6 +158,27 @@ urlpatterns = [
         "reports/<uuid:report_id>/links/<int:link_id>/",
         reports.LinkDetail.as_view(),
         name="report-link",
+    ),
+    path("external/", external.ExternalList.as_view(), name="external-list"),
+    path("external/<uuid:run_id>/uploads/", transfers.UploadList.as_view(), name="uploads"),
+    path("external/<uuid:run_id>/files/", transfers.FileList.as_view(), name="files"),
+    path(
+        "external/<uuid:run_id>/files/<uuid:file_id>/", transfers.FileDetail.as_view(), name="file"
+    ),
+    path("external/uploads/<uuid:upload_id>/", transfers.UploadDetail.as_view(), name="upload"),
+    path("external/<uuid:run_id>/", external.ExternalDetail.as_view(), name="external"),
+    *(
+        path(f"external/<uuid:run_id>/{name}/", view.as_view(), name=f"external-{name}")
+        for name, view in {
+            "metrics": external.ExternalMetrics,
+            "history": external.ExternalHistory,
+            "log": external.ExternalLog,
+            "params": external.ExternalParams,
+            "tags": external.ExternalTags,
+            "labels": external.ExternalLabels,
+            "end": external.ExternalEnd,
+            "resume": external.ExternalResume,
+        }.items()
     ),
     path("queue/", fleet.Queue.as_view(), name="queue"),
     path("queue/pause/", fleet.QueuePause.as_view(), name="queue-pause"),

@@ -25,6 +25,7 @@ urlpatterns = [
     path("compare/", include("webapp.compare.urls")),
     path("reports/", include("webapp.reports.urls")),
     path("s/<str:secret>/", shared, name="shared"),
+    path("external/", include("webapp.external.urls")),
     path("queue/", include("webapp.fleet.urls")),
     path("api/v1/docs/", api_docs, name="api-docs"),
     path("api/v1/docs/<slug:operation_id>/", api_operation, name="api-operation"),

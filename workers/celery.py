@@ -33,6 +33,8 @@ from workers import fleet, leaving, slots  # noqa: E402
 
 SWEEP_TASK = "workers.sweep"
 TIDY_TASK = "workers.tidy"
+REAP_TASK = "workers.reap"
+REAP_EVERY_S = 3600.0
 NOTIFY_TASK = "workers.notify"
 POLL_S = 1.0  # how often the filesystem transport looks for messages
 SPARE_THREADS = 3  # a bell, the sweep and the other clockwork never wait behind runs
@@ -80,6 +82,11 @@ app.conf.update(
             "task": TIDY_TASK,
             "schedule": settings.TIDY_EVERY_S,
             "options": {"queue": "cpu", "expires": _expiry_s(settings.TIDY_EVERY_S)},
+        },
+        "reap": {
+            "task": REAP_TASK,
+            "schedule": REAP_EVERY_S,
+            "options": {"queue": "cpu", "expires": _expiry_s(REAP_EVERY_S)},
         },
     },
     beat_sync_every=1,  # the file is as new as the last beat: a health check looks at it

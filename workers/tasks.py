@@ -1,4 +1,4 @@
-"""The tasks: answer a doorbell, sweep, notify, and tidy the disk."""
+"""The tasks: answer a doorbell, sweep, notify, tidy the disk, and clear away what was abandoned."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import structlog
 
 from vad.errors import VadError
 from webapp.core import doorbell
+from webapp.external import uploads
 from webapp.idempotency.services import keys_forget
 from webapp.notify import delivering, matching
 from webapp.runs import lifecycle, preempting
@@ -13,7 +14,7 @@ from webapp.runs.lifecycle import Slot
 from webapp.storage import artifacts, retention, survey
 from webapp.sweeps import driver as sweeps
 from workers import database, fleet, leaving, slots, supervisor
-from workers.celery import NOTIFY_TASK, SWEEP_TASK, TIDY_TASK, app
+from workers.celery import NOTIFY_TASK, REAP_TASK, SWEEP_TASK, TIDY_TASK, app
 
 log = structlog.get_logger(__name__)
 
@@ -98,3 +99,14 @@ def tidy() -> None:
         else:
             if freed:
                 log.info("tidy.freed", size_bytes=freed)
+
+
+@app.task(name=REAP_TASK, ignore_result=True)
+def reap() -> None:
+    """Delete uploads that nobody went on with."""
+    with database.closing():
+        try:
+            if gone := uploads.reap():
+                log.info("uploads.reaped", count=gone)
+        except database.DOWN as exc:
+            log.warning("reap.database_down", cause=exc)

@@ -27,7 +27,9 @@ from webapp.core.openapi import whole
 
 M = TypeVar("M", bound=Model)
 T = TypeVar("T")
-_JSON_TYPES = {str: "a text", int: "a whole number", dict: "an object", list: "a list"}
+_JSON_TYPES = {
+    str: "a text", int: "a whole number", bool: "true or false", dict: "an object", list: "a list",
+}  # fmt: skip
 
 _HINTS = {
     405: "The header `Allow` says which methods this address takes.",
@@ -165,11 +167,14 @@ def int_param(
     return whole(name, "", least=least, most=most, default=default).of(request)
 
 
-def json_object(request: Request, *allowed: str | type) -> dict[str, Any]:
+def json_object(
+    request: Request, *allowed: str | type, numbers: tuple[str, ...] = ()
+) -> dict[str, Any]:
     """The body, a JSON object with no other than these members.
 
     Args:
         allowed: their names, or a `TypedDict` whose names they are.
+        numbers: members in which the view refuses every text itself; they are not looked through.
 
     Raises:
         VadError: `request-invalid`, naming what is unknown.
@@ -189,7 +194,8 @@ def json_object(request: Request, *allowed: str | type) -> dict[str, Any]:
     if unknown:
         raise invalid(unknown)
     odd = "holds a character that cannot be stored (NUL, or half of a surrogate pair)"
-    wrong = {name: odd for name, value in data.items() if not storable(value)}
+    texts = {name: value for name, value in data.items() if name not in numbers}
+    wrong = {name: odd for name, value in texts.items() if not storable(value)}
     if wrong:
         raise invalid(wrong)
     return data

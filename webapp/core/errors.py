@@ -36,6 +36,7 @@ STATUS: dict[str, int] = {
     "token-invalid": 401,
     "too-many-tries": 429,
     "unexpected": 500,
+    "upload-offset": 409,
 }
 
 PAGES = {403: "errors/403.html", 404: "errors/404.html", 500: "errors/500.html"}
@@ -44,6 +45,11 @@ NOT_FOUND = (
     "not-found",
     "There is nothing here, or nothing that you may see.",
     "Check the address, or ask for access to the project.",
+)
+TOO_LARGE = (
+    "request-invalid",
+    "The body of the request is larger than the server reads at once.",
+    "Send it in several parts.",
 )
 NOT_SIGNED_IN = ("not-signed-in", "You are not signed in.", "Sign in and ask again.")
 TOKEN_INVALID = (

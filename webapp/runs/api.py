@@ -10,12 +10,14 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import QuerySet, Sum
 from django.http import Http404, QueryDict
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from vad.configs import (
     CONFIGS,
+    QUEUED_KINDS,
     EvaluateConfig,
     ExtractConfig,
     ProxiesConfig,
@@ -42,6 +44,7 @@ from webapp.idempotency.services import idempotent
 from webapp.runs import (
     bookmarks,
     commandline,
+    detail,
     grouping,
     lineage,
     log,
@@ -482,10 +485,17 @@ class RunCheckpoints(APIView):
         return paginator.get_paginated_response(shown)
 
 
+class RunCheckpointFile(APIView):
+    """GET: a checkpoint's file, whole or a range of it."""
+
+    def get(self, request: Request, run_id: UUID, step: int) -> HttpResponseBase:
+        return detail.checkpoint_answer(request._request, _run(request, run_id), step)
+
+
 class ConfigList(APIView):
     @operation("Kinds of runs", returns=Results[KindJson])
     def get(self, request: Request) -> Response:
-        found = [{"kind": kind, "title": config.title} for kind, config in CONFIGS.items()]
+        found = [{"kind": kind, "title": CONFIGS[kind].title} for kind in QUEUED_KINDS]
         return Response({"results": found})
 
 

@@ -6,7 +6,7 @@ import math
 from typing import Any
 from uuid import UUID
 
-from django.http import FileResponse, Http404, HttpResponse
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
@@ -156,6 +156,12 @@ def _checkpoints(request: Request, run: Run) -> dict[str, Any]:
     }
 
 
+def _files(request: Request, run: Run) -> dict[str, Any]:
+    """What the script of an external run sent, by its path; the first 500."""
+    kept = run.uploads.filter(kind="artifact", finished_at__isnull=False).order_by("path")
+    return {"files": kept[:500], "file_count": kept.count()}
+
+
 def _config(request: Request, run: Run) -> dict[str, Any]:
     return {
         "compared": page.compared(
@@ -193,6 +199,7 @@ _CONTEXTS = {
     "system": _system,
     "log": _log,
     "checkpoints": _checkpoints,
+    "files": _files,
     "config": _config,
     "events": _events,
     "lineage": _lineage,
@@ -271,7 +278,10 @@ def run_log_tail(request: Request, run_id: UUID) -> HttpResponse:
 @require_safe
 def checkpoint_file(request: Request, run_id: UUID, step: int) -> HttpResponseBase:
     """A checkpoint to keep, whole or a range of it."""
-    run = _run(request, run_id)
+    return checkpoint_answer(request, _run(request, run_id), step)
+
+
+def checkpoint_answer(request: HttpRequest, run: Run, step: int) -> HttpResponseBase:
     checkpoint = get_object_or_404(Checkpoint, run=run, step=step)
     path = (run.folder / checkpoint.path).resolve()
     if not path.is_relative_to(run.folder.resolve()) or not artifacts.exists(path):

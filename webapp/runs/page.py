@@ -19,7 +19,7 @@ from webapp.runs import metrics
 from webapp.runs.models import Checkpoint, Run, RunEvent
 from webapp.storage import artifacts, retention
 
-TABS = ("overview", "system", "log", "checkpoints", "config", "events", "lineage")
+TABS = ("overview", "system", "log", "checkpoints", "files", "config", "events", "lineage")
 
 NAMED = 5  # videos in a sentence
 EVENTS = 500  # on a page
@@ -119,6 +119,10 @@ def tabs(run: Run) -> list[tuple[str, str, int]]:
         ("events", "Events", run.events.count()),
         ("lineage", "Lineage", 0),
     ]
+    if run.is_external:
+        files = run.uploads.filter(kind="artifact", finished_at__isnull=False).count()
+        found.insert(4, ("files", "Files", files))
+        return [tab for tab in found if tab[0] != "system"]  # no worker measures it
     trains = run.kind.startswith("train")
     return [tab for tab in found if trains or tab[0] != "checkpoints"]
 

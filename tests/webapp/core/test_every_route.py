@@ -196,6 +196,7 @@ TABLE: dict[str, Rule] = {
     "reports:comment-delete": ADMIN_ACTION,
     "reports:share": EDIT.sends(days="3"),
     "reports:share-revoke": ACTION,
+    "external:file": PAGE.at(run_id="{external}"),
     "fleet:queue": PAGE,
     "fleet:move": ACTION.at(run_id="{queued}").sends(to="top"),
     "fleet:more-time": ACTION.at(run_id="{failed}").sends(time_limit_s="60"),
@@ -274,6 +275,18 @@ TABLE: dict[str, Rule] = {
     "api:report-comment": replace(ADMIN_ACTION, in_browser="writes"),
     "api:report-links": Rule(read=Level.MEMBER, write=Level.MEMBER),
     "api:report-link": API_ACTION,
+    "api:external-list": API_ACTION,
+    "api:uploads": API_ACTION.at(run_id="{external}"),
+    "api:upload": API_WRITE,
+    "api:files": API_READ.at(run_id="{external}"),
+    "api:file": API_READ.at(run_id="{external}"),
+    "api:run-checkpoint-file": API_READ.at(step="300"),
+    "api:external": API_READ.at(run_id="{external}"),
+    "api:external-history": API_READ.at(run_id="{external}"),
+    **{
+        f"api:external-{name}": API_ACTION.at(run_id="{external}")
+        for name in ("metrics", "log", "params", "tags", "labels", "end", "resume")
+    },
     "api:queue": API_READ,
     "api:sweeps": API_WRITE,
     "api:sweep": API_WRITE,
@@ -385,6 +398,8 @@ def _world(data_dir: Path) -> World:
     video = Video.objects.filter(version=seeded.version, split="test").first()
     assert video is not None
     seeding.add_footage(seeded, video.key)
+    external = seeding.add_external(seeded)
+    kept = external.uploads.filter(kind="artifact").get()
     view = SavedView.objects.create(
         project=project, name="Best", query="sort=-auc", created_by=owner
     )
@@ -407,7 +422,8 @@ def _world(data_dir: Path) -> World:
         "kind": "evaluate", "action": "stop", "video_id": video.pk, "video": video.key,
         "first": seeded.runs["first"].pk, "second": seeded.runs["second"].pk,
         "watched": bags[0].keys[0], "running": seeded.runs["running"].pk,
-        "failed": seeded.runs["failed"].pk,
+        "failed": seeded.runs["failed"].pk, "external": external.pk,
+        "upload_id": kept.pk, "file_id": kept.pk,
         "worker_id": seeded.worker.pk, "worker": seeded.worker.name,
         "queued": Run.objects.filter(project=project, state="queued").first().pk,
         "slug": project.slug, "user_id": owner.pk, "username": owner.username,
