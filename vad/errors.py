@@ -19,6 +19,7 @@ CATALOGUE: dict[str, str] = {
     "device-missing": "The run asks for a device that this machine does not have.",
     "disk-full": "The disk has no room for a file that the run must write.",
     "evaluation-impossible": "The scores and the truth do not allow this metric.",
+    "export-impossible": "An export is too large to download, or its place cannot be written.",
     "features-invalid": "A feature file is damaged, not numeric, or of the wrong shape.",
     "features-missing": "Videos that the run needs have no features.",
     "file-missing": "A file or folder that was named does not exist.",

@@ -9,6 +9,7 @@ from webapp.compare.api import Compare, CompareExplain, ComparePairs
 from webapp.datasets import api as datasets
 from webapp.evaluations import api as evaluations
 from webapp.fleet import api as fleet
+from webapp.interop import api as interop
 from webapp.runs import api as runs
 from webapp.runs.bag_views import RunBags
 
@@ -33,6 +34,7 @@ urlpatterns = [
         name="invitation",
     ),
     path("projects/<slug:slug>/audit/", accounts.Audit.as_view(), name="audit"),
+    path("projects/<slug:slug>/export/", interop.ProjectExport.as_view(), name="project-export"),
     path("runs/", runs.RunList.as_view(), name="runs"),
     path("runs/complete/", runs.RunComplete.as_view(), name="runs-complete"),
     path("runs/views/", runs.SavedViewList.as_view(), name="runs-views"),

@@ -13,6 +13,7 @@ urlpatterns = [
     path("logout/", SignOut.as_view(), name="logout"),
     path("join/<str:secret>/", join, name="join"),
     path("settings/", include("webapp.accounts.urls")),
+    path("settings/", include("webapp.interop.urls")),
     path("runs/", include("webapp.runs.urls")),
     path("datasets/", include("webapp.datasets.urls")),
     path("evaluations/", include("webapp.evaluations.urls")),

@@ -62,6 +62,7 @@ def addresses(seeded: seeding.Seeded) -> dict[str, str]:
         "viewer": f"/evaluations/viewer/?run={first}&run={second}",
         "compare": f"/compare/?run={first}&run={second}",
         "compare-none": "/compare/",
+        "project-export": f"/settings/projects/{seeded.project.slug}/export/",
         "missing": "/runs/00000000-0000-0000-0000-000000000000/",
     }
 

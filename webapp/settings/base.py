@@ -44,6 +44,7 @@ INSTALLED_APPS = [
     "webapp.evaluations",
     "webapp.fleet",
     "webapp.compare",
+    "webapp.interop",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

@@ -115,6 +115,8 @@ TABLE: dict[str, Rule] = {
     "settings:invitation-new": ADMIN_ACTION,
     "settings:invitation-revoke": ADMIN_ACTION,
     "settings:audit": ADMIN,
+    "interop:export": PAGE,
+    "interop:export-file": PAGE,
     # runs
     "runs:list": PAGE,
     "runs:live": PAGE,
@@ -175,6 +177,7 @@ TABLE: dict[str, Rule] = {
     "api:invitations": API_ADMIN,
     "api:invitation": API_ADMIN_ACTION,
     "api:audit": API_ADMIN_READ,
+    "api:project-export": API_READ,
     "api:runs": API_WRITE.sends(kind="register", config='{{"name": "a", "root": "/a"}}'),
     "api:runs-complete": API_READ,
     "api:runs-views": API_WRITE,
