@@ -5,6 +5,7 @@ from django.views.generic import RedirectView
 
 from webapp.accounts.entry import SignIn, SignOut, join
 from webapp.core.views import healthz
+from webapp.interop.tracking.views import version
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="runs:list"), name="home"),
@@ -20,6 +21,8 @@ urlpatterns = [
     path("compare/", include("webapp.compare.urls")),
     path("queue/", include("webapp.fleet.urls")),
     path("api/v1/", include("webapp.api_urls")),
+    path("api/", include("webapp.interop.tracking.urls")),
+    path("version", version, name="version"),
 ]
 
 handler400 = "webapp.core.errors.bad_request"

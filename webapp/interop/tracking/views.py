@@ -1,0 +1,55 @@
+"""MLflow's REST API over HTTP: one view, given the call that it serves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from webapp.accounts.tokens import SearchTokenAuth, TokenAuth
+from webapp.core.api import Request
+from webapp.core.rest import SessionAuth
+from webapp.interop.tracking import errors
+from webapp.interop.tracking.errors import TrackingError
+from webapp.interop.tracking.experiments import Scope
+from webapp.interop.tracking.given import Given
+
+# The version of MLflow whose client the tests drive; clients ask what they may expect of a server.
+VERSION = "3.17.2"
+
+
+class Endpoint(APIView):
+    call: Callable[[Scope, Given], dict[str, Any]]
+    reads = False  # whether a token that may only read will do, also for a POST
+
+    def get_authenticators(self) -> list[BaseAuthentication]:
+        return [SearchTokenAuth() if self.reads else TokenAuth(), SessionAuth()]
+
+    def get_exception_handler(self) -> Any:
+        return errors.handle
+
+    def get(self, request: Request) -> Response:
+        query = request.GET
+        members: dict[str, Any] = {name: query[name] for name in query}
+        if "order_by" in query:
+            members["order_by"] = query.getlist("order_by")
+        return self._answer(request, members)
+
+    def post(self, request: Request) -> Response:
+        if not isinstance(request.data, dict):
+            raise TrackingError("The body must be a JSON object.")
+        return self._answer(request, request.data)
+
+    def _answer(self, request: Request, members: dict[str, Any]) -> Response:
+        return Response(self.call(Scope(request.user, request.project), Given(members)))
+
+
+def version(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(VERSION, content_type="text/plain")
+
+
+version.login_required = False  # type: ignore[attr-defined]  # says nothing of anybody's data
