@@ -42,6 +42,8 @@ from webapp.accounts.models import Membership, Project, Role, User
 from webapp.datasets.models import Dataset, DatasetVersion, FeatureSet
 from webapp.datasets.models import Video as VideoRow
 from webapp.evaluations.models import Evaluation
+from webapp.external import points
+from webapp.external import services as external
 from webapp.fleet.models import Worker
 from webapp.runs import metrics
 from webapp.runs.models import CLAIMED, Checkpoint, Run, RunEvent, State
@@ -286,6 +288,29 @@ def add_checkpoint_files(run: Run, steps: list[int]) -> None:
         path = run.folder / checkpoint.path
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(f"weights of step {checkpoint.step}".encode())
+
+
+def add_external(seeded: Seeded) -> Run:
+    """A run that is trained elsewhere, as its script logs it."""
+    by, rng = seeded.user, np.random.default_rng(5)
+    run = external.run_start(
+        project=seeded.project, by=by, name="Ours on a cluster", tags=["cluster"],
+        params={"lr": 3e-4, "model": {"depth": 6, "heads": 8}, "loss": "focal"},
+        labels={"site": "hpc"}, client="vad.client", environment={"host": "node-17"},
+        started_at=timezone.now() - timedelta(hours=3),
+    )  # fmt: skip
+    steps, at_ms = range(0, 4000, 20), int(run.started_at.timestamp() * 1000)
+    rows = [
+        ("loss/total", float(np.exp(-step / 1500) + 0.02 * rng.standard_normal()), step,
+         at_ms + 2500 * step)
+        for step in steps
+    ]  # fmt: skip
+    batch = points.from_rows(rows)
+    external.metrics_log(run_id=run.pk, batch=batch, by=by, done=4000, total=5000)
+    lines = ["INFO training on 2 nodes", "WARNING loader of rank 1 is slow", "INFO epoch 4 done"]
+    external.log_append(run_id=run.pk, lines=lines, by=by)
+    run.refresh_from_db()
+    return run
 
 
 def add_version(seeded: Seeded) -> DatasetVersion:

@@ -8,6 +8,7 @@ from webapp.accounts import api as accounts
 from webapp.compare.api import Compare, CompareExplain, ComparePairs
 from webapp.datasets import api as datasets
 from webapp.evaluations import api as evaluations
+from webapp.external import api as external
 from webapp.fleet import api as fleet
 from webapp.interop import api as interop
 from webapp.runs import api as runs
@@ -105,6 +106,21 @@ urlpatterns = [
     path("compare/", Compare.as_view(), name="compare"),
     path("compare/pairs/", ComparePairs.as_view(), name="compare-pairs"),
     path("compare/explain/", CompareExplain.as_view(), name="compare-explain"),
+    path("external/", external.ExternalList.as_view(), name="external-list"),
+    path("external/<uuid:run_id>/", external.ExternalDetail.as_view(), name="external"),
+    *(
+        path(f"external/<uuid:run_id>/{name}/", view.as_view(), name=f"external-{name}")
+        for name, view in {
+            "metrics": external.ExternalMetrics,
+            "history": external.ExternalHistory,
+            "log": external.ExternalLog,
+            "params": external.ExternalParams,
+            "tags": external.ExternalTags,
+            "labels": external.ExternalLabels,
+            "end": external.ExternalEnd,
+            "resume": external.ExternalResume,
+        }.items()
+    ),
     path("queue/", fleet.Queue.as_view(), name="queue"),
     path("queue/pause/", fleet.QueuePause.as_view(), name="queue-pause"),
     path("workers/", fleet.Workers.as_view(), name="workers"),

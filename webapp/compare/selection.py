@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+from django.db.models import Q
 from django.db.models.fields.json import KeyTransform
 
 from webapp.accounts.models import Project, User
 from webapp.evaluations.models import Evaluation
-from webapp.runs.models import Run
+from webapp.runs.models import EXTERNAL, Run
 
 MOST_RUNS = 200  # of a page; figures draw fewer, see figures.MOST_CURVES
 CANDIDATES = 200
@@ -73,8 +74,9 @@ def chosen(user: User, ids: Sequence[UUID]) -> list[Run]:
 
 
 def candidates(project: Project | None, runs: Sequence[Run]) -> list[Run]:
-    """Training runs that could join the comparison, the newest first."""
-    found = Run.objects.filter(project=project, kind__startswith="train")
+    """Training runs, external ones among them, that could join the comparison; newest first."""
+    trained = Q(kind__startswith="train") | Q(kind=EXTERNAL)
+    found = Run.objects.filter(trained, project=project)
     found = found.exclude(pk__in=[run.pk for run in runs]).select_related("version__dataset")
     found = found.only("name", "version__number", "version__dataset__name")
     return list(found.order_by("-created_at")[:CANDIDATES])

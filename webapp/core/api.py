@@ -7,7 +7,7 @@ import math
 import uuid
 from typing import Any, TypeVar
 
-from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.exceptions import PermissionDenied, RequestDataTooBig, ValidationError
 from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest
 from django.shortcuts import get_object_or_404
@@ -48,6 +48,8 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
     if isinstance(exc, VadError):
         error, status = exc, errors.status_of(exc)
         log.info("api.refused path=%s code=%s", context["request"].path, exc.code)
+    elif isinstance(exc, RequestDataTooBig):
+        error, status = VadError(*errors.TOO_LARGE), 413
     elif isinstance(exc, Http404 | exceptions.NotFound):
         error, status = VadError(*errors.NOT_FOUND), 404
     elif isinstance(exc, exceptions.NotAuthenticated):

@@ -36,6 +36,11 @@ NOT_FOUND = (
     "There is nothing here, or nothing that you may see.",
     "Check the address, or ask for access to the project.",
 )
+TOO_LARGE = (
+    "request-invalid",
+    "The body of the request is larger than the server reads at once.",
+    "Send it in several parts.",
+)
 NOT_SIGNED_IN = ("not-signed-in", "You are not signed in.", "Sign in and ask again.")
 TOKEN_INVALID = (
     "token-invalid",

@@ -16,6 +16,7 @@ from rest_framework.views import APIView
 
 from vad.configs import (
     CONFIGS,
+    QUEUED_KINDS,
     EvaluateConfig,
     ExtractConfig,
     ProxiesConfig,
@@ -389,10 +390,10 @@ class RunCheckpoints(APIView):
 
 
 class ConfigList(APIView):
-    """GET: the kinds of runs."""
+    """GET: the kinds of runs that can be queued."""
 
     def get(self, request: Request) -> Response:
-        found = [{"kind": kind, "title": config.title} for kind, config in CONFIGS.items()]
+        found = [{"kind": kind, "title": CONFIGS[kind].title} for kind in QUEUED_KINDS]
         return Response({"results": found})
 
 

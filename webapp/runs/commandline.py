@@ -41,6 +41,9 @@ class Recipe:
 
 def recipes(run: Run) -> list[Recipe]:
     """How to do the run again: on this server, and by hand where its folders are."""
+    if run.is_external:
+        problem = "It was trained elsewhere; only its script knows how to do it again."
+        return [Recipe(title="On its own machine", text="", problem=problem)]
     found = [
         Recipe(
             title="On this server",

@@ -12,7 +12,7 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -27,7 +27,7 @@ from webapp.core import doorbell
 from webapp.fleet.models import Worker
 from webapp.runs import accounting, backlog, recovery, scheduling
 from webapp.runs.claims import Claim, ClaimLost, Outcome, Slot
-from webapp.runs.models import CLAIMED, ENDED, Run, RunEvent, State, Stop
+from webapp.runs.models import CLAIMED, ENDED, EXTERNAL, Run, RunEvent, State, Stop
 
 log = logging.getLogger(__name__)
 
@@ -281,8 +281,15 @@ def enter(run: Run, *, by: User) -> None:
 
 @transaction.atomic
 def cancel(run: Run, *, by: User) -> None:
-    """Stop a run for good: at once when it waits, after a checkpoint when it runs."""
-    if _locked(run).state in CLAIMED:
+    """Stop a run for good: at once when it waits, after a checkpoint when it runs.
+
+    An external run ends at once; its script learns of it with the next thing that it logs.
+    """
+    row = _locked(run)
+    if row.is_external:
+        if not _end_external(row, State.CANCELLED, by=by):
+            raise not_movable(run, "cancelled")
+    elif row.state in CLAIMED:
         _ask_to_stop(run, Stop.CANCEL, by=by)
     else:
         _step(run, "cancelled", State.CANCELLED, only=(State.WAITING, State.QUEUED, State.HELD),
@@ -292,7 +299,8 @@ def cancel(run: Run, *, by: User) -> None:
 @transaction.atomic
 def hold(run: Run, *, by: User) -> None:
     """Pause a run: it keeps its checkpoints and gives its slot away."""
-    if _locked(run).state in CLAIMED:
+    row = _queued_here(run, "held")
+    if row.state in CLAIMED:
         _ask_to_stop(run, Stop.HOLD, by=by)
     else:
         _step(run, "held", State.HELD, only=(State.WAITING, State.QUEUED), by=by)
@@ -301,7 +309,7 @@ def hold(run: Run, *, by: User) -> None:
 @transaction.atomic
 def release(run: Run, *, by: User) -> None:
     """Let a held run go on."""
-    _locked(run)
+    _queued_here(run, "released")
     _step(run, "released", _first_state(run), only=(State.HELD,), by=by, queued_at=Now())
 
 
@@ -312,7 +320,7 @@ def retry(run: Run, *, by: User) -> None:
     Raises:
         VadError: `run-not-movable`; `time-limit` when its time is up and would be at once.
     """
-    row = _locked(run)
+    row = _queued_here(run, "retried")
     if row.time_limit_s is not None and row.spent_s >= row.time_limit_s:
         raise recovery.out_of_time(row.time_limit_s, row.spent_s)
     _step(run, "retried", _first_state(run), only=(State.FAILED, State.CANCELLED), by=by,
@@ -323,7 +331,7 @@ def retry(run: Run, *, by: User) -> None:
 @transaction.atomic
 def prioritize(run: Run, *, priority: int, by: User) -> None:
     """Move a run that has not started up or down the queue; the highest priority goes first."""
-    before = _locked(run)
+    before = _queued_here(run, "moved in the queue")
     if before.state not in (State.WAITING, State.QUEUED, State.HELD):
         raise not_movable(run, "moved in the queue")
     Run.objects.filter(pk=run.pk).update(priority=priority, by_hand=None, changed_at=Now())
@@ -335,6 +343,14 @@ def _locked(run: Run) -> Run:
     row = Run.objects.select_for_update().filter(pk=run.pk).first()
     if row is None:
         raise not_movable(run, "changed")
+    return row
+
+
+def _queued_here(run: Run, step: str) -> Run:
+    """The row, locked, of a run that workers run: the others know no queue."""
+    row = _locked(run)
+    if row.is_external:
+        raise external_refused(run, step)
     return row
 
 
@@ -393,6 +409,95 @@ def not_movable(run: Run, step: str) -> VadError:
     )
 
 
+# --- runs that are trained elsewhere --------------------------------------------------------
+
+
+def enter_external(run: Run, *, by: User, started_at: datetime) -> None:
+    """Let a run that was just created run at once; its claim belongs to no worker."""
+    entered = Run.objects.filter(pk=run.pk, queued_at=None, state=State.QUEUED, kind=EXTERNAL)
+    if not entered.update(
+        state=State.RUNNING, claim=uuid.uuid4(), queued_at=Now(), changed_at=Now(), beat_at=Now(),
+        started_at=started_at, claimed_at=started_at,
+    ):  # fmt: skip
+        raise not_movable(run, "entered again")
+    _note(run.pk, "created", "trained elsewhere", by=by)
+    run.refresh_from_db()
+
+
+@transaction.atomic
+def end_external(
+    run: Run,
+    to: State,
+    *,
+    by: User,
+    ended_at: datetime | None = None,
+    error: VadError | None = None,
+) -> None:
+    """Its script says how it ended. One that has ended stays as it is: saying so twice is harmless.
+
+    Args:
+        to: succeeded, failed or cancelled.
+        error: why it failed.
+    """
+    _end_external(_locked(run), to, by=by, ended_at=ended_at, error=error)
+
+
+def _end_external(
+    row: Run,
+    to: State,
+    *,
+    by: User | None,
+    ended_at: datetime | None = None,
+    error: VadError | None = None,
+) -> bool:
+    running = Run.objects.filter(pk=row.pk, kind=EXTERNAL, state=State.RUNNING)
+    ended = running.update(
+        state=to, claim=None, claimed_at=None, changed_at=Now(), ended_at=ended_at or Now(),
+        error=error.to_dict() if error else None,
+    )  # fmt: skip
+    if ended:
+        _note(row.pk, str(to), error.message if error else "", by=by)
+    return bool(ended)
+
+
+@transaction.atomic
+def resume_external(run: Run, *, by: User | None, why: str = "") -> None:
+    """Let an external run that has ended go on; one that runs is left alone."""
+    row = _locked(run)
+    ended = Run.objects.filter(pk=row.pk, kind=EXTERNAL, state__in=ENDED)
+    if ended.update(
+        state=State.RUNNING, claim=uuid.uuid4(), claimed_at=Now(), changed_at=Now(), beat_at=Now(),
+        ended_at=None, error=None,
+    ):  # fmt: skip
+        _note(row.pk, "resumed", why, by=by)
+
+
+def external_refused(run: Run, step: str) -> VadError:
+    """The error of a step that makes no sense for a run that no worker has."""
+    return VadError(
+        "run-not-movable",
+        f"{run.name} is trained elsewhere and cannot be {step}.",
+        "The script that logs it decides when it runs; here it can be stopped, that is, ended.",
+    )
+
+
+def _fail_silent() -> None:
+    """Fail external runs that were not heard of for too long, if there is a limit at all."""
+    if not settings.EXTERNAL_FAIL_S:
+        return
+    limit = Now() - timedelta(seconds=settings.EXTERNAL_FAIL_S)
+    for run in Run.objects.filter(kind=EXTERNAL, state=State.RUNNING, beat_at__lt=limit):
+        error = VadError(
+            "external-silent",
+            f"{run.name} was not heard of for {recovery.words(settings.EXTERNAL_FAIL_S)}.",
+            "If it still trains, it goes on here with the next thing that it logs.",
+        )
+        with transaction.atomic():
+            row = Run.objects.select_for_update().filter(pk=run.pk, beat_at__lt=limit).first()
+            if row is not None:
+                _end_external(row, State.FAILED, by=None, error=error)
+
+
 # --- the sweep ------------------------------------------------------------------------------
 
 
@@ -404,8 +509,8 @@ def sweep() -> list[uuid.UUID]:
     """
     limit = Now() - timedelta(seconds=settings.RUN_LOST_AFTER_S)
     taken = []
-    lost = Run.objects.filter(state__in=CLAIMED, beat_at__lt=limit).select_related("worker")
-    for run in lost:
+    lost = Run.objects.filter(state__in=CLAIMED, beat_at__lt=limit).exclude(kind=EXTERNAL)
+    for run in lost.select_related("worker"):
         with transaction.atomic():
             row = (
                 Run.objects.select_for_update()
@@ -416,6 +521,7 @@ def sweep() -> list[uuid.UUID]:
                 worker = run.worker.name if run.worker else "its worker"
                 _lost(row, f"{worker} was not heard of for {settings.RUN_LOST_AFTER_S:g} s")
                 taken.append(row.pk)
+    _fail_silent()
     for run in ready_to_queue():
         with transaction.atomic():
             _queue_waiting(run)

@@ -20,6 +20,7 @@ import numpy as np
 from django.db import transaction
 from django.db.models import Exists, Max, OuterRef, Q, QuerySet
 
+from vad.errors import VadError
 from vad.timeline import thin
 from webapp.runs.models import MetricChunk, MetricSummary, Run
 
@@ -94,18 +95,25 @@ def columns(rows: Iterable[tuple[int, Mapping[str, float]]]) -> dict[str, tuple[
 
 
 @transaction.atomic
-def append(run: Run, points: Columns) -> None:
+def append(run: Run, points: Columns, *, most_keys: int | None = None) -> None:
     """Add points; a step that is there already gets the new value. Any order is right, rising fast.
 
     Two writers of one run must not do this at once: call it under `lifecycle.guarded`.
 
     Args:
         points: by key, steps [n] and values [n].
+        most_keys: of the run; None for any number.
+
+    Raises:
+        VadError: `log-invalid`, the run would have more metrics than that.
     """
     points = {key: _last_wins(*pair) for key, pair in points.items() if len(pair[0])}
     if not points:
         return
     summaries = {s.key: s for s in MetricSummary.objects.filter(run=run, key__in=list(points))}
+    if most_keys is not None and len(summaries) < len(points):
+        known = MetricSummary.objects.filter(run=run).count()
+        _refuse_more(known + len(points) - len(summaries), most_keys)
     touched: dict[str, list[MetricChunk]] = {}
     for chunk in MetricChunk.objects.filter(_touched(run, points, summaries), run=run):
         touched.setdefault(chunk.key, []).append(chunk)
@@ -135,6 +143,15 @@ def append(run: Run, points: Columns) -> None:
     )
     _save_summaries(rising)
     _recount(run, recount)
+
+
+def _refuse_more(keys: int, most: int) -> None:
+    if keys > most:
+        raise VadError(
+            "log-invalid",
+            f"The run would have {keys:,} metrics, {most:,} at most.",
+            "Give a metric one name, whatever its step: what changes is not part of the name.",
+        )
 
 
 @transaction.atomic

@@ -106,7 +106,7 @@ def tabs(run: Run) -> list[tuple[str, str, int]]:
         ("events", "Events", run.events.count()),
         ("lineage", "Lineage", 0),
     ]
-    trains = run.kind.startswith("train")
+    trains = run.kind.startswith("train") or run.is_external
     return [tab for tab in found if trains or tab[0] != "checkpoints"]
 
 

@@ -141,9 +141,39 @@ def _color(project: Project, config: RunConfig, inputs: Inputs) -> int:
     """The next of the palette among runs of its kind; an evaluation has that of its training."""
     if inputs.of_run is not None:
         return inputs.of_run.color
-    newest = Run.objects.filter(project=project, kind=config.kind).order_by("-created_at", "-id")
+    return _next_color(project, config.kind)
+
+
+def _next_color(project: Project, kind: str) -> int:
+    newest = Run.objects.filter(project=project, kind=kind).order_by("-created_at", "-id")
     last = newest.values_list("color", flat=True).first()
     return 0 if last is None else (last + 1) % 10_000
+
+
+def run_row(
+    *,
+    project: Project,
+    kind: str,
+    config: Mapping[str, Any],
+    by: User,
+    name: str,
+    tags: Iterable[str],
+    notes: str,
+) -> Run:
+    """A run that is no configuration of ours, checked and not saved."""
+    return Run(
+        project=project,
+        name=_name(name),
+        kind=kind,
+        config=dict(config),
+        owner=by,
+        tags=_tags(tags),
+        notes=notes.strip(),
+        color=_next_color(project, kind),
+        device="cpu",
+        gpus=0,
+        max_attempts=1,
+    )
 
 
 # --- describing -----------------------------------------------------------------------------

@@ -88,8 +88,13 @@ def reasons(runs: Sequence[Run]) -> dict[UUID, str]:
 
 
 def reason(run: Run) -> str:
-    """Why this run waits; empty when it does not."""
-    return reasons([run]).get(run.pk, "")
+    """Why this run does not get on; empty when it does."""
+    return silence(run) or reasons([run]).get(run.pk, "")
+
+
+def silence(run: Run) -> str:
+    """That a run which is trained elsewhere was not heard of for long; empty otherwise."""
+    return "" if run.silent_s is None else f"Not heard of for {words(run.silent_s)}."
 
 
 # --- queued ---------------------------------------------------------------------------------

@@ -45,6 +45,7 @@ INSTALLED_APPS = [
     "webapp.fleet",
     "webapp.compare",
     "webapp.interop",
+    "webapp.external",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -169,6 +170,10 @@ RUN_LOST_AFTER_S = env_float("VADLAB_LOST_AFTER_S", 30)  # without a beat, a run
 RUN_GRACE_S = env_float("VADLAB_GRACE_S", 30)  # from SIGTERM to SIGKILL of a child
 RUN_MAX_ATTEMPTS = env_int("VADLAB_MAX_ATTEMPTS", 5, least=1)
 RUN_RETRY_S = env_int("VADLAB_RETRY_S", 5)  # before the second retry; then doubled
+# Runs that are trained elsewhere (webapp/external): without a word for so long they are shown as
+# silent, and are failed, if ever.
+EXTERNAL_SILENT_S = env_float("VADLAB_EXTERNAL_SILENT_S", 900)
+EXTERNAL_FAIL_S = 3600 * env_int("VADLAB_EXTERNAL_FAIL_H", 0)  # 0: never
 # Whose run is next; see webapp/runs/scheduling.py and docs/queue.md.
 QUEUE_HALF_LIFE_S = 3600 * env_float("VADLAB_USE_HALF_LIFE_H", 24)  # of what a person used
 QUEUE_LIFT_S = 3600 * env_float("VADLAB_LIFT_H", 6)  # without a start: one level of priority

@@ -212,6 +212,13 @@ TABLE: dict[str, Rule] = {
     "api:compare": API_READ,
     "api:compare-pairs": API_READ,
     "api:compare-explain": API_READ,
+    "api:external-list": API_ACTION,
+    "api:external": API_READ.at(run_id="{external}"),
+    "api:external-history": API_READ.at(run_id="{external}"),
+    **{
+        f"api:external-{name}": API_ACTION.at(run_id="{external}")
+        for name in ("metrics", "log", "params", "tags", "labels", "end", "resume")
+    },
     "api:queue": API_READ,
     "api:workers": API_READ,
 }
@@ -318,7 +325,7 @@ def _world(data_dir: Path) -> World:
         "kind": "evaluate", "action": "stop", "video_id": video.pk, "video": video.key,
         "first": seeded.runs["first"].pk, "second": seeded.runs["second"].pk,
         "watched": bags[0].keys[0], "running": seeded.runs["running"].pk,
-        "failed": seeded.runs["failed"].pk,
+        "failed": seeded.runs["failed"].pk, "external": seeding.add_external(seeded).pk,
         "worker_id": seeded.worker.pk, "worker": seeded.worker.name,
         "queued": Run.objects.filter(project=project, state="queued").first().pk,
         "slug": project.slug, "user_id": owner.pk, "username": owner.username,
