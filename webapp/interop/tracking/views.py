@@ -22,9 +22,15 @@ from webapp.interop.tracking.given import Given
 VERSION = "3.17.2"
 
 
+def _nothing(scope: Scope, given: Given) -> dict[str, Any]:
+    return {}
+
+
 class Endpoint(APIView):
-    call: Callable[[Scope, Given], dict[str, Any]]
-    reads = False  # whether a token that may only read will do, also for a POST
+    """What `as_view` is given: the call, and whether it only reads, though it is asked by POST."""
+
+    call: Callable[[Scope, Given], dict[str, Any]] = staticmethod(_nothing)
+    reads = False
 
     def get_authenticators(self) -> list[BaseAuthentication]:
         return [SearchTokenAuth() if self.reads else TokenAuth(), SessionAuth()]
