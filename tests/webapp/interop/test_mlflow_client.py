@@ -44,6 +44,7 @@ def server(
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setattr(logging.getLogger("django.request"), "disabled", True)
     signed_in(user)
+    monkeypatch.setattr("mlflow.tracking.fluent._active_experiment_id", None)
     before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(live_server.url)
     yield MlflowClient()
@@ -107,3 +108,179 @@ def test_100000_points_are_read_back_exactly(server: MlflowClient) -> None:
     ]
     last = server.get_run(run.info.run_id).data._metric_objs[0]
     assert (last.value, last.timestamp, last.step) == (values[-1], times[-1], 99_999)
+
+
+def test_what_is_no_number_a_step_that_comes_twice_and_one_without_a_step_are_kept(
+    server: MlflowClient,
+) -> None:
+    run_id = server.create_run("0").info.run_id
+    sent = [(math.nan, 5, 1), (math.inf, 6, 2), (-math.inf, 6, 2), (0.5, 7, -3), (0.5, 8, -3)]
+
+    server.log_batch(run_id, metrics=[Metric("loss", *point) for point in sent])
+    for value in (1.0, 2.0, 3.0):
+        server.log_metric(run_id, "plain", value)
+
+    found = [(m.value, m.timestamp, m.step) for m in server.get_metric_history(run_id, "loss")]
+    assert str(found) == str(sent)
+    assert [m.value for m in server.get_metric_history(run_id, "plain")] == [1, 2, 3]
+    assert server.get_run(run_id).data.metrics == {"loss": -math.inf, "plain": 3.0}
+    assert server.get_metric_history(run_id, "no such metric") == []
+
+
+def test_experiments_are_made_renamed_tagged_deleted_and_found(server: MlflowClient) -> None:
+    first = server.create_experiment("first", tags={"team": "vad"})
+    second = server.create_experiment("second")
+    with pytest.raises(RestException, match="already"):
+        server.create_experiment("first")
+    server.rename_experiment(second, "renamed")
+    server.set_experiment_tag(second, "stage", "2")
+    server.delete_experiment(first)
+
+    names = {e.name: e for e in server.search_experiments()}
+    gone = server.search_experiments(view_type=ViewType.DELETED_ONLY)
+    tagged = server.search_experiments(filter_string="tags.stage = '2' and name LIKE 're%'")
+    assert set(names) == {"Default", "renamed"}
+    assert [(e.name, e.lifecycle_stage, e.tags) for e in gone] == [
+        ("first", "deleted", {"team": "vad"})
+    ]
+    assert [e.experiment_id for e in tagged] == [second]
+    assert server.get_experiment_by_name("nothing") is None
+    assert server.get_experiment("0").name == "Default"
+    server.restore_experiment(first)
+    assert server.get_experiment(first).lifecycle_stage == "active"
+    with pytest.raises(RestException, match="own"):
+        server.delete_experiment("0")
+
+
+def test_runs_are_filtered_ordered_and_paged_as_mlflow_does_it(server: MlflowClient) -> None:
+    experiment = server.create_experiment("search")
+    for n in range(6):
+        run = server.create_run(experiment, run_name=f"run {n}", start_time=1000 + n)
+        server.log_batch(
+            run.info.run_id,
+            metrics=[Metric("auc", n / 10, 1, 0)] if n else [],
+            params=[Param("lr", str(10.0**-n)), Param("net", "UR-DMU" if n % 2 else "stp")],
+            tags=[RunTag("my tag", f"a{n}%")],
+        )
+    server.set_terminated(run.info.run_id, "FAILED")
+
+    def names(text: str = "", **more: Any) -> list[str]:
+        return [r.info.run_name[-1] for r in server.search_runs([experiment], text, **more)]
+
+    assert names() == ["5", "4", "3", "2", "1", "0"]
+    assert names("metrics.auc >= 0.3 AND params.net = 'UR-DMU'") == ["5", "3"]
+    assert names('params.lr = "0.01"') == ["2"]
+    assert names("tags.`my tag` LIKE 'a%' and attributes.start_time < 1002") == ["1", "0"]
+    assert names("params.net ILIKE 'ur-%' and attributes.status != 'FAILED'") == ["3", "1"]
+    assert names("tag.\"my tag\" = 'a3%'") == ["3"]
+    assert names(f"attributes.run_id IN ('{run.info.run_id}')") == ["5"]
+    assert names("params.net = 'stp'", order_by=["metrics.auc DESC"]) == ["4", "2", "0"]
+    assert names(order_by=["params.net", "attributes.start_time ASC"]) == list("135024")
+    first = server.search_runs([experiment], max_results=4)
+    second = server.search_runs([experiment], max_results=4, page_token=first.token)
+    assert (len(first), len(second), second.token) == (4, 2, None)
+    for wrong in ("metrics.auc > 'a'", "auc > 1", "params.lr > 0.1", "metrics.auc > 0.1 or 1", "'"):
+        with pytest.raises(RestException, match="cannot be read"):
+            names(wrong)
+
+
+def test_a_run_is_deleted_restored_resumed_and_its_params_never_change(
+    server: MlflowClient,
+) -> None:
+    run_id = server.create_run("0", tags={"mlflow.note.content": "a note"}).info.run_id
+    server.log_param(run_id, "lr", 0.1)
+    server.log_param(run_id, "lr", 0.1)
+    with pytest.raises(MlflowException, match="cannot become"):
+        server.log_param(run_id, "lr", 0.2)
+    server.set_tag(run_id, "a", "1")
+    server.delete_tag(run_id, "a")
+    with pytest.raises(RestException, match="no tag"):
+        server.delete_tag(run_id, "a")
+    server.set_terminated(run_id, "KILLED")
+    with mlflow.start_run(run_id=run_id):
+        assert server.get_run(run_id).info.status == "RUNNING"
+    server.update_run(run_id, name="another name")
+    server.delete_run(run_id)
+
+    assert server.search_runs(["0"]) == []
+    assert [r.info.lifecycle_stage for r in server.search_runs(["0"], "", 2)] == ["deleted"]
+    assert Run.objects.get().tags == ["mlflow-deleted"]
+    server.restore_run(run_id)
+    run = server.search_runs(["0"])[0]
+    assert run.info.run_name == "another name"
+    assert run.data.tags["mlflow.note.content"] == "a note" and "a" not in run.data.tags
+    assert Run.objects.get().tags == []
+
+
+def test_a_run_that_vadlab_trained_is_read_and_not_written(
+    server: MlflowClient, make_run: Callable[..., Run]
+) -> None:
+    ours = make_run(state="succeeded", config={"lr": 3e-4}, tags=["paper"])
+    steps, values = np.arange(1, 9001), np.linspace(1, 0, 9000)
+    metrics.append(ours, {"loss/total": (steps, values), "sys/cpu_percent": (steps, values)})
+
+    found = server.search_runs(["0"], "params.lr = '0.0003' and metrics.`loss/total` <= 0")
+
+    assert [r.info.run_id for r in found] == [ours.pk.hex]
+    assert found[0].data.metrics == {"loss/total": 0.0}
+    assert found[0].data.tags["vadlab.tags"] == "paper"
+    history = server.get_metric_history(ours.pk.hex, "loss/total")
+    assert [(m.step, m.value) for m in history] == list(zip(steps, values, strict=True))
+    for write in (
+        lambda: server.log_metric(ours.pk.hex, "loss/total", 1.0),
+        lambda: server.set_tag(ours.pk.hex, "a", "b"),
+        lambda: server.delete_run(ours.pk.hex),
+        lambda: server.set_terminated(ours.pk.hex),
+    ):
+        with pytest.raises(MlflowException, match="trained by VADLab itself"):
+            write()
+
+
+def test_who_may_not_is_told_so(
+    server: MlflowClient, signed_in: Any, user: User, viewer: User, stranger: User, project: Project
+) -> None:
+    experiment = server.create_experiment("ours")
+    run_id = server.create_run(experiment).info.run_id
+
+    signed_in(stranger)
+    for read in (
+        lambda: server.get_run(run_id),
+        lambda: server.get_experiment(experiment),
+        lambda: server.search_runs([experiment]),
+        lambda: server.get_metric_history(run_id, "loss"),
+        lambda: server.log_metric(run_id, "loss", 1.0),
+        lambda: server.create_run(experiment),
+    ):
+        with pytest.raises(MlflowException, match="not for you"):
+            read()
+    assert server.get_experiment_by_name("ours") is None
+    for person, scope in ((viewer, "write"), (user, "read")):
+        signed_in(person, scope=scope)
+        assert [r.info.run_id for r in server.search_runs([experiment])] == [run_id]
+        for write in (
+            lambda: server.log_metric(run_id, "loss", 1.0),
+            lambda: server.create_run(experiment),
+            lambda: server.create_experiment("more"),
+            lambda: server.delete_run(run_id),
+            lambda: server.set_experiment_tag(experiment, "a", "b"),
+        ):
+            with pytest.raises(MlflowException, match="may"):
+                write()
+    assert not Run.objects.get().metric_summaries.exists()
+
+
+def test_a_person_of_two_projects_names_the_other_one(
+    server: MlflowClient, signed_in: Any, user: User, stranger: User
+) -> None:
+    other = stranger.projects.get()
+    other.membership_set.create(user=user, role="member")
+    signed_in(user)
+    made = server.create_experiment(f"{other.slug}/theirs")
+
+    assert server.get_experiment_by_name(f"{other.slug}/theirs").experiment_id == made
+    assert {e.name for e in server.search_experiments()} == {
+        "Default", f"{other.slug}/Default", f"{other.slug}/theirs"
+    }  # fmt: skip
+    assert Run.objects.get(pk=server.create_run(made).info.run_id).project == other
+    signed_in(user, project=other)
+    assert {e.name for e in server.search_experiments()} == {"Default", "theirs"}

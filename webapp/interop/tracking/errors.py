@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.http import HttpRequest, JsonResponse
-from django.views.decorators.csrf import csrf_exempt
 from rest_framework.response import Response
 
 from vad.errors import VadError
@@ -54,13 +52,3 @@ def handle(exc: Exception, context: dict[str, Any]) -> Response | None:
     status = 400 if code in (INVALID, *_BY_CODE.values()) else answer.status_code
     headers = dict(answer.headers.items())
     return Response({"error_code": code, "message": message}, status=status, headers=headers)
-
-
-@csrf_exempt
-def unknown_endpoint(request: HttpRequest, rest: str = "") -> JsonResponse:
-    """Parts of MLflow that are not here: its registry of models, traces, prompts."""
-    message = f"VADLab has no {request.path}. docs/interop.md lists what it has of MLflow."
-    return JsonResponse({"error_code": "ENDPOINT_NOT_FOUND", "message": message}, status=404)
-
-
-unknown_endpoint.login_required = False  # type: ignore[attr-defined]  # there is nothing to protect

@@ -105,9 +105,8 @@ def batch_log(
     tags: Mapping[str, str],
 ) -> None:
     """All of it or nothing."""
-    rows = [_point(row) for row in metrics]
-    if rows:
-        external.metrics_log(run_id=run.pk, batch=points.from_rows(rows), by=by)
+    batch = points.from_rows(_points(metrics))
+    external.metrics_log(run_id=run.pk, batch=batch, by=by)  # an empty one says that it lives
     if params:
         external.params_log(run_id=run.pk, params=params, by=by, replace=False)
     if tags:
@@ -161,12 +160,21 @@ def _tracked(run: Run) -> TrackedRun:
     return TrackedRun.objects.get_or_create(run=run)[0]
 
 
-def _point(row: Mapping[str, Any]) -> tuple[str, Any, int, int]:
-    step, time_ms = as_whole(row.get("step", 0)), as_whole(row.get("timestamp"))
-    if step is None or row.get("key") is None or row.get("value") is None:
-        raise TrackingError(f"{str(dict(row))[:120]} is no metric with a key, value and step.")
+def _points(rows: Iterable[Mapping[str, Any]]) -> list[tuple[str, Any, int, int]]:
+    """Key, value, step and time; a client that is not Python may send numbers as texts."""
     now_ms = round(timezone.now().timestamp() * 1000)
-    return row["key"], row["value"], step, now_ms if time_ms is None else time_ms
+    found = []
+    for row in rows:
+        key, value = row.get("key"), row.get("value")
+        step, time_ms = row.get("step", 0), row.get("timestamp", now_ms)
+        if type(step) is not int or type(time_ms) is not int:
+            step, time_ms = as_whole(step), as_whole(time_ms)
+        if not isinstance(key, str) or value is None or step is None or time_ms is None:
+            raise TrackingError(
+                f"{str(dict(row))[:120]} is no metric with a key, value, timestamp and step."
+            )
+        found.append((key, value, step, time_ms))
+    return found
 
 
 def shortened(name: str) -> str:

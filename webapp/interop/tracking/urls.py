@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from django.urls import URLPattern, path, re_path
+from django.urls import URLPattern, path
 
 from webapp.interop.tracking import calls
-from webapp.interop.tracking.errors import unknown_endpoint
-from webapp.interop.tracking.views import Endpoint
+from webapp.interop.tracking.views import Endpoint, Unknown
 
 V2 = "2.0/mlflow/"
 
@@ -54,5 +53,7 @@ urlpatterns = [
     _write("runs/set-tag", "set-tag", calls.set_tag),
     _write("runs/delete-tag", "delete-tag", calls.delete_tag),
     _read("metrics/get-history", "metric-history", calls.metric_history),
-    re_path(r"^(?:2|3)\.0/mlflow(?P<rest>[-/].*)$", unknown_endpoint, name="unknown"),
+    path("2.0/mlflow/<path:rest>", Unknown.as_view(), name="unknown"),
+    path("3.0/mlflow/<path:rest>", Unknown.as_view(), name="unknown-3"),
+    path("2.0/mlflow-artifacts/<path:rest>", Unknown.as_view(), name="unknown-artifacts"),
 ]

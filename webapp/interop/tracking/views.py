@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
+from django.views.decorators.http import require_safe
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -54,6 +55,20 @@ class Endpoint(APIView):
         return Response(self.call(Scope(request.user, request.project), Given(members)))
 
 
+class Unknown(APIView):
+    """Parts of MLflow that are not here: its registry of models, traces, prompts."""
+
+    def get_exception_handler(self) -> Any:
+        return errors.handle
+
+    def get(self, request: Request, rest: str) -> Response:
+        message = f"VADLab has no {request.path}; docs/interop.md lists what it has of MLflow."
+        raise TrackingError(message, "ENDPOINT_NOT_FOUND", 404)
+
+    post = put = patch = delete = get
+
+
+@require_safe
 def version(request: HttpRequest) -> HttpResponse:
     return HttpResponse(VERSION, content_type="text/plain")
 
