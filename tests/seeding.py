@@ -6,6 +6,7 @@ All numbers are computed by the code under test from scores drawn from a seed; n
 from __future__ import annotations
 
 import hashlib
+import io
 import uuid
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -14,6 +15,7 @@ from typing import Any
 
 import av
 import numpy as np
+import safetensors.numpy
 from django.conf import settings
 from django.utils import timezone
 
@@ -42,7 +44,7 @@ from webapp.accounts.models import Membership, Project, Role, User
 from webapp.datasets.models import Dataset, DatasetVersion, FeatureSet
 from webapp.datasets.models import Video as VideoRow
 from webapp.evaluations.models import Evaluation
-from webapp.external import points
+from webapp.external import points, uploads
 from webapp.external import services as external
 from webapp.fleet.models import Worker
 from webapp.runs import metrics
@@ -309,6 +311,16 @@ def add_external(seeded: Seeded) -> Run:
     external.metrics_log(run_id=run.pk, batch=batch, by=by, done=4000, total=5000)
     lines = ["INFO training on 2 nodes", "WARNING loader of rank 1 is slow", "INFO epoch 4 done"]
     external.log_append(run_id=run.pk, lines=lines, by=by)
+    content = io.BytesIO(b"video,auc\nfight_01,0.91\n")
+    uploads.artifact_store(run_id=run.pk, path="tables/per_video.csv", data=content, by=by)
+    weights = safetensors.numpy.save({"w": np.ones(64, np.float32)})
+    kept = uploads.upload_create(
+        run_id=run.pk, kind="checkpoint", path="model", step=4000, best=True, by=by,
+        size_bytes=len(weights), sha256=hashlib.sha256(weights).hexdigest(),
+        metrics={"val/auc": 0.84},
+    )  # fmt: skip
+    uploads.upload_append(upload_id=kept.pk, offset=0, data=io.BytesIO(weights), by=by)
+    uploads.upload_finish(upload_id=kept.pk, by=by)
     run.refresh_from_db()
     return run
 

@@ -47,6 +47,8 @@ CATALOGUE: dict[str, str] = {
     "too-few-videos": "A split has too few videos of one label to train or evaluate on.",
     "too-many-tries": "Signing in failed too often; it is locked for a while.",
     "unexpected": "A fault of the program itself; the run's log has the trace.",
+    "upload-invalid": "A file that was sent is too large, incomplete, or not what was announced.",
+    "upload-offset": "A part of a file was sent for another place than the next one.",
     "video-no-track": "A file has no video track that can be decoded.",
     "video-truncated": "A video ends before the frame count that was recorded for it.",
     "video-unreadable": "A video cannot be opened or decoded.",

@@ -9,6 +9,7 @@ from webapp.compare.api import Compare, CompareExplain, ComparePairs
 from webapp.datasets import api as datasets
 from webapp.evaluations import api as evaluations
 from webapp.external import api as external
+from webapp.external import transfers
 from webapp.fleet import api as fleet
 from webapp.interop import api as interop
 from webapp.runs import api as runs
@@ -47,6 +48,11 @@ urlpatterns = [
     path("runs/<uuid:run_id>/events/", runs.RunEvents.as_view(), name="run-events"),
     path("runs/<uuid:run_id>/bags/", RunBags.as_view(), name="run-bags"),
     path("runs/<uuid:run_id>/checkpoints/", runs.RunCheckpoints.as_view(), name="run-checkpoints"),
+    path(
+        "runs/<uuid:run_id>/checkpoints/<int:step>/file/",
+        runs.RunCheckpointFile.as_view(),
+        name="run-checkpoint-file",
+    ),
     path("runs/<uuid:run_id>/<slug:action>/", runs.RunAction.as_view(), name="run-action"),
     path("pipelines/", runs.PipelineList.as_view(), name="pipelines"),
     path("configs/", runs.ConfigList.as_view(), name="configs"),
@@ -107,6 +113,12 @@ urlpatterns = [
     path("compare/pairs/", ComparePairs.as_view(), name="compare-pairs"),
     path("compare/explain/", CompareExplain.as_view(), name="compare-explain"),
     path("external/", external.ExternalList.as_view(), name="external-list"),
+    path("external/<uuid:run_id>/uploads/", transfers.UploadList.as_view(), name="uploads"),
+    path("external/<uuid:run_id>/files/", transfers.FileList.as_view(), name="files"),
+    path(
+        "external/<uuid:run_id>/files/<uuid:file_id>/", transfers.FileDetail.as_view(), name="file"
+    ),
+    path("external/uploads/<uuid:upload_id>/", transfers.UploadDetail.as_view(), name="upload"),
     path("external/<uuid:run_id>/", external.ExternalDetail.as_view(), name="external"),
     *(
         path(f"external/<uuid:run_id>/{name}/", view.as_view(), name=f"external-{name}")

@@ -32,6 +32,8 @@ from webapp.core import doorbell  # noqa: E402
 from workers import fleet, leaving, slots  # noqa: E402
 
 SWEEP_TASK = "workers.sweep"
+REAP_TASK = "workers.reap"
+REAP_EVERY_S = 3600.0
 SPARE_THREADS = 2  # a bell and the sweep never wait behind runs
 
 # No fix-ups: Celery's one for Django would import every page to run the system checks. What it
@@ -62,7 +64,12 @@ app.conf.update(
             "schedule": settings.SWEEP_EVERY_S,
             # a worker that was away finds one sweep to do, not a thousand
             "options": {"queue": "cpu", "expires": 0.9 * settings.SWEEP_EVERY_S},
-        }
+        },
+        "reap": {
+            "task": REAP_TASK,
+            "schedule": REAP_EVERY_S,
+            "options": {"queue": "cpu", "expires": 0.9 * REAP_EVERY_S},
+        },
     },
     beat_schedule_filename=str(settings.DATA_DIR / "beat-schedule"),
 )

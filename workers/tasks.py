@@ -1,14 +1,15 @@
-"""The two tasks: answer a doorbell, and sweep."""
+"""The tasks: answer a doorbell, sweep, and clear away what was abandoned."""
 
 from __future__ import annotations
 
 import logging
 
 from webapp.core import doorbell
+from webapp.external import uploads
 from webapp.runs import lifecycle, preempting
 from webapp.runs.lifecycle import Slot
 from workers import database, fleet, leaving, slots, supervisor
-from workers.celery import SWEEP_TASK, app
+from workers.celery import REAP_TASK, SWEEP_TASK, app
 
 log = logging.getLogger(__name__)
 
@@ -60,3 +61,14 @@ def sweep() -> None:
                 log.info("run.asked_to_make_room run_id=%s for=%s", run.pk, run.yields_to_id)
         except database.DOWN as exc:
             log.warning("sweep.database_down cause=%s", exc)
+
+
+@app.task(name=REAP_TASK, ignore_result=True)
+def reap() -> None:
+    """Delete uploads that nobody went on with."""
+    with database.closing():
+        try:
+            if gone := uploads.reap():
+                log.info("uploads.reaped count=%d", gone)
+        except database.DOWN as exc:
+            log.warning("reap.database_down cause=%s", exc)

@@ -10,7 +10,7 @@ from vad.configs import QUEUED_KINDS, RunConfig, config_class
 REQUIRED = {"register": {"name": "a set", "root": "somewhere"}}
 
 
-@pytest.mark.parametrize("config_type", map(config_class, QUEUED_KINDS), ids=QUEUED_KINDS)
+@pytest.mark.parametrize("config_type", [config_class(k) for k in QUEUED_KINDS], ids=QUEUED_KINDS)
 def test_every_field_is_an_option_in_both_spellings(config_type: type[RunConfig]) -> None:
     parser = argparse.ArgumentParser(allow_abbrev=False)
     options.add(parser, config_type, leave_out=())

@@ -113,7 +113,8 @@ class TokenAuth(BaseAuthentication):
         user = token.user
         user.token = token
         user.is_superuser = user.is_staff = False  # the row stays as it is: see User.save
-        access.place(user).put_on(request._request)
+        if getattr((request.parser_context or {}).get("view"), "in_project", True):
+            access.place(user).put_on(request._request)
         return user, token
 
 
@@ -132,6 +133,7 @@ def find(secret: str, now: datetime | None = None) -> ApiToken | None:
     token: Any = living.first()
     if token is None:
         return None
-    stale = Q(last_used_at=None) | Q(last_used_at__lte=now - USED_EVERY)
-    ApiToken.objects.filter(stale, pk=token.pk).update(last_used_at=now)
+    if token.last_used_at is None or token.last_used_at <= now - USED_EVERY:
+        stale = Q(last_used_at=None) | Q(last_used_at__lte=now - USED_EVERY)
+        ApiToken.objects.filter(stale, pk=token.pk).update(last_used_at=now)
     return token

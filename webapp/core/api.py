@@ -24,7 +24,9 @@ from webapp.core import errors
 
 M = TypeVar("M", bound=Model)
 T = TypeVar("T")
-_JSON_TYPES = {str: "a text", int: "a whole number", dict: "an object", list: "a list"}
+_JSON_TYPES = {
+    str: "a text", int: "a whole number", bool: "true or false", dict: "an object", list: "a list",
+}  # fmt: skip
 
 log = logging.getLogger(__name__)
 
@@ -143,8 +145,11 @@ def int_param(
     return value
 
 
-def json_object(request: Request, *allowed: str) -> dict[str, Any]:
+def json_object(request: Request, *allowed: str, numbers: tuple[str, ...] = ()) -> dict[str, Any]:
     """The body, a JSON object with no other than these members.
+
+    Args:
+        numbers: members in which the view refuses every text itself; they are not looked through.
 
     Raises:
         VadError: `request-invalid`, naming what is unknown.
@@ -159,7 +164,8 @@ def json_object(request: Request, *allowed: str) -> dict[str, Any]:
     if unknown:
         raise invalid(unknown)
     odd = "holds a character that cannot be stored (NUL, or half of a surrogate pair)"
-    wrong = {name: odd for name, value in data.items() if not storable(value)}
+    texts = {name: value for name, value in data.items() if name not in numbers}
+    wrong = {name: odd for name, value in texts.items() if not storable(value)}
     if wrong:
         raise invalid(wrong)
     return data

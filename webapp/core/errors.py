@@ -27,6 +27,7 @@ STATUS: dict[str, int] = {
     "token-invalid": 401,
     "too-many-tries": 429,
     "unexpected": 500,
+    "upload-offset": 409,
 }
 
 PAGES = {403: "errors/403.html", 404: "errors/404.html", 500: "errors/500.html"}

@@ -60,8 +60,11 @@ class ExternalMetrics(APIView):
     milliseconds since 1970. `done` and `total` say how far the run is.
     """
 
+    in_project = False  # the run is named; nothing else of the person's is looked up
+
     def post(self, request: Request, run_id: UUID) -> Response:
-        data = json_object(request, "metrics", "rows", "done", "total")
+        columns = ("metrics", "rows")
+        data = json_object(request, *columns, "done", "total", numbers=columns)
         heard = services.metrics_log(
             run_id=run_id,
             batch=_batch(data),

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from django.db import transaction
 
 from webapp.external.models import MetricHistory
 from webapp.external.points import Points
@@ -21,9 +20,8 @@ FULL = 4096  # records; a row that has so many is closed
 RECORD = np.dtype([("step", "<i8"), ("time", "<i8"), ("value", "<f8")])
 
 
-@transaction.atomic
 def append(run: Run, batch: Mapping[str, Points]) -> None:
-    """Add points that have times. Call it while the run's row is locked."""
+    """Add points that have times. Call it in a transaction that has locked the run's row."""
     given = {key: _records(p) for key, p in batch.items() if p.times is not None and len(p)}
     if not given:
         return

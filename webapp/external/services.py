@@ -39,6 +39,7 @@ LABEL_TEXT = 8000
 MOST_LINES, LINE = 5000, 8000  # of a part of the log; characters of a line
 MOST_LOG_BYTES = 256 << 20  # of a run
 MOST_SESSIONS = 64
+_PROGRESS = ("started_at", "beat_at", "done", "total")
 ENDS = {
     "finished": State.SUCCEEDED,
     "failed": State.FAILED,
@@ -137,7 +138,7 @@ def run_end(
     if status == "failed":
         said = " ".join(_text("reason", reason, PARAM_TEXT).split())[:400]
         error = VadError("unexpected", said or "Its script failed.", "Its log may say more.")
-    with _writing(run_id, by) as run:
+    with writing(run_id, by) as run:
         to, now = ENDS[status], timezone.now()
         lifecycle.end_external(run, to, by=by, ended_at=min(ended_at or now, now), error=error)
         run.refresh_from_db()
@@ -146,7 +147,7 @@ def run_end(
 
 def run_resume(*, run_id: UUID, by: User) -> Run:
     """Let a run that has ended go on; one that runs stays as it is."""
-    with _writing(run_id, by) as run:
+    with writing(run_id, by) as run:
         lifecycle.resume_external(run, by=by)
         run.refresh_from_db()
     return run
@@ -170,7 +171,7 @@ def metrics_log(
         VadError: `log-invalid`, `not-allowed`.
     """
     points.check(batch)
-    with _writing(run_id, by) as run:
+    with writing(run_id, by) as run:
         top = max((int(p.steps.max()) for p in batch.values() if len(p)), default=0)
         progress = {"done": max(run.done, top) if done is None else done}
         if total is not None:
@@ -198,7 +199,7 @@ def log_append(
         VadError: `log-invalid` (also when the log is full), `not-allowed`.
     """
     text = _log_text(lines)
-    with _writing(run_id, by) as run:
+    with writing(run_id, by) as run:
         if session and not _is_new_part(run, session, part):
             return _heard(run)
         run.folder.mkdir(parents=True, exist_ok=True)
@@ -221,7 +222,7 @@ def params_log(*, run_id: UUID, params: Mapping[str, Any], by: User, replace: bo
         VadError: `log-invalid`, `not-allowed`.
     """
     given = flat(params)
-    with _writing(run_id, by, "config") as run:
+    with writing(run_id, by, "config") as run:
         other = [n for n, v in given.items() if n in run.config and run.config[n] != v]
         if other and not replace:
             name = other[0]
@@ -240,7 +241,7 @@ def params_log(*, run_id: UUID, params: Mapping[str, Any], by: User, replace: bo
 
 def tags_set(*, run_id: UUID, tags: Iterable[str], by: User) -> Heard:
     """Give the run these tags, as on its page, instead of those that it has."""
-    with _writing(run_id, by) as run:
+    with writing(run_id, by) as run:
         services.run_set_tags(run=run, tags=tags, by=by)
         return _heard(run)
 
@@ -250,7 +251,7 @@ def labels_set(
 ) -> Heard:
     """Give the run labels: names with a text each. Known ones change, `remove` takes some off."""
     given = _labels(labels)
-    with _writing(run_id, by) as run:
+    with writing(run_id, by) as run:
         row = ExternalRun.objects.get(run=run)
         gone = set(remove)
         row.labels = {n: v for n, v in {**row.labels, **given}.items() if n not in gone}
@@ -266,7 +267,7 @@ def labels_set(
 
 
 @contextmanager
-def _writing(run_id: UUID, by: User, *more: str) -> Iterator[Run]:
+def writing(run_id: UUID, by: User, *more: str) -> Iterator[Run]:
     """One transaction with the run's row locked, of a person who may write it.
 
     Raises:
@@ -275,7 +276,7 @@ def _writing(run_id: UUID, by: User, *more: str) -> Iterator[Run]:
     """
     with transaction.atomic():
         rows = Run.objects.editable_by(by).select_for_update(of=("self",))
-        needed = ("project", "kind", "name", "state", "error", "started_at", "done", "total", *more)
+        needed = ("project", "kind", "name", "state", "error", *_PROGRESS, *more)
         run = rows.filter(pk=run_id, kind=EXTERNAL).only(*needed).first()
         if run is None:
             seen = Run.objects.visible_to(by).filter(pk=run_id, kind=EXTERNAL)
@@ -313,6 +314,8 @@ def _clock(run: Run, batch: Batch) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         steps = np.concatenate([p.steps for p in told])
     else:
         now_s = max(0, int(timezone.now().timestamp() - begun_ms / 1000))
+        if run.beat_at and now_s == int(run.beat_at.timestamp() - begun_ms / 1000) and run.done:
+            return {}  # this second has its note
         top = max((int(p.steps.max()) for p in batch.values() if len(p)), default=0)
         seconds, steps = np.array([now_s]), np.array([max(run.done, top)])
     order = np.lexsort((steps, seconds))

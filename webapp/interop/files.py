@@ -6,15 +6,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from django.db.models import QuerySet
+
 from webapp.accounts.models import Project
 from webapp.evaluations.models import Evaluation
+from webapp.external.models import Upload
 from webapp.runs.models import Checkpoint, Run
 
 NONE, SCORES, ALL = "none", "scores", "all"
 CHOICES = {
     NONE: "Tables alone",
     SCORES: "Tables, and the score files of evaluations",
-    ALL: "Tables, score files and checkpoints",
+    ALL: "Tables, score files, checkpoints and uploaded files",
 }
 
 
@@ -37,6 +40,25 @@ def entries(project: Project, which: str) -> Iterator[Entry]:
     checkpoints = Checkpoint.objects.filter(run__project=project).select_related("run")
     for checkpoint in checkpoints.order_by("run", "step").iterator():
         yield from _entry(checkpoint.run, checkpoint.run.folder / checkpoint.path)
+    for upload in uploads(project).iterator():
+        name = upload_name(upload)
+        if name is not None:
+            yield Entry(name, upload.file, upload.size_bytes)
+
+
+def uploads(project: Project) -> QuerySet[Upload]:
+    """Files that were sent for external runs, but for their checkpoints."""
+    found = Upload.objects.filter(
+        run__project=project, kind=Upload.Kind.ARTIFACT, finished_at__isnull=False
+    )
+    return found.select_related("run").order_by("run", "path")
+
+
+def upload_name(upload: Upload) -> str | None:
+    """Under the path that its sender gave it, which uploads.check_path found harmless."""
+    if not upload.file.is_file():
+        return None
+    return f"files/{upload.run_id}/artifacts/{upload.path}"
 
 
 def checkpoint_name(checkpoint: Checkpoint) -> str | None:

@@ -17,7 +17,8 @@ import numpy as np
 from webapp.accounts.models import Project
 from webapp.datasets.models import DatasetVersion, FeatureSet, Video
 from webapp.evaluations.models import Evaluation
-from webapp.interop.files import checkpoint_name, scores_name
+from webapp.external.models import ExternalRun
+from webapp.interop.files import checkpoint_name, scores_name, upload_name, uploads
 from webapp.runs.metrics import STEPS, VALUES
 from webapp.runs.models import Checkpoint, MetricChunk, MetricSummary, Run
 
@@ -139,6 +140,28 @@ def _checkpoints(project: Project) -> Iterator[Batch]:
     )  # fmt: skip
 
 
+def _artifacts(project: Project) -> Iterator[Batch]:
+    return _rows(
+        ARTIFACTS,
+        (
+            (str(u.run_id), u.path, u.size_bytes, u.sha256, u.finished_at, upload_name(u))
+            for u in uploads(project).iterator(BATCH_ROWS)
+        ),
+    )
+
+
+def _labels(project: Project) -> Iterator[Batch]:
+    rows = ExternalRun.objects.filter(run__project=project).order_by("run")
+    return _rows(
+        LABELS,
+        (
+            (str(pk), name, value)
+            for pk, labels in rows.values_list("run_id", "labels").iterator(BATCH_ROWS)
+            for name, value in labels.items()
+        ),
+    )
+
+
 def _evaluations(project: Project) -> Iterator[Batch]:
     rows = Evaluation.objects.filter(run__project=project).select_related("checkpoint", "run")
     return _rows(
@@ -247,6 +270,19 @@ CHECKPOINTS = _columns(
     ("metrics", "json", "what was measured when it was written"),
     ("file", "text", "below this folder; null when the server keeps it no more"),
 )
+ARTIFACTS = _columns(
+    _RUN,
+    ("path", "text", "as its sender called it"),
+    ("size_bytes", "int", ""),
+    ("sha256", "text", "of the file"),
+    ("finished_at", "time", "when it was complete"),
+    ("file", "text", "below this folder; null when it is gone"),
+)
+LABELS = _columns(
+    _RUN,
+    ("name", "text", "of the label, which MLflow calls a tag"),
+    ("value", "text", ""),
+)
 EVALUATIONS = _columns(
     ("run_id", "text", "of the evaluation's own run"),
     ("of_run_id", "text", "the training run that was evaluated"),
@@ -310,6 +346,8 @@ TABLES = (
     Table("metric_summaries", "One row a run and metric.", SUMMARIES, _summaries),
     Table("checkpoints", "One row a checkpoint, also of those that are gone.", CHECKPOINTS,
           _checkpoints),
+    Table("artifacts", "One row a file that was sent for an external run.", ARTIFACTS, _artifacts),
+    Table("labels", "One row a label of an external run.", LABELS, _labels),
     Table("evaluations", "One row an evaluation.", EVALUATIONS, _evaluations),
     Table("datasets", "One row a version of a data set.", DATASETS, _datasets),
     Table("videos", "One row a video of a version, with its video-level label.", VIDEOS, _videos),

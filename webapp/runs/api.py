@@ -10,6 +10,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import QuerySet, Sum
 from django.http import Http404, QueryDict
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -41,6 +42,7 @@ from webapp.datasets.models import DatasetVersion, FeatureSet
 from webapp.runs import (
     bookmarks,
     commandline,
+    detail,
     grouping,
     lineage,
     log,
@@ -387,6 +389,13 @@ class RunCheckpoints(APIView):
         run = _run(request, run_id)
         rows = run.checkpoints.order_by("-step")[:500]
         return Response({"results": [checkpoint_json(c, run) for c in reversed(rows)]})
+
+
+class RunCheckpointFile(APIView):
+    """GET: a checkpoint's file, whole or a range of it."""
+
+    def get(self, request: Request, run_id: UUID, step: int) -> HttpResponseBase:
+        return detail.checkpoint_answer(request._request, _run(request, run_id), step)
 
 
 class ConfigList(APIView):

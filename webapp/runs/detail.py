@@ -6,7 +6,7 @@ import math
 from typing import Any
 from uuid import UUID
 
-from django.http import FileResponse, Http404, HttpResponse
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
@@ -269,7 +269,10 @@ def run_log_tail(request: Request, run_id: UUID) -> HttpResponse:
 @require_safe
 def checkpoint_file(request: Request, run_id: UUID, step: int) -> HttpResponseBase:
     """A checkpoint to keep, whole or a range of it."""
-    run = _run(request, run_id)
+    return checkpoint_answer(request, _run(request, run_id), step)
+
+
+def checkpoint_answer(request: HttpRequest, run: Run, step: int) -> HttpResponseBase:
     checkpoint = get_object_or_404(Checkpoint, run=run, step=step)
     path = (run.folder / checkpoint.path).resolve()
     if not path.is_relative_to(run.folder.resolve()) or not path.is_file():

@@ -71,7 +71,7 @@ def record_batch(claim: Claim, records: Sequence[Said], *, rate: float | None = 
                     progress_note=record.note[:200],
                 )
             elif isinstance(record, results.CheckpointWritten):
-                _keep_checkpoint(run, record)
+                keep_checkpoint(run, record)
         _append(run, pending, samples)
         Run.objects.filter(pk=run.pk).update(**fields)
         return run.stop
@@ -112,7 +112,8 @@ def _resume(claim: Claim, run: Run, record: results.Started) -> None:
     _mark_best(run)
 
 
-def _keep_checkpoint(run: Run, record: results.CheckpointWritten) -> None:
+def keep_checkpoint(run: Run, record: results.CheckpointWritten) -> None:
+    """Note a checkpoint whose file is complete; one of the same step is replaced."""
     Checkpoint.objects.update_or_create(
         run=run,
         step=record.step,

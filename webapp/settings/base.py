@@ -174,6 +174,9 @@ RUN_RETRY_S = env_int("VADLAB_RETRY_S", 5)  # before the second retry; then doub
 # silent, and are failed, if ever.
 EXTERNAL_SILENT_S = env_float("VADLAB_EXTERNAL_SILENT_S", 900)
 EXTERNAL_FAIL_S = 3600 * env_int("VADLAB_EXTERNAL_FAIL_H", 0)  # 0: never
+UPLOAD_FILE_BYTES = env_int("VADLAB_UPLOAD_FILE_MB", 10_000, least=1) << 20  # the largest file
+UPLOAD_PERSON_BYTES = env_int("VADLAB_UPLOAD_PERSON_MB", 100_000, least=1) << 20  # of one person
+UPLOAD_ABANDONED_S = 3600 * env_int("VADLAB_UPLOAD_ABANDONED_H", 24, least=1)
 # Whose run is next; see webapp/runs/scheduling.py and docs/queue.md.
 QUEUE_HALF_LIFE_S = 3600 * env_float("VADLAB_USE_HALF_LIFE_H", 24)  # of what a person used
 QUEUE_LIFT_S = 3600 * env_float("VADLAB_LIFT_H", 6)  # without a start: one level of priority

@@ -216,6 +216,11 @@ TABLE: dict[str, Rule] = {
     "api:compare-pairs": API_READ,
     "api:compare-explain": API_READ,
     "api:external-list": API_ACTION,
+    "api:uploads": API_ACTION.at(run_id="{external}"),
+    "api:upload": API_WRITE,
+    "api:files": API_READ.at(run_id="{external}"),
+    "api:file": API_READ.at(run_id="{external}"),
+    "api:run-checkpoint-file": API_READ.at(step="300"),
     "api:external": API_READ.at(run_id="{external}"),
     "api:external-history": API_READ.at(run_id="{external}"),
     **{
@@ -244,6 +249,10 @@ TABLE: dict[str, Rule] = {
     "mlflow:run": API_READ.named(),
     "mlflow:runs": replace(LEAVE, search=True).sends(experiment_ids='["{experiment}"]').named(),
     "mlflow:metric-history": API_READ.named(),
+    "mlflow:logged-models": Rule(write=Level.PERSON, search=True),
+    "mlflow:artifacts": API_READ.named(),
+    "mlflow:artifacts-of": API_READ.at(path="{external}").named(),
+    "mlflow:artifact": API_WRITE.at(artifact="{external}/{kept_path}").named(),
     **{
         f"mlflow:{name}": ACTION.sends(run_id="{external}", **body).named()
         for name, body in {
@@ -357,6 +366,8 @@ def _world(data_dir: Path) -> World:
     video = Video.objects.filter(version=seeded.version, split="test").first()
     assert video is not None
     seeding.add_footage(seeded, video.key)
+    external = seeding.add_external(seeded)
+    kept = external.uploads.filter(kind="artifact").get()
     view = SavedView.objects.create(
         project=project, name="Best", query="sort=-auc", created_by=owner
     )
@@ -366,7 +377,8 @@ def _world(data_dir: Path) -> World:
         "kind": "evaluate", "action": "stop", "video_id": video.pk, "video": video.key,
         "first": seeded.runs["first"].pk, "second": seeded.runs["second"].pk,
         "watched": bags[0].keys[0], "running": seeded.runs["running"].pk,
-        "failed": seeded.runs["failed"].pk, "external": seeding.add_external(seeded).pk,
+        "failed": seeded.runs["failed"].pk, "external": external.pk,
+        "upload_id": kept.pk, "file_id": kept.pk, "kept_path": kept.path,
         "experiment": Experiment.objects.create(project=project, name="An experiment").pk,
         "rest": "nothing/of/the/kind",
         "worker_id": seeded.worker.pk, "worker": seeded.worker.name,
@@ -427,7 +439,7 @@ def ask(world: World, name: str, rule: Rule, method: str, who: str) -> Answer:
     path = fill(ROUTES[name], values)
     query = "?run={run_id}&run={first}&runs={first},{second}&key={video}&video={video}"
     query += "&run_id={external}&metric_key=loss&experiment_id={experiment}"
-    query += "&experiment_name=Default"
+    query += "&experiment_name=Default&path={external}"
     body = {k: v.format(**world.values) for k, v in rule.body.items()}
     extra: dict[str, Any] = {}
     if who in world.headers:

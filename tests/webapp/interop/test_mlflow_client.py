@@ -16,6 +16,7 @@ from django.test import Client
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag, ViewType
 from mlflow.exceptions import MlflowException, RestException
+from requests import HTTPError
 
 from webapp.accounts import tokens
 from webapp.accounts.models import Project, User
@@ -284,3 +285,35 @@ def test_a_person_of_two_projects_names_the_other_one(
     assert Run.objects.get(pk=server.create_run(made).info.run_id).project == other
     signed_in(user, project=other)
     assert {e.name for e in server.search_experiments()} == {"Default", "theirs"}
+
+
+def test_files_are_sent_listed_and_fetched_through_the_server(
+    server: MlflowClient, make_run: Callable[..., Run], tmp_path: Path
+) -> None:
+    (tmp_path / "out" / "deep").mkdir(parents=True)
+    (tmp_path / "out" / "deep" / "maps.bin").write_bytes(bytes(range(256)) * 5000)
+    (tmp_path / "out" / "empty.txt").touch()
+    with mlflow.start_run() as active:
+        run_id = active.info.run_id
+        mlflow.log_text("what we saw", "notes/first.txt")
+        mlflow.log_dict({"auc": 0.9}, "result.json")
+        mlflow.log_artifact(str(tmp_path / "out" / "empty.txt"), "a folder ü")
+        mlflow.log_artifacts(str(tmp_path / "out"), "out")
+        mlflow.log_text("a later one", "notes/first.txt")
+
+    tops = {(f.path, f.is_dir, f.file_size) for f in server.list_artifacts(run_id)}
+    assert ("notes", True, None) in tops and ("a folder ü", True, None) in tops
+    assert [f.path for f in server.list_artifacts(run_id, "out")] == ["out/deep", "out/empty.txt"]
+    assert server.list_artifacts(run_id, "result.json") == []
+    assert mlflow.artifacts.load_text(f"runs:/{run_id}/notes/first.txt") == "a later one"
+    assert mlflow.artifacts.load_dict(f"runs:/{run_id}/result.json") == {"auc": 0.9}
+    got = Path(server.download_artifacts(run_id, "", str(tmp_path / "got")))
+    assert (got / "out" / "deep" / "maps.bin").read_bytes() == bytes(range(256)) * 5000
+    assert (got / "a folder ü" / "empty.txt").read_bytes() == b""
+    ours = make_run()
+    ours.folder.mkdir(parents=True)
+    (ours.folder / "log.txt").write_text("a log")
+    (ours.folder / "config.json").write_text("{}")
+    assert [f.path for f in server.list_artifacts(ours.pk.hex)] == ["log.txt"]
+    with pytest.raises(HTTPError, match="trained by VADLab"):
+        server.log_text(ours.pk.hex, "x", "log.txt")

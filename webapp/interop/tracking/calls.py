@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from webapp.external.points import MOST_TIME_MS, check_key
-from webapp.interop.tracking import experiments, logging, search, shapes
+from webapp.interop.tracking import artifacts, experiments, logging, search, shapes
 from webapp.interop.tracking.errors import TrackingError
 from webapp.interop.tracking.experiments import Scope
 from webapp.interop.tracking.given import Given
@@ -207,6 +207,30 @@ def metric_history(scope: Scope, given: Given) -> Answer:
     columns = (part[name].tolist() for name in ("value", "time", "step"))
     found = [shapes.metric_json(key, *point) for point in zip(*columns, strict=True)]
     return _paged({"metrics": found}, end if end < len(points) else None)
+
+
+# --- files ----------------------------------------------------------------------------------
+
+
+def artifact_list(scope: Scope, given: Given) -> Answer:
+    run = logging.run_of(scope.user, _run_id(given))
+    found = artifacts.listed(run, given.text("path", default=""))
+    return {"root_uri": shapes.artifact_uri(run.pk), "files": found}
+
+
+def artifact_list_of_path(scope: Scope, given: Given) -> Answer:
+    """The same asked by a path that begins with the run; names come without their folder."""
+    run, folder = artifacts.of_path(scope.user, given.text("path", default=""))
+    found = artifacts.listed(run, folder)
+    return {"files": [row | {"path": row["path"].rpartition("/")[2]} for row in found]}
+
+
+def logged_models(scope: Scope, given: Given) -> Answer:
+    """None: the registry of models is not here. Clients ask before they list a run's files."""
+    return {"models": []}
+
+
+# --- small things ---------------------------------------------------------------------------
 
 
 def _run_id(given: Given) -> str:

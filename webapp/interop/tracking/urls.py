@@ -8,7 +8,7 @@ from typing import Any
 from django.urls import URLPattern, path
 
 from webapp.interop.tracking import calls
-from webapp.interop.tracking.views import Endpoint, Unknown
+from webapp.interop.tracking.views import ArtifactFile, Endpoint, Unknown
 
 V2 = "2.0/mlflow/"
 
@@ -53,6 +53,16 @@ urlpatterns = [
     _write("runs/set-tag", "set-tag", calls.set_tag),
     _write("runs/delete-tag", "delete-tag", calls.delete_tag),
     _read("metrics/get-history", "metric-history", calls.metric_history),
+    _read("logged-models/search", "logged-models", calls.logged_models, "post"),
+    _read("artifacts/list", "artifacts", calls.artifact_list),
+    path(
+        "2.0/mlflow-artifacts/artifacts",
+        Endpoint.as_view(
+            call=calls.artifact_list_of_path, reads=True, http_method_names=["get", "options"]
+        ),
+        name="artifacts-of",
+    ),
+    path("2.0/mlflow-artifacts/artifacts/<path:artifact>", ArtifactFile.as_view(), name="artifact"),
     path("2.0/mlflow/<path:rest>", Unknown.as_view(), name="unknown"),
     path("3.0/mlflow/<path:rest>", Unknown.as_view(), name="unknown-3"),
     path("2.0/mlflow-artifacts/<path:rest>", Unknown.as_view(), name="unknown-artifacts"),

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.views.decorators.http import require_safe
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.response import Response
@@ -13,11 +14,14 @@ from rest_framework.views import APIView
 
 from webapp.accounts.tokens import SearchTokenAuth, TokenAuth
 from webapp.core.api import Request
+from webapp.core.ranges import ranged
 from webapp.core.rest import SessionAuth
-from webapp.interop.tracking import errors
+from webapp.external.uploads import artifact_store
+from webapp.interop.tracking import artifacts, errors
 from webapp.interop.tracking.errors import TrackingError
 from webapp.interop.tracking.experiments import Scope
 from webapp.interop.tracking.given import Given
+from webapp.interop.tracking.logging import own_run
 
 # The version of MLflow whose client the tests drive; clients ask what they may expect of a server.
 VERSION = "3.17.2"
@@ -53,6 +57,25 @@ class Endpoint(APIView):
 
     def _answer(self, request: Request, members: dict[str, Any]) -> Response:
         return Response(self.call(Scope(request.user, request.project), Given(members)))
+
+
+class ArtifactFile(APIView):
+    """GET: a file of a run, whole or a range of it. PUT: keep the body as one."""
+
+    def get_exception_handler(self) -> Any:
+        return errors.handle
+
+    def get(self, request: Request, artifact: str) -> HttpResponseBase:
+        found = artifacts.find(*artifacts.of_path(request.user, artifact))
+        answer = ranged(request._request, found.file, "application/octet-stream")
+        answer["Content-Disposition"] = "attachment"
+        return answer
+
+    def put(self, request: Request, artifact: str) -> Response:
+        run_id, _, path = artifact.partition("/")
+        run = own_run(request.user, run_id)
+        artifact_store(run_id=run.pk, path=path, data=request._request, by=request.user)
+        return Response({})
 
 
 class Unknown(APIView):
