@@ -25,6 +25,7 @@ CATALOGUE: dict[str, str] = {
     "features-missing": "Videos that the run needs have no features.",
     "file-missing": "A file or folder that was named does not exist.",
     "filter-invalid": "A filter of a list cannot be read; the place is named.",
+    "import-invalid": "What is to be imported is no store of the tool that it was said to be of.",
     "invitation-unusable": "An invitation is unknown, expired, used up or revoked.",
     "last-admin": "A project would be left without an admin.",
     "loss-not-finite": "The training loss or a gradient became infinite or not a number.",
