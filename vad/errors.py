@@ -42,6 +42,7 @@ CATALOGUE: dict[str, str] = {
     "run-inputs-missing": "A run was given no data set, features or checkpoint that it needs.",
     "run-not-movable": "The run's state does not allow this step.",
     "scores-invalid": "A score file is damaged, or of an unknown version.",
+    "server-unreachable": "The client got no answer from the server, or none it understands.",
     "shape-mismatch": "An array does not have the expected shape.",
     "time-limit": "The run used the time that it was given.",
     "token-invalid": "A token of the API is unknown, expired or revoked.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import IO, Any, cast
 from uuid import UUID
 
 from django.http.response import HttpResponseBase
@@ -65,8 +65,9 @@ class UploadDetail(APIView):
 
     def put(self, request: Request, upload_id: UUID) -> Response:
         offset = int_param(request, "offset", 0, least=0, most=2**53) or 0
+        body = cast(IO[bytes], request._request)  # a request reads like a file
         upload = uploads.upload_append(
-            upload_id=upload_id, offset=offset, data=request._request, by=request.user
+            upload_id=upload_id, offset=offset, data=body, by=request.user
         )
         return Response(upload_json(upload))
 
