@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -90,7 +91,7 @@ def token_revoke(*, token: ApiToken, by: User) -> None:
 class TokenAuth(BaseAuthentication):
     """`Authorization: Bearer vad_…`. Needs no CSRF token, since no browser sends it by itself."""
 
-    reads: tuple[str, ...] = SAFE_METHODS  # what a token that may only read is good for
+    reads: Sequence[str] = SAFE_METHODS  # what a token that may only read is good for
 
     def authenticate_header(self, request: Request) -> str:
         return 'Bearer realm="VADLab"'

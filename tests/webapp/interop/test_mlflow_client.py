@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import mlflow
 import numpy as np
 import pytest
+from django.conf import settings
 from django.test import Client
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag, ViewType
@@ -50,6 +52,7 @@ def server(
     mlflow.set_tracking_uri(live_server.url)
     yield MlflowClient()
     mlflow.set_tracking_uri(before)
+    os.environ.pop("MLFLOW_EXPERIMENT_ID", None)  # set_experiment leaves it there
 
 
 def test_the_quick_start_of_mlflow_runs_and_is_read_back(
@@ -87,6 +90,18 @@ def test_the_quick_start_of_mlflow_runs_and_is_read_back(
     assert client.get(f"/runs/{ours.pk}/").status_code == 200
 
 
+def test_the_example_of_our_own_page_runs(server: MlflowClient) -> None:
+    text = (settings.BASE_DIR / "docs" / "interop.md").read_text()
+    example = next(part for part in text.split("```python\n") if "mlflow.set_experiment" in part)
+    names: dict[str, Any] = {}
+
+    exec(example.partition("```")[0], names)
+
+    assert [run.info.run_name for run in names["best"]] == ["seed 1"]
+    assert server.list_artifacts(names["best"][0].info.run_id)[0].path == "notes.txt"
+
+
+@pytest.mark.slow
 def test_100000_points_are_read_back_exactly(server: MlflowClient) -> None:
     rng = np.random.default_rng(1)
     values = rng.standard_normal(100_000) * 10.0 ** rng.integers(-300, 300, 100_000)

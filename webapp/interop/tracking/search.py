@@ -102,7 +102,7 @@ def _candidates(
 
 
 def _page_json(user: User, ids: Sequence[UUID]) -> list[dict[str, Any]]:
-    found = {}
+    found: dict[UUID, Run] = {}
     for part in (ids[i : i + 500] for i in range(0, len(ids), 500)):
         found |= {run.pk: run for run in runs(user).filter(pk__in=part)}
     last = shapes.last_values(found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import IO, Any, cast
 
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
@@ -74,7 +74,8 @@ class ArtifactFile(APIView):
     def put(self, request: Request, artifact: str) -> Response:
         run_id, _, path = artifact.partition("/")
         run = own_run(request.user, run_id)
-        artifact_store(run_id=run.pk, path=path, data=request._request, by=request.user)
+        body = cast(IO[bytes], request._request)  # it can be read, and that is all that is done
+        artifact_store(run_id=run.pk, path=path, data=body, by=request.user)
         return Response({})
 
 
