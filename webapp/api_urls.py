@@ -12,6 +12,7 @@ from webapp.evaluations import api as evaluations
 from webapp.external import api as external
 from webapp.external import transfers
 from webapp.fleet import api as fleet
+from webapp.interop import api as interop
 from webapp.notify import api as notify
 from webapp.reports import api as reports
 from webapp.runs import api as runs
@@ -42,6 +43,7 @@ urlpatterns = [
         name="invitation",
     ),
     path("projects/<slug:slug>/audit/", accounts.Audit.as_view(), name="audit"),
+    path("projects/<slug:slug>/export/", interop.ProjectExport.as_view(), name="project-export"),
     path("runs/", runs.RunList.as_view(), name="runs"),
     path("runs/complete/", runs.RunComplete.as_view(), name="runs-complete"),
     path("runs/views/", runs.SavedViewList.as_view(), name="runs-views"),

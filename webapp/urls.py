@@ -5,6 +5,7 @@ from django.views.generic import RedirectView
 
 from webapp.accounts.entry import SignIn, SignOut, join
 from webapp.core.schema_views import api_docs, api_operation
+from webapp.interop.tracking.views import version
 from webapp.monitor.views import healthz, metrics, readyz
 from webapp.reports.shared import shared
 
@@ -19,6 +20,7 @@ urlpatterns = [
     path("settings/notifications/", include("webapp.notify.urls")),
     path("settings/storage/", include("webapp.storage.urls")),
     path("settings/", include("webapp.accounts.urls")),
+    path("settings/", include("webapp.interop.urls")),
     path("runs/", include("webapp.runs.urls")),
     path("datasets/", include("webapp.datasets.urls")),
     path("evaluations/", include("webapp.evaluations.urls")),
@@ -31,6 +33,8 @@ urlpatterns = [
     path("api/v1/docs/<slug:operation_id>/", api_operation, name="api-operation"),
     path("sweeps/", include("webapp.sweeps.urls")),
     path("api/v1/", include("webapp.api_urls")),
+    path("api/", include("webapp.interop.tracking.urls")),
+    path("version", version, name="version"),
 ]
 
 handler400 = "webapp.core.errors.bad_request"

@@ -76,6 +76,7 @@ def addresses(seeded: seeding.Seeded) -> dict[str, str]:
         "api-operation": "/api/v1/docs/post_run_list/",
         "notifications": "/settings/notifications/",
         "reports-none": "/reports/?q=nosuchreport",
+        "project-export": f"/settings/projects/{seeded.project.slug}/export/",
         "missing": "/runs/00000000-0000-0000-0000-000000000000/",
     }
 

@@ -54,6 +54,7 @@ INSTALLED_APPS = [
     "webapp.idempotency",
     "webapp.sweeps",
     "webapp.reports",
+    "webapp.interop",
     "webapp.external",
     "django.contrib.auth",
     "django.contrib.contenttypes",

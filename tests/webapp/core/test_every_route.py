@@ -38,6 +38,7 @@ from django.utils import timezone
 from webapp.accounts import invitations, tokens
 from webapp.accounts.models import ApiToken, Membership, Project, Role, User
 from webapp.datasets.models import Video
+from webapp.interop.models import Experiment
 from webapp.notify.models import Channel, Delivery
 from webapp.notify.models import Rule as NotifyRule
 from webapp.reports import blocks, sharing
@@ -65,6 +66,8 @@ class Rule:
     write: Level | None = None  # None: no other method is taken
     in_browser: str = ""  # "all" or "writes": an endpoint for sessions alone
     of_query: bool = False  # the query or the body, not the path, names a thing of the project
+    search: bool = False  # asked by POST, and changes nothing
+    nothing: bool = False  # 404, whoever asks
     quiet: bool = False  # refuses a write by doing nothing, without a word
     body: dict[str, str] = field(default_factory=dict)
     args: dict[str, str] = field(default_factory=dict)
@@ -134,6 +137,8 @@ TABLE: dict[str, Rule] = {
     "storage:measure": ACTION,
     "storage:rule": ACTION.sends(keep_best="2"),
     "storage:orphans": replace(OWN, write=Level.PERSON),
+    "interop:export": PAGE,
+    "interop:export-file": PAGE,
     # runs
     "runs:list": PAGE,
     "runs:live": PAGE,
@@ -227,6 +232,7 @@ TABLE: dict[str, Rule] = {
     "api:invitations": API_ADMIN,
     "api:invitation": API_ADMIN_ACTION,
     "api:audit": API_ADMIN_READ,
+    "api:project-export": API_READ,
     "api:runs": API_WRITE.sends(kind="register", config='{{"name": "a", "root": "/a"}}'),
     "api:runs-complete": API_READ,
     "api:runs-views": API_WRITE,
@@ -299,6 +305,48 @@ TABLE: dict[str, Rule] = {
     "api:rules": Rule(read=Level.PERSON, write=Level.PERSON),
     "api:rule": API_ADMIN_ACTION,
     "api:deliveries": API_OWN,
+    # MLflow's
+    "version": OPEN,
+    "mlflow:experiment-create": ACTION.sends(name="Another"),
+    "mlflow:experiment": API_READ.named(),
+    "mlflow:experiment-by-name": API_READ,
+    "mlflow:experiments": Rule(read=Level.VIEWER, write=Level.VIEWER, search=True),
+    **{
+        f"mlflow:experiment-{name}": ACTION.sends(experiment_id="{experiment}", **body).named()
+        for name, body in {
+            "update": {"new_name": "Renamed"},
+            "delete": {},
+            "restore": {},
+            "tag": {"key": "a", "value": "b"},
+            "untag": {"key": "a"},
+        }.items()
+    },
+    "mlflow:run-create": ACTION.sends(experiment_id="{experiment}").named(),
+    "mlflow:run": API_READ.named(),
+    "mlflow:runs": replace(LEAVE, search=True).sends(experiment_ids='["{experiment}"]').named(),
+    "mlflow:metric-history": API_READ.named(),
+    "mlflow:logged-models": Rule(write=Level.PERSON, search=True),
+    "mlflow:artifacts": API_READ.named(),
+    "mlflow:artifacts-of": API_READ.at(path="{external}").named(),
+    "mlflow:artifact": API_WRITE.at(artifact="{external}/{kept_path}").named(),
+    **{
+        f"mlflow:{name}": ACTION.sends(run_id="{external}", **body).named()
+        for name, body in {
+            "run-update": {"run_name": "Renamed"},
+            "run-delete": {},
+            "run-restore": {},
+            "log-metric": {"key": "a", "value": "NaN"},
+            "log-batch": {},
+            "log-inputs": {},
+            "log-parameter": {"key": "a", "value": "b"},
+            "set-tag": {"key": "a", "value": "b"},
+            "delete-tag": {"key": "mlflow.note.content"},
+        }.items()
+    },
+    **{
+        f"mlflow:unknown{what}": Rule(read=Level.PERSON, write=Level.PERSON, nothing=True)
+        for what in ("", "-3", "-artifacts")
+    },
 }
 
 
@@ -423,7 +471,9 @@ def _world(data_dir: Path) -> World:
         "first": seeded.runs["first"].pk, "second": seeded.runs["second"].pk,
         "watched": bags[0].keys[0], "running": seeded.runs["running"].pk,
         "failed": seeded.runs["failed"].pk, "external": external.pk,
-        "upload_id": kept.pk, "file_id": kept.pk,
+        "upload_id": kept.pk, "file_id": kept.pk, "kept_path": kept.path,
+        "experiment": Experiment.objects.create(project=project, name="An experiment").pk,
+        "rest": "nothing/of/the/kind",
         "worker_id": seeded.worker.pk, "worker": seeded.worker.name,
         "queued": Run.objects.filter(project=project, state="queued").first().pk,
         "slug": project.slug, "user_id": owner.pk, "username": owner.username,
@@ -494,6 +544,8 @@ def ask(world: World, name: str, rule: Rule, method: str, who: str) -> Answer:
         values["token_id"] = world.values[own]
     path = fill(ROUTES[name], values)
     query = "?run={run_id}&run={first}&runs={first},{second}&key={video}&video={video}"
+    query += "&run_id={external}&metric_key=loss&experiment_id={experiment}"
+    query += "&experiment_name=Default&path={external}"
     body = {k: v.format(**world.values) for k, v in rule.body.items()}
     extra: dict[str, Any] = {}
     if who in world.headers:
@@ -503,7 +555,7 @@ def ask(world: World, name: str, rule: Rule, method: str, who: str) -> Answer:
         if method == "get":
             answer = call(path + query.format(**values), **extra)
         elif path.startswith("/api/"):
-            given = {k: json.loads(v) if v.startswith("{") else v for k, v in body.items()}
+            given = {k: json.loads(v) if v.startswith(("{", "[")) else v for k, v in body.items()}
             answer = call(path, json.dumps(given), content_type="application/json", **extra)
         elif method == "post":
             answer = call(path, body, **extra)
@@ -520,7 +572,7 @@ def ask(world: World, name: str, rule: Rule, method: str, who: str) -> Answer:
 
 def fill(route: str, values: dict[str, str]) -> str:
     for part, value in values.items():
-        for converter in ("uuid", "int", "slug", "str"):
+        for converter in ("uuid", "int", "slug", "str", "path"):
             route = route.replace(f"<{converter}:{part}>", value)
     assert "<" not in route, f"give a value for {route}: in _world, or with .at(...) in TABLE"
     return "/" + route
@@ -543,7 +595,7 @@ def expected(name: str, rule: Rule, method: str, who: str) -> set[str]:
     """What the table says that the request comes to."""
     level = rule.read if method == "get" else rule.write
     assert level is not None
-    route, api = ROUTES[name], name.startswith("api:")
+    route, api = ROUTES[name], ROUTES[name].startswith("api/")
     if level == Level.ANYBODY:
         return {"allowed", "405"}  # the sign-in page sends who is signed in on, by any method
     if level == Level.KEY:
@@ -552,8 +604,10 @@ def expected(name: str, rule: Rule, method: str, who: str) -> set[str]:
         return {"401"} if api else {"login"}
     if who in TOKENS and (rule.in_browser == "all" or (rule.in_browser and method != "get")):
         return {"403"}
-    if who == "read token" and method != "get":
+    if who == "read token" and method != "get" and not rule.search:
         return {"403"}
+    if rule.nothing:
+        return {"404"}
     if level == Level.PERSON:
         return {"allowed"}
     in_path = any(part in route for part in ("<uuid:", "<int:", "<slug:slug>"))
@@ -646,4 +700,4 @@ def test_every_view_needs_a_sign_in_unless_the_table_calls_it_open(world: World)
     assert "webapp.core.middleware.SignInMiddleware" in django_settings.MIDDLEWARE
     opened = {n for n, rule in TABLE.items() if Level.ANYBODY in (rule.read, rule.write)}
 
-    assert opened == {"healthz", "readyz", "login", "join", "shared"}
+    assert opened == {"healthz", "readyz", "login", "join", "shared", "version"}
