@@ -83,7 +83,7 @@ def addresses(seeded: seeding.Seeded) -> dict[str, str]:
 
 CHARTS = {
     "run": 5, "run-bags": 4, "run-running": 3, "run-system": 7, "dataset": 1, "evaluation": 4,
-    "viewer": 1, "compare": 3, "external": 1,
+    "viewer": 1, "compare": 3, "external": 1, "sweep": 3,
 }  # fmt: skip
 
 
@@ -123,6 +123,7 @@ def test_every_page_is_drawn_without_a_complaint(
     seeding.add_usage(seeded.runs["running"])
     seeding.add_notifications(seeded)
     seeding.add_external(seeded)
+    sweep = seeding.add_sweep(seeded)
     complaints: dict[str, list[str]] = {}
     page.goto(f"{live_server.url}/login/")
     _picture(page, f"login-{size}-{scheme}")
@@ -131,7 +132,7 @@ def test_every_page_is_drawn_without_a_complaint(
     page.click("main button")
     page.wait_for_url("**/runs/")
 
-    for name, address in addresses(seeded).items():
+    for name, address in (addresses(seeded) | {"sweep": f"/sweeps/{sweep.pk}/"}).items():
         page.goto(live_server.url + address, wait_until="load")
         problems = complaints.setdefault(name, [])
         wanted = CHARTS.get(name, 0)

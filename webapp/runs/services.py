@@ -76,7 +76,7 @@ def run_create(
         kind=config.kind,
         config=config.to_dict(),
         owner=by,
-        tags=_tags(tags),
+        tags=clean_tags(tags),
         notes=_notes(notes),
         color=_color(project, config, inputs),
         version=inputs.version,
@@ -199,7 +199,7 @@ def run_annotate(*, run: Run, notes: str, by: User) -> Run:
 @transaction.atomic
 def run_set_tags(*, run: Run, tags: Iterable[str], by: User) -> Run:
     require_editor(by, run.project)
-    run.tags = _tags(tags)
+    run.tags = clean_tags(tags)
     run.save(update_fields=["tags"])
     return run
 
@@ -207,7 +207,7 @@ def run_set_tags(*, run: Run, tags: Iterable[str], by: User) -> Run:
 @transaction.atomic
 def runs_tag(*, runs: Sequence[Run], tag: str, by: User, remove: bool = False) -> None:
     """Give all these runs a tag more, or take it off."""
-    given = _tags([tag])
+    given = clean_tags([tag])
     if not given:
         raise ConfigError({"tag": "must not be empty"}, what="The tag")
     _require_editor_of(runs, by)
@@ -215,7 +215,7 @@ def runs_tag(*, runs: Sequence[Run], tag: str, by: User, remove: bool = False) -
     found = list(Run.objects.select_for_update(of=("self",)).filter(pk__in=ids).order_by("pk"))
     for run in found:
         others = [other for other in run.tags if other not in given]
-        run.tags = others if remove else _tags([*others, *given])
+        run.tags = others if remove else clean_tags([*others, *given])
     Run.objects.bulk_update(found, ["tags"])
 
 
@@ -242,8 +242,12 @@ def _name(text: str) -> str:
     return name
 
 
-def _tags(tags: Iterable[str]) -> list[str]:
-    """Without blanks and repetitions, in their order."""
+def clean_tags(tags: Iterable[str]) -> list[str]:
+    """Without blanks and repetitions, in their order.
+
+    Raises:
+        ConfigError: too many, or too long.
+    """
     found = list(dict.fromkeys(" ".join(tag.split()) for tag in tags if tag.strip()))
     if len(found) > MAX_TAGS or any(len(tag) > TAG_LENGTH for tag in found):
         problem = f"{MAX_TAGS} at most, of {TAG_LENGTH} characters each"

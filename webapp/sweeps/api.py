@@ -113,7 +113,7 @@ class SweepTrials(APIView):
         view: View = listing.view(_sweep(request, sweep_id))
         pages = Offset()
         rows = listing.ordered(view, request.GET.get("sort", ""))
-        page = pages.paginate_queryset(rows, request) or []  # type: ignore[arg-type]
+        page = pages.paginate_queryset(rows, request) or []
         return pages.get_paginated_response([_trial(one) for one in page])
 
 

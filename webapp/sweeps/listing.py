@@ -62,7 +62,7 @@ class View:
         return runs[:MOST_COMPARED]
 
 
-def sweeps(project: Project | None, page: str | None) -> Page[Sweep]:
+def sweeps(project: Project | None, page: str | None) -> Page[Any]:
     """The project's sweeps, the newest first, with how many of their trials were made and ended."""
     ended = Q(trials__run__state__in=ENDED) | Q(trials__run=None, trials__isnull=False)
     found = Sweep.objects.filter(project=project).select_related("owner", "feature_set__version")

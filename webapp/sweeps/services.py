@@ -18,7 +18,7 @@ from webapp.datasets.models import DatasetVersion, FeatureSet
 from webapp.runs import lifecycle, needs
 from webapp.runs.models import Run, State
 from webapp.runs.resources import Resources
-from webapp.runs.services import run_create
+from webapp.runs.services import clean_tags, run_create
 from webapp.sweeps import driver, objectives, space
 from webapp.sweeps.models import StopRule, Strategy, Sweep, SweepState, Take
 from webapp.sweeps.space import Space
@@ -76,8 +76,8 @@ def sweep_create(
         seeds=list(seeds) or [config.seed], parallel=parallel, entropy=entropy,
         objective=objective, falling=_falling(objective, direction), take=take,
         stop_rule=stop_rule, stop_after=stop_after, stop_least=stop_least, evaluate=evaluate,
-        tags=list(tags), priority=priority, gpus=resources.gpus, memory_mb=resources.memory_mb,
-        time_limit_s=resources.time_limit_s,
+        tags=clean_tags(tags), priority=priority, gpus=resources.gpus,
+        memory_mb=resources.memory_mb, time_limit_s=resources.time_limit_s,
     )  # fmt: skip
     problems = _problems(sweep, space, config, direction)
     if problems:
@@ -196,9 +196,9 @@ def _wrong_objective(sweep: Sweep, config: UrdmuConfig, direction: str) -> dict[
             found["evaluate"] = f"{key} comes from evaluations, and none are made"
         if sweep.stop_rule:
             found["stop_rule"] = f"{key} is known only at the end, too late to stop early"
-    if sweep.stop_rule and not 1 <= sweep.stop_after <= 1_000_000:
+    if not bool(sweep.stop_rule) <= sweep.stop_after <= 1_000_000:
         found["stop_after"] = "must be from 1 to 1,000,000 steps"
-    if sweep.stop_rule and not 1 <= sweep.stop_least <= 100:
+    if not 1 <= sweep.stop_least <= 100:
         found["stop_least"] = "must be from 1 to 100 trials"
     return found
 

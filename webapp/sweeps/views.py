@@ -50,9 +50,10 @@ def sweep_new(request: Request) -> HttpResponse:
     if request.POST.get("more"):
         return render(request, "sweeps/sweep_form.html", context)
     try:
-        rows = {k: v for k, v in request.POST.items() if k.startswith(("swept-", "values-"))}
+        rows = [name for name in request.POST if name.startswith(("swept-", "values-"))]
+        values_of_rows = {name: request.POST.get(name, "") for name in rows}
         sweep = forms.create(
-            project=request.project, by=request.user, kind=kind, given={**values, **rows}
+            project=request.project, by=request.user, kind=kind, given={**values, **values_of_rows}
         )
     except VadError as exc:
         context |= {"errors": exc.fields, "error": exc}
@@ -110,7 +111,7 @@ def _context(request: Request, view: View) -> dict[str, Any]:
         request.GET.get("page")
     )
     swept = view.swept
-    compared = urlencode([("run", run.pk) for run in view.compared])
+    compared = urlencode([("run", str(run.pk)) for run in view.compared])
     return {
         "sweep": sweep,
         "view": view,

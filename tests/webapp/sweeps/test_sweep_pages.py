@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 import seeding
@@ -114,6 +115,18 @@ def test_the_page_of_a_sweep_costs_the_same_for_any_number_of_trials(
     assert "0.6300" in page and "Compare the best 4" in page
     listed = client.get(f"/runs/?q=sweep+%3D+%22{sweep.pk}%22").content.decode()
     assert "rates, trial 4" in listed and "Evaluate rates" not in listed
+
+
+def test_a_sweep_is_polled_while_it_goes_on(client, make_sweep):
+    sweep = make_sweep()
+    part = client.get(f"/sweeps/{sweep.pk}/", headers={"HX-Request": "true"}).content.decode()
+    client.post(f"/sweeps/{sweep.pk}/stop/")
+    ended = client.get(f"/sweeps/{sweep.pk}/", headers={"HX-Request": "true"}).content.decode()
+
+    assert "<html" not in part and 'hx-trigger="every 5s"' in part
+    for name in ("sweep-trials", "sweep-badge", "sweep-actions"):
+        assert re.search(rf'id="{name}"[^>]*hx-swap-oob="true"', part)
+    assert 'hx-trigger="every 5s"' not in ended
 
 
 def test_a_sweep_that_chose_on_the_test_split_says_so(client, make_sweep):
