@@ -73,14 +73,16 @@ def sweep() -> None:
 
 @app.task(name=NOTIFY_TASK, ignore_result=True)
 def notify() -> None:
-    """Find what is to be told, and tell it."""
+    """Find what is to be told, and tell it. A fault in one step does not keep the next from it."""
     with database.closing():
-        try:
-            matching.look()
-            delivering.deliver_due()
-            delivering.forget_old()
-        except database.DOWN as exc:
-            log.warning("notify.database_down", cause=exc)
+        for step in (matching.look, delivering.deliver_due, delivering.forget_old):
+            try:
+                step()
+            except database.DOWN as exc:
+                log.warning("notify.database_down", cause=exc)
+                return
+            except Exception:
+                log.exception("notify.failed_step", step=step.__name__)
 
 
 @app.task(name=TIDY_TASK, ignore_result=True)

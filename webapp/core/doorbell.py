@@ -54,7 +54,7 @@ def _producer() -> Celery:
 def check() -> None:
     """Reach the broker, or raise the transport's own error."""
     with _producer().connection_for_write() as connection:
-        connection.ensure_connection(max_retries=1, timeout=3)
+        connection.ensure_connection(max_retries=1, interval_start=0, timeout=3)
         connection.default_channel  # noqa: B018, opening it is what speaks to Redis
     if settings.CELERY_BROKER_URL.startswith("filesystem://"):
         with tempfile.TemporaryFile(dir=settings.CELERY_BROKER_DIR / "messages"):

@@ -7,8 +7,10 @@ No rule tells a channel the same thing twice: the database refuses a second row 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from uuid import UUID
 
-from django.db import connection, transaction
+import structlog
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
@@ -19,7 +21,10 @@ from webapp.runs import waiting
 from webapp.runs.models import MetricSummary, Run
 
 AT_ONCE = 200  # events in one transaction
+SLACK = timedelta(minutes=10)  # longer than a transaction of a metric's may take to commit
 RECENT = timedelta(days=7)  # a run that did nothing for so long tells of no metric
+
+log = structlog.get_logger(__name__)
 
 
 def look() -> None:
@@ -27,10 +32,17 @@ def look() -> None:
     now = timezone.now()
     while take_notices():
         pass
-    for rule in _speaking(Event.METRIC_CROSSED):
-        _metric(rule, now)
-    for rule in _speaking(Event.QUEUE_WAITS):
-        _wait(rule, now)
+    measured = _measured(now)
+    for rule in _speaking(Event.METRIC_CROSSED, Event.QUEUE_WAITS):
+        try:
+            if rule.event == Event.QUEUE_WAITS:
+                _wait(rule, now)
+            elif measured:
+                _metric(rule, measured)
+        except (OperationalError, InterfaceError):
+            raise  # the database is away, for all of them
+        except Exception:  # a fault in what one rule says must not silence the others
+            log.exception("notify.rule_crashed", rule=rule.pk)
     Look.objects.update_or_create(pk=1, defaults={"at": now})
 
 
@@ -42,11 +54,9 @@ def runs_of(rule: Rule) -> QuerySet[Run]:
     if not channel.user.is_active:
         return Run.objects.none()
     seen = Run.objects.visible_to(channel.user)
-    return (
-        seen.filter(owner=channel.user)
-        if rule.project is None
-        else seen.filter(project=rule.project)
-    )
+    if rule.project is None:
+        return seen.filter(owner=channel.user)
+    return seen.filter(project=rule.project)
 
 
 @transaction.atomic
@@ -75,14 +85,20 @@ def take_notices() -> bool:
     return True
 
 
-def _metric(rule: Rule, now: datetime) -> None:
+def _measured(now: datetime) -> list[UUID]:
+    """Runs whose metrics may be other than at the last look: every such write is also a beat."""
+    last = Look.objects.values_list("at", flat=True).first() or now - RECENT
+    since = max(last - SLACK, now - RECENT)
+    return list(Run.objects.filter(beat_at__gte=since).order_by().values_list("pk", flat=True))
+
+
+def _metric(rule: Rule, measured: list[UUID]) -> None:
     """Each run once. The summary keeps the extremes, so no spike between two looks is missed."""
-    since = max(rule.created_at, now - RECENT)
+    of = runs_of(rule).filter(pk__in=measured, beat_at__gte=rule.created_at)
     beyond = Q(greatest__gt=rule.value) if rule.above else Q(least__lt=rule.value)
     told = Delivery.objects.filter(rule=rule, run=OuterRef("run"))
     rows = (
-        MetricSummary.objects.filter(beyond, key=rule.metric_key, run__in=runs_of(rule))
-        .filter(run__beat_at__gte=since)
+        MetricSummary.objects.filter(beyond, key=rule.metric_key, run__in=of)
         .exclude(Exists(told))
         .select_related("run__project", "run__owner")
     )
@@ -99,8 +115,7 @@ def _wait(rule: Rule, now: datetime) -> None:
     """Once, until nothing waits so long any more."""
     assert rule.minutes is not None
     late = (
-        waiting.startable()
-        .filter(pk__in=runs_of(rule).values("pk"))
+        waiting.startable(runs_of(rule))
         .annotate(since=waiting.since())
         .filter(since__lt=now - timedelta(minutes=rule.minutes))
         .order_by("since")

@@ -166,7 +166,7 @@ def run_row(
         kind=kind,
         config=dict(config),
         owner=by,
-        tags=_tags(tags),
+        tags=clean_tags(tags),
         notes=notes.strip(),
         color=_next_color(project, kind),
         device="cpu",

@@ -37,9 +37,10 @@ class Line:
         return {run.id: n for kind in (self.gpu, self.cpu) for n, run in enumerate(kind)}
 
 
-def startable() -> QuerySet[Run]:
+def startable(of: QuerySet[Run] | None = None) -> QuerySet[Run]:
     """Queued runs that nothing keeps but the want of a slot; a pause of the server is not seen."""
-    return Run.objects.filter(backlog.may_start(), state=State.QUEUED)
+    runs = Run.objects.all() if of is None else of
+    return runs.filter(backlog.may_start(), state=State.QUEUED)
 
 
 def since() -> Greatest:

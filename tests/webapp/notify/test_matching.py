@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from vad.errors import VadError
 from webapp.accounts.models import Membership
-from webapp.notify import matching
+from webapp.notify import matching, messages
 from webapp.notify.models import Channel, Delivery, Event, Look, Notice
 from webapp.runs import lifecycle, metrics
 from webapp.runs.lifecycle import Claim, Outcome
@@ -227,6 +227,22 @@ def test_a_short_wait_and_a_wait_of_others_are_not_told(make_rule, make_run, mak
     make_run()
 
     assert told() == []
+
+
+def test_a_rule_that_crashes_does_not_silence_the_others(make_rule, make_run, monkeypatch):
+    for minutes in (1, 2):
+        make_rule(Event.QUEUE_WAITS, minutes=minutes)
+    make_run(queued_at=timezone.now() - timedelta(minutes=11))
+    of_wait = messages.of_wait
+
+    def broken_for_one(rule, **given):
+        if rule.minutes == 1:
+            raise ValueError
+        return of_wait(rule, **given)
+
+    monkeypatch.setattr(messages, "of_wait", broken_for_one)
+
+    assert told() == ["1 run waits longer than 2 min"]
 
 
 # --- what is said ---------------------------------------------------------------------------

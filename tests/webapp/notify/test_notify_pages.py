@@ -224,6 +224,7 @@ def test_a_project_is_told_by_what_its_admins_set_up(make_user, project, sign_in
                         "channel": channel.pk, "above": "yes"})  # fmt: skip
 
     assert (channel.project, channel.user, Rule.objects.get().project) == (project, None, project)
+    assert "all runs of" in browser.get(page).content.decode()
     assert client.get(page).status_code == 403
     assert client.post(f"{MINE}channels/{channel.pk}/delete/").status_code == 404
     assert AuditEvent.objects.get(kind="channel-created").project == project
