@@ -23,9 +23,8 @@ from webapp.core.query import uuids
 from webapp.evaluations import scores as store
 from webapp.evaluations.api import evaluation_json
 from webapp.runs import metrics
-from webapp.runs.api import FROM, KEYS, TO, keys_param, points_param
-from webapp.runs.api import MAX_POINTS_ as MAX_POINTS
 from webapp.runs.models import Run
+from webapp.runs.params import FROM, KEYS, POINTS, TO, keys_param, points_param
 
 RUNS = text("runs", f"ids of runs, {selection.MOST_RUNS} at most, with commas", required=True)
 GROUP = text("group", "members are groups: seed, tag or config.FIELD")
@@ -33,9 +32,7 @@ METRIC = text("metric", "what is compared; auc without it", choices=(*draws.FAST
 
 
 class Compare(APIView):
-    @operation(
-        "Compare runs", query=[RUNS, GROUP, KEYS, MAX_POINTS, FROM, TO], returns=ComparisonJson
-    )
+    @operation("Compare runs", query=[RUNS, GROUP, KEYS, POINTS, FROM, TO], returns=ComparisonJson)
     def get(self, request: Request) -> Response:
         """Curves, numbers, and what differs. Without `keys` there are no curves, only the metrics
         that could be asked for. The numbers of a group are means over its runs.

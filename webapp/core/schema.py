@@ -158,7 +158,7 @@ class Schema(AutoSchema):
     def _get_request_body(self, direction: Any = "request") -> dict[str, Any] | None:
         if self.described is None or self.described.body is None:
             return None
-        schema = self.of_type(self.described.body)
+        schema = self.of_type(self.described.body, closed=True)
         return {"content": {"application/json": {"schema": schema}}, "required": True}
 
     def _get_response_bodies(self, direction: Any = "response") -> dict[str, Any]:
@@ -183,12 +183,18 @@ class Schema(AutoSchema):
             found[str(status)] = {"$ref": f"#/components/responses/{REFUSALS[status][0]}"}
         return found
 
-    def of_type(self, hint: Any) -> dict[str, Any]:
-        """The JSON schema of a type; named ones become components."""
+    def of_type(self, hint: Any, *, closed: bool = False) -> dict[str, Any]:
+        """The JSON schema of a type; named ones become components.
+
+        Args:
+            closed: it has these members and no others, as `json_object` sees to.
+        """
         if get_origin(hint) in (Union, types.UnionType):
             return {"anyOf": [self.of_type(part) for part in get_args(hint)]}
         (schema,), parts = msgspec.json.schema_components([hint], ref_template=REFS + "{name}")
         for name, part in parts.items():
+            if closed and schema == {"$ref": REFS + name}:
+                part["additionalProperties"] = False
             self._register(_named(name), _renamed(part))
         return _renamed(schema)
 

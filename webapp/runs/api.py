@@ -38,7 +38,7 @@ from webapp.core.api import (
     texts,
 )
 from webapp.core.conditional import require_match, revision, tagged
-from webapp.core.openapi import PROJECT, Page, Results, operation, text, whole
+from webapp.core.openapi import PROJECT, Page, Results, operation
 from webapp.datasets.models import DatasetVersion, FeatureSet
 from webapp.idempotency.services import idempotent
 from webapp.runs import (
@@ -59,8 +59,34 @@ from webapp.runs import (
 )
 from webapp.runs.filtering.completion import Completion, complete
 from webapp.runs.filtering.parse import MOST_CHARACTERS
-from webapp.runs.models import MetricChunk, MetricSummary, Run, State
+from webapp.runs.models import MetricChunk, MetricSummary, Run
 from webapp.runs.ordering import Ordered, Scope
+from webapp.runs.params import (
+    AT,
+    BY,
+    CLONES,
+    COLS,
+    CONTEXT,
+    EVENT,
+    FIND,
+    FROM,
+    HIT,
+    KEYS,
+    LEVEL,
+    LOG_BYTES,
+    LOG_LIMIT,
+    LOG_OFFSET,
+    MAX_KEYS,
+    POINTS,
+    RAW,
+    RAW_POINTS,
+    TABLE,
+    TO,
+    WORDS,
+    Q,
+    keys_param,
+    points_param,
+)
 from webapp.runs.reordering import run_move
 from webapp.runs.represent import (
     checkpoint_json,
@@ -94,45 +120,13 @@ from webapp.runs.shapes import (
 )
 from webapp.storage import artifacts, retention
 
-MAX_KEYS = 50
-MAX_POINTS = 20_000
-RAW_POINTS = 200_000  # of one key in one answer
-LOG_BYTES = 1 << 20
 RESOURCES = ("gpus", "memory_mb", "time_limit_s")
-STEP_MAX = 2**62
-
-Q = text("q", "a filter; the language is in docs/pages.md", most=MOST_CHARACTERS)
-TABLE = (
-    Q,
-    text("state", "runs in this state", choices=("", *State.values)),
-    text("kind", "runs of this kind"),
-    text("tag", "runs with this tag"),
-    text("sort", "a field, config.FIELD or last(METRIC), with - in front for the highest first"),
-    text("group", "groups instead: seeds, tag, dataset, kind, owner or config.FIELD"),
-)
-COLS = text("cols", "columns whose values to add, as auc,config.lr")
-AT = whole("at", "the cursor stands after so many characters", least=0, most=STEP_MAX)
-KEYS = text("keys", f"names of metrics, {MAX_KEYS} at most, with commas between them")
-MAX_POINTS_ = whole("max_points", "of each metric", least=4, most=MAX_POINTS, default=1000)
-FROM = whole("from", "the first step", least=-STEP_MAX, most=STEP_MAX)
-TO = whole("to", "the last step", least=-STEP_MAX, most=STEP_MAX)
-RAW = text("raw", f"every point, of {RAW_POINTS} at most", choices=("1", "true"))
-LOG_OFFSET = whole("offset", "where to begin, in bytes", least=0, most=STEP_MAX, default=0)
-LOG_LIMIT = whole("limit", "bytes at most", least=1, most=LOG_BYTES, default=65_536)
-FIND = text("find", "a text in the line", most=logsearch.NEEDLE_CHARS)
-LEVEL = text("level", "lines of this level or worse", choices=tuple(logsearch.LEVELS))
-CONTEXT = whole("context", "lines around a hit", least=0, most=20, default=logsearch.CONTEXT)
-HIT = whole("hit", "the first hit of the page", least=1, most=logsearch.MOST_HITS, default=1)
-CLONES = text("clones", "with the runs that were cloned from it", choices=("yes", "1", "true"))
-EVENT = text("event", "of this kind", most=100)
-BY = text("by", "of this person, or `worker`", most=100)
-WORDS = text("q", "words in what was said", most=100)
 
 
 class RunList(APIView):
     @operation(
         "Runs, their groups, or a page of the table",
-        query=[*TABLE, COLS, PROJECT],
+        query=[*TABLE, COLS],
         returns=Page[RunJson] | Page[GroupJson],
         paging=(Cursor, Offset),
     )
@@ -372,7 +366,7 @@ class RunAction(APIView):
 
 
 class RunMetrics(APIView):
-    @operation("Metrics of a run", query=[KEYS, MAX_POINTS_, FROM, TO, RAW], returns=MetricsJson)
+    @operation("Metrics of a run", query=[KEYS, POINTS, FROM, TO, RAW], returns=MetricsJson)
     def get(self, request: Request, run_id: UUID) -> Response:
         """Thinned so that no extreme is lost, unless `raw`. Without `keys` the first 50 keys. Keys
         that begin with `sys/` were measured by the worker: their steps are seconds.
@@ -513,18 +507,6 @@ class ConfigSchema(APIView):
 
 def run_revision(run: Run) -> str:
     return revision(run, "name", "notes", "tags", "priority", *RESOURCES)
-
-
-def keys_param(request: Request) -> list[str]:
-    """The metrics that `?keys=` names."""
-    keys = list(dict.fromkeys(k for k in request.GET.get("keys", "").split(",") if k))
-    if len(keys) > MAX_KEYS:
-        raise invalid({"keys": f"{len(keys)} are named, {MAX_KEYS} at most"})
-    return keys
-
-
-def points_param(request: Request) -> int:
-    return MAX_POINTS_.of(request) or 1000
 
 
 def _projects(request: Request) -> list[int]:

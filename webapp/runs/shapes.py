@@ -7,6 +7,7 @@ from uuid import UUID
 
 from msgspec import Meta
 
+from vad.configs import CONFIGS
 from webapp.core.openapi import Time
 from webapp.runs.bookmarks import MOST_QUERY
 from webapp.runs.bookmarks import NAME_LENGTH as VIEW_NAME
@@ -250,7 +251,7 @@ class KindJson(TypedDict):
 
 
 class NewRun(TypedDict, total=False):
-    kind: Required[str]
+    kind: Required[Annotated[str, Meta(extra_json_schema={"enum": list(CONFIGS)})]]
     config: Config
     name: Name
     notes: Notes

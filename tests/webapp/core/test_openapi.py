@@ -107,6 +107,6 @@ def test_an_example_is_a_request_that_fits() -> None:
         '  -H "Authorization: Bearer $VADLAB_TOKEN" \\\n'
         '  -H "Idempotency-Key: $(uuidgen)" \\\n'
         "  -H 'Content-Type: application/json' \\\n"
-        """  -d '{"kind": "TEXT"}'"""
+        """  -d '{"kind": "register"}'"""
     )
     assert "$RUN_ID/log/" in found["get_run_log"]

@@ -32,7 +32,7 @@ from webapp.core.schema_views import document
 
 pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
-EXAMPLES = int(os.environ.get("VADLAB_API_EXAMPLES", "4"))
+EXAMPLES = int(os.environ.get("VADLAB_API_EXAMPLES", "3"))
 WHO = ("admin", "member", "viewer", "stranger", "write token", "nobody")
 CHECKS = [
     checks.not_a_server_error,
@@ -49,8 +49,18 @@ MEANT = {
 }  # fmt: skip
 RUNS = ("first", "second", "running", "failed", "queued", "run_id")
 
+
+def strict(known: dict[str, Any]) -> dict[str, Any]:
+    """The document, of which answers may not say more either."""
+    found = copy.deepcopy(known)
+    for schema in found["components"]["schemas"].values():
+        if "properties" in schema:
+            schema["additionalProperties"] = False
+    return found
+
+
 application = get_wsgi_application()
-api = schemathesis.openapi.from_dict(copy.deepcopy(document()))
+api = schemathesis.openapi.from_dict(strict(document()))
 api.app = application
 OPERATIONS = {found.ok().label: found.ok() for found in api.get_all_operations()}
 
@@ -118,12 +128,15 @@ def _as(who: str, world: World) -> dict[str, Any]:
 
 def _with_rows(case: schemathesis.Case, world: World, chance: random.Random) -> None:
     """Put ids of rows that are there where the request has made-up ones."""
+    if chance.random() < 0.9:  # sign in as the role, not with what was made up
+        case.headers.pop("Authorization", None)
+        case.cookies.pop("sessionid", None)
     for part in (case.path_parameters, case.query, case.body):
         if not isinstance(part, dict):
             continue
         for name in list(part):
             key = MEANT.get(name, name)
-            if name == "run_id":
+            if name == "run_id" and "/evaluations/" not in case.path:
                 key = chance.choice(RUNS)
             if name == "runs":
                 part[name] = f"{world.values['first']},{world.values['second']}"
