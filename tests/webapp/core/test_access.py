@@ -1,7 +1,7 @@
 """Every address, asked by everybody: who is not signed in, not in the project, or may only look.
 
 test_every_route.py says who may open what; here stands what whom it is not for must not change or
-read. Settings and people are there alone.
+read. Settings, people and reports are there alone.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from webapp.evaluations.models import Evaluation
 from webapp.runs.models import Checkpoint, RunPin, SavedView, State
 
 OPEN = {"login", "healthz", "logout", "join"}
-PERSONAL = ("settings/", "api/v1/tokens/", "api/v1/projects/")
+THERE = ("settings/", "api/v1/tokens/", "api/v1/projects/", "reports/", "api/v1/reports/", "s/")
 METHODS = ("get", "post", "put", "patch", "delete")
 
 
@@ -45,7 +45,7 @@ def addresses(
 
 
 ROUTES = sorted(
-    {r for r, entry in addresses() if entry.name not in OPEN and not r.startswith(PERSONAL)}
+    {r for r, entry in addresses() if entry.name not in OPEN and not r.startswith(THERE)}
 )
 
 
