@@ -57,9 +57,14 @@ class Content:
         return cls(**{name: data[name] for name in cls.__dataclass_fields__ if name in data})
 
 
-def digest(content: Content) -> str:
-    """SHA-256 of the content in one spelling: sorted names, no spaces, no pixels."""
-    text = json.dumps(_measured(content), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+def digest(content: Content, spec: dict[str, Any]) -> str:
+    """SHA-256 of what was asked for and what was shown, in one spelling: sorted names, no spaces.
+
+    Args:
+        spec: of the panel, see `blocks.spec_of`.
+    """
+    both = {"panel": spec, "content": _measured(content)}
+    text = json.dumps(both, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 

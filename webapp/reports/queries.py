@@ -57,7 +57,7 @@ class Shown:
 
     @property
     def is_frozen(self) -> bool:
-        return bool(self.block.get("frozen"))
+        return self.frozen_at is not None
 
     @property
     def title(self) -> str:

@@ -66,7 +66,7 @@ def _finding(
     before = Content.from_dict(snapshot.content)
     common: dict[str, Any] = {"block": block, "title": before.title, "sha256": snapshot.sha256}
     told = [line for pk in block.get("evaluations", ()) for line in files.get(pk, ())]
-    if digest(before) != snapshot.sha256:
+    if digest(before, snapshot.spec) != snapshot.sha256:
         told.append("what was frozen was changed in the database: it does not fit its digest")
     try:
         now = panels.build(block, revision.report.project)
@@ -74,7 +74,7 @@ def _finding(
         return Finding(**common, state="gone", differences=[*told, exc.message])
     told += differences(before, now)
     state = "drifted" if told else "identical"
-    return Finding(**common, state=state, now_sha256=digest(now), differences=told)
+    return Finding(**common, state=state, now_sha256=digest(now, snapshot.spec), differences=told)
 
 
 def _file_problems(evaluation: Evaluation) -> list[str]:

@@ -143,7 +143,12 @@ def comment_delete(*, comment: Comment, by: User) -> None:
 def may_delete(comment: Comment, by: User) -> bool:
     project = comment.report.project
     own = comment.by_id == by.pk and may_edit(by, project)
-    return own or administered(by).filter(pk=project.pk).exists()
+    return own or may_delete_all(project, by)
+
+
+def may_delete_all(project: Project, by: User) -> bool:
+    """Whether other people's comments are theirs to delete, too."""
+    return administered(by).filter(pk=project.pk).exists()
 
 
 def _checked(title: str, note: str) -> tuple[str, str]:
@@ -185,8 +190,9 @@ def _drafted(project: Project, report: Report | None, given: Any) -> _Draft:
             except VadError as exc:
                 wrong[f"{place}.frozen"] = f"it cannot be frozen: {exc.message}"
                 continue
-            block["frozen"] = digest(content)
-            frozen.append((block["frozen"], blocks.spec_of(block), content.to_dict()))
+            spec = blocks.spec_of(block)
+            block["frozen"] = digest(content, spec)
+            frozen.append((block["frozen"], spec, content.to_dict()))
     if wrong:
         raise ConfigError(wrong, what="The report")
     return _Draft(found, frozen)

@@ -51,6 +51,7 @@ def report_detail(request: Request, report_id: UUID) -> HttpResponse:
         "panels": len(panels),
         "frozen": len(frozen),
         "may_edit": _may_edit(request, report),
+        "may_delete_all": services.may_delete_all(report.project, request.user),
         "links": report.links.count(),
         "commenting": request.GET.get("comment", ""),
     }

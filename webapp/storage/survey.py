@@ -111,7 +111,7 @@ def is_orphan(path: str) -> bool:
     area, _, rest = path.partition("/")
     key, _, inside = rest.partition("/")
     try:
-        pk = uuid.UUID(key)
+        pk: uuid.UUID | None = uuid.UUID(key)
     except ValueError:
         pk = None
     try:
@@ -121,16 +121,19 @@ def is_orphan(path: str) -> bool:
     if not settled:
         return False
     if inside:
-        run = Run.objects.filter(pk=pk, state__in=ENDED).first() if area == RUNS else None
+        run = Run.objects.filter(pk=pk, state__in=ENDED).first() if area == RUNS and pk else None
         if run is None:
             return False
         is_torn = Path(inside).name.startswith(".") and inside.endswith(".part")
         in_use = Checkpoint.objects.filter(run=run, removed=None, path=inside).exists()
         return is_torn or (inside.startswith("checkpoints/") and not in_use)
-    model = {RUNS: Run, FEATURES: FeatureSet, DATASETS: DatasetVersion}.get(area)
-    return model is not None and not (
-        pk is not None and str(pk) == key and model.objects.filter(pk=pk).exists()
-    )
+    models: dict[str, type[Model]] = {
+        RUNS: Run, FEATURES: FeatureSet, DATASETS: DatasetVersion,
+    }  # fmt: skip
+    if area not in models:
+        return False
+    known = pk is not None and str(pk) == key
+    return not (known and models[area]._default_manager.filter(pk=pk).exists())
 
 
 class _Rows:

@@ -372,3 +372,15 @@ def test_a_wrong_old_password_changes_nothing(user, client):
 
     assert "This is not your password." in answer.content.decode()
     assert User.objects.get(pk=user.pk).check_password(RIGHT)
+
+
+@pytest.mark.django_db
+def test_an_open_page_whose_session_ended_is_not_filled_with_the_sign_in_page(make_run):
+    page, browser = f"/runs/{make_run().pk}/", Client()
+
+    part = browser.get(f"{page}status/", headers={"HX-Request": "true"})
+    figure = browser.get(f"{page}figures/loss/", headers={"Accept": "application/json"})
+
+    assert (part.status_code, figure.status_code) == (401, 401)
+    assert b"<html" not in part.content
+    assert figure.json()["code"] == "not-signed-in"

@@ -7,9 +7,7 @@ from typing import Any
 from django import template
 from django.utils.safestring import SafeString
 
-from webapp.accounts.models import User
-from webapp.reports import prose, services
-from webapp.reports.models import Comment
+from webapp.reports import prose
 
 register = template.Library()
 
@@ -56,8 +54,3 @@ def _interval(value: Any) -> str:
 @register.filter
 def markdown(text: str) -> SafeString:
     return prose.to_html(text)
-
-
-@register.filter
-def deletable_by(comment: Comment, user: User) -> bool:
-    return services.may_delete(comment, user)
