@@ -5,8 +5,11 @@ All numbers are computed by the code under test from scores drawn from a seed; n
 
 from __future__ import annotations
 
+import copy
 import hashlib
+import io
 import uuid
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -14,6 +17,7 @@ from typing import Any
 
 import av
 import numpy as np
+import safetensors.numpy
 from django.conf import settings
 from django.utils import timezone
 
@@ -42,9 +46,14 @@ from webapp.accounts.models import Membership, Project, Role, User
 from webapp.datasets.models import Dataset, DatasetVersion, FeatureSet
 from webapp.datasets.models import Video as VideoRow
 from webapp.evaluations.models import Evaluation
+from webapp.external import points, uploads
+from webapp.external import services as external
 from webapp.fleet.models import Worker
+from webapp.notify.models import Channel, Delivery, Rule
 from webapp.runs import metrics
 from webapp.runs.models import CLAIMED, Checkpoint, Run, RunEvent, State
+from webapp.sweeps import space
+from webapp.sweeps.models import Sweep, Trial
 
 CLASSES = ("Fighting", "Running", "Running", "Fire", "Running")  # one of them often
 PASSWORD = "a-long-one-42"
@@ -59,6 +68,16 @@ class Seeded:
     runs: dict[str, Run]
     evaluations: list[Evaluation]
     worker: Worker
+
+
+_made: dict[Hashable, Any] = {}
+
+
+def _once(key: Hashable, make: Callable[[], Any]) -> Any:
+    """What is costly to make and always the same, made once in a process; a copy for each."""
+    if key not in _made:
+        _made[key] = make()
+    return copy.deepcopy(_made[key])
 
 
 def seed(user: User, project: Project) -> Seeded:
@@ -178,7 +197,8 @@ def add_maps(
     found = PatchSet(videos=tuple(measured))
     evaluation.patch = {
         "scores": evaluation.patches_path.name, "sha256": sha, "grid": [rows, columns],
-        "tubelets": tubelets, "metrics": patch_metrics(found), "videos": len(measured),
+        "tubelets": tubelets, "metrics": _once(("patch", sha), lambda: patch_metrics(found)),
+        "videos": len(measured),
         "intervals": {}, "unlocated": len(unlocated), "unlocated_videos": unlocated, "why": "",
         "frames": found.num_frames,
         "fingerprint": "cd" * 32, "protocol": rule.to_dict(),
@@ -195,7 +215,10 @@ def _stage(scores: ScoreSet, own: np.ndarray) -> dict[str, Any]:
     """What an evaluation says of one stage."""
     own_scores = replace(scores, scores=own.astype(np.float32))
     metrics = frame.evaluate(own_scores)["metrics"]
-    found = bootstrap.intervals(own_scores, samples=100)
+    found = _once(
+        ("stage", own_scores.scores.tobytes()),
+        lambda: bootstrap.intervals(own_scores, samples=100),
+    )
     return {
         "auc": metrics["auc"], "ap_step": metrics["ap_step"],
         "intervals": {name: found.get(name) for name in ("auc", "ap_step")},
@@ -237,17 +260,25 @@ def add_footage(seeded: Seeded, key: str) -> Path:
     video = next(v for v in manifest.videos if v.key == key)
     path = Path(manifest.media_root) / video.path
     path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(path), "w") as file:
-        stream = file.add_stream("libx264", rate=int(video.fps))
+    path.write_bytes(
+        _once(("film", video.width, video.height, video.num_frames), lambda: _film(video))
+    )
+    return path
+
+
+def _film(video: Video) -> bytes:
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as film:
+        stream = film.add_stream("libx264", rate=int(video.fps))
         stream.width, stream.height, stream.pix_fmt = video.width, video.height, "yuv420p"
         stream.options = {"preset": "ultrafast", "crf": "32", "g": "12"}
         for n in range(video.num_frames):
             picture = np.full((video.height, video.width, 3), 90, dtype=np.uint8)
             left = n % (video.width - 40)
             picture[90:140, left : left + 40] = (200, 190, 170)
-            file.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        file.mux(stream.encode())
-    return path
+            film.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        film.mux(stream.encode())
+    return file.getvalue()
 
 
 def add_usage(run: Run) -> None:
@@ -280,12 +311,91 @@ def add_usage(run: Run) -> None:
     )  # fmt: skip
 
 
+def add_sweep(seeded: Seeded, trials: int = 18) -> Sweep:
+    """A random sweep in the middle: trials that ended, were stopped early, failed and go on."""
+    rng = np.random.default_rng(6)
+    swept = space.from_texts(
+        UrdmuConfig.kind,
+        {"lr": "1e-5 to 1e-2 log", "dropout": "0.3 0.5 0.7", "memory_slots": "32 to 128"},
+    )
+    sweep = Sweep.objects.create(
+        project=seeded.project, owner=seeded.user, name="Rates and dropout", kind=UrdmuConfig.kind,
+        config=UrdmuConfig(num_epochs=600).to_dict(), feature_set=seeded.feature_set,
+        space={d.name: d.to_json() for d in swept}, strategy="random", settings=24, seeds=[2022],
+        objective="validation/video_auc", stop_rule="median", stop_after=100,
+    )  # fmt: skip
+    make = _Maker(project=seeded.project, user=seeded.user)
+    inputs = {"version": seeded.version, "feature_set": seeded.feature_set}
+    steps = np.arange(50, 601, 50)
+    for number in range(trials):
+        params = space.draw(swept, (0, number, 0))
+        reached = (
+            0.9 - 0.08 * abs(np.log10(params["lr"]) + 3.3) - 0.1 * abs(params["dropout"] - 0.5)
+        )
+        curve = reached * (1 - np.exp(-steps / 120)) + 0.01 * rng.standard_normal(len(steps))
+        state, upto = State.SUCCEEDED, len(steps)
+        if number >= trials - 2:
+            state, upto = State.RUNNING, 5
+        elif number == 3:
+            state, upto = State.FAILED, 0
+        elif reached < 0.78:
+            state, upto = State.CANCELLED, 3
+        run = make(
+            f"{sweep.name}, trial {number + 1}", sweep.config_of(params, 2022), state, **inputs,
+            total=600, done=50 * upto, unit="steps", color=number,
+        )  # fmt: skip
+        if upto:
+            metrics.append(run, {sweep.objective: (steps[:upto], curve[:upto])})
+        cut = {}
+        if state == State.CANCELLED:
+            why = f"At step 150 its best was {curve[:3].max():.4g}, worse than the median."
+            cut = {"pruned_step": 150, "pruned_why": why}
+        Trial.objects.create(
+            sweep=sweep, number=number, setting=number, seed=2022, params=params, run=run, **cut
+        )
+    return sweep
+
+
 def add_checkpoint_files(run: Run, steps: list[int]) -> None:
     """Files for some of a run's checkpoints; a training keeps the newest ones and the best."""
     for checkpoint in run.checkpoints.filter(step__in=steps):
         path = run.folder / checkpoint.path
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(f"weights of step {checkpoint.step}".encode())
+
+
+def add_external(seeded: Seeded) -> Run:
+    """A run that is trained elsewhere, as its script logs it."""
+    by, rng = seeded.user, np.random.default_rng(5)
+    run = external.run_start(
+        project=seeded.project, by=by, name="Ours on a cluster", tags=["cluster"],
+        params={"lr": 3e-4, "model": {"depth": 6, "heads": 8}, "loss": "focal"},
+        labels={"site": "hpc"}, client="vad.client", environment={"host": "node-17"},
+        started_at=timezone.now() - timedelta(hours=3),
+    )  # fmt: skip
+    steps, at_ms = range(0, 4000, 20), int(run.started_at.timestamp() * 1000)
+    rows = [
+        ("loss/total", float(np.exp(-step / 1500) + 0.02 * rng.standard_normal()), step,
+         at_ms + 2500 * step)
+        for step in steps
+    ]  # fmt: skip
+    batch = points.from_rows(rows)
+    external.metrics_log(run_id=run.pk, batch=batch, by=by, done=4000, total=5000)
+    lines = ["INFO training on 2 nodes", "WARNING loader of rank 1 is slow", "INFO epoch 4 done"]
+    external.log_append(run_id=run.pk, lines=lines, by=by)
+    content = io.BytesIO(b"video,auc\nfight_01,0.91\n")
+    uploads.artifact_store(run_id=run.pk, path="tables/per_video.csv", data=content, by=by)
+    weights = safetensors.numpy.save({"w": np.ones(64, np.float32)})
+    kept = uploads.upload_create(
+        run_id=run.pk, kind="checkpoint", path="model", step=4000, best=True, by=by,
+        size_bytes=len(weights), sha256=hashlib.sha256(weights).hexdigest(),
+        metrics={"val/auc": 0.84},
+    )  # fmt: skip
+    uploads.upload_append(upload_id=kept.pk, offset=0, data=io.BytesIO(weights), by=by)
+    uploads.upload_finish(upload_id=kept.pk, by=by)
+    run.refresh_from_db()
+    seeded.runs["external"] = run
+    return run
 
 
 def add_version(seeded: Seeded) -> DatasetVersion:
@@ -314,6 +424,42 @@ def people() -> tuple[User, Project]:
     user = User.objects.create_user("kim", password=PASSWORD)
     Membership.objects.create(project=project, user=user, role=Role.MEMBER)
     return user, project
+
+
+def add_notifications(seeded: Seeded) -> None:
+    """Channels in every state, rules of every kind, messages in every status."""
+    now = timezone.now()
+    chat = Channel.objects.create(
+        user=seeded.user, kind="webhook", name="Lab chat, channel for nights", confirmed_at=now,
+        target="https://chat.lab.example.org/hooks/q8c1",
+    )  # fmt: skip
+    mail = Channel.objects.create(
+        user=seeded.user, kind="mail", name="me", target="kim.with.a.long.name@lab.example.org",
+        confirmed_at=now, paused=True,
+    )  # fmt: skip
+    Channel.objects.create(
+        user=seeded.user, kind="mail", name="phone", target="kim@phone.example.org"
+    )
+    Rule.objects.create(channel=chat, event="run-failed", project=seeded.project)
+    Rule.objects.create(channel=mail, event="run-ended", paused=True)
+    Rule.objects.create(
+        channel=chat, event="metric-crossed", metric_key="val/auc (frame level)", value=0.85
+    )
+    Rule.objects.create(channel=chat, event="queue-waits", minutes=90, alarmed_at=now)
+    failed = seeded.runs["failed"]
+    for n, (status, attempts, code, error) in enumerate(
+        (
+            ("sent", 1, 200, ""),
+            ("failed", 1, 404, "It answered 404."),
+            ("pending", 3, None, "It did not answer within 10 s."),
+        )
+    ):
+        Delivery.objects.create(
+            channel=chat, once=f"seeded:{n}", event="run-failed", subject=f"{failed.name} failed",
+            text="", run=failed, status=status, attempts=attempts, code=code, error=error,
+            took_ms=84 + n, created_at=now - timedelta(minutes=7 * n),
+            next_at=now + timedelta(minutes=9),
+        )  # fmt: skip
 
 
 def add_people(seeded: Seeded) -> User:
@@ -502,7 +648,7 @@ def _evaluate(
     )  # fmt: skip
     sha = scores.save(run.folder / "scores.safetensors")
     found = frame.evaluate(scores)
-    by_class = bootstrap.class_intervals(scores, samples=200)
+    by_class = _once(("class", sha), lambda: bootstrap.class_intervals(scores, samples=200))
     for row in found["per_class"]:
         row["intervals"] = by_class[row["class"]]
     protocol = Protocol.of(
@@ -513,8 +659,8 @@ def _evaluate(
         feature_set=features, protocol=protocol.to_dict(), fingerprint=protocol.fingerprint,
         selection=of_run.config["selection"], frame_auc=found["metrics"]["auc"],
         frame_ap=found["metrics"]["ap_step"], metrics=found["metrics"],
-        intervals=bootstrap.intervals(scores, samples=200), per_class=found["per_class"],
-        counts=found["counts"], scores_sha256=sha,
+        intervals=_once(("all", sha), lambda: bootstrap.intervals(scores, samples=200)),
+        per_class=found["per_class"], counts=found["counts"], scores_sha256=sha,
     )  # fmt: skip
 
 

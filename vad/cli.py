@@ -102,6 +102,7 @@ def _train_urdmu(config: Any, args: argparse.Namespace, reporter: Reporter) -> N
         output=args.output,
         reporter=reporter,
         start=args.start,
+        keep_all=args.keep_all,
     )
 
 
@@ -116,6 +117,7 @@ def _train_two_stage(config: Any, args: argparse.Namespace, reporter: Reporter) 
         reporter=reporter,
         proxies_dir=args.proxies,
         start=args.start,
+        keep_all=args.keep_all,
     )
 
 
@@ -313,6 +315,12 @@ def _add_start(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FILE",
         help="a checkpoint to start from, of stage 1 or of both, in place of pretrained_point",
+    )
+    parser.add_argument(
+        "--keep_all",
+        "--keep-all",
+        action="store_true",
+        help="remove no checkpoint: whoever started the run decides which are kept",
     )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Callable, Mapping
+from dataclasses import Field, dataclass
+from typing import Any, ClassVar, Self
 
 from vad.errors import ConfigError
 from vad.fields import PRECISIONS, RunConfig, is_bare_name, option
@@ -354,6 +355,28 @@ class EvaluateConfig(RunConfig):
     seed: int = option(0, help="Seed of the bootstrap.", group="Intervals", min=0, max=2**31 - 1)
 
 
+@dataclass(frozen=True, kw_only=True)
+class ExternalConfig(RunConfig):
+    """A run that is trained elsewhere and only logged here.
+
+    Its settings have the names that the training script gave them, so there is no schema to check
+    them by, and nothing that a worker could run.
+    """
+
+    kind: ClassVar[str] = "external"
+    title: ClassVar[str] = "External"
+
+    @classmethod
+    def _build(cls, data: Mapping[str, Any], read: Callable[[Field, Any], Any]) -> Self:
+        problem = "external runs are logged by the script that trains them, and never queued"
+        raise ConfigError({"kind": problem})
+
+    @classmethod
+    def json_schema(cls) -> dict[str, Any]:
+        """Any settings."""
+        return {**super().json_schema(), "properties": {}, "additionalProperties": True}
+
+
 CONFIGS: dict[str, type[RunConfig]] = {
     c.kind: c
     for c in (
@@ -363,8 +386,10 @@ CONFIGS: dict[str, type[RunConfig]] = {
         UrdmuConfig,
         TwoStageConfig,
         EvaluateConfig,
+        ExternalConfig,
     )
 }
+QUEUED_KINDS = tuple(kind for kind in CONFIGS if kind != ExternalConfig.kind)
 
 
 def config_class(kind: str) -> type[RunConfig]:

@@ -69,7 +69,8 @@ class RunConfig:
     )
 
     def __post_init__(self) -> None:
-        problems = {f.name: p for f in dataclasses.fields(self) if (p := _problem(self, f))}
+        fields = dataclasses.fields(self)
+        problems = {f.name: p for f in fields if (p := _problem(getattr(self, f.name), f))}
         problems.update({k: v for k, v in self.cross_check().items() if k not in problems})
         if problems:
             raise ConfigError(problems)
@@ -101,6 +102,19 @@ class RunConfig:
         """Build from text, as a form or a command line gives it. Empty text means the default."""
         given = {name: text for name, text in data.items() if text != ""}
         return cls._build(given, lambda f, value: _from_text(f, value))
+
+    @classmethod
+    def read_field(cls, name: str, value: Any, *, is_text: bool = False) -> Any:
+        """One value by itself, checked; how it goes with others shows when all are built.
+
+        Raises:
+            ValueError: with what is wrong.
+        """
+        f = next(f for f in _typed_fields(cls) if f.name == name)
+        found = (_from_text if is_text else _from_json)(f, value)
+        if problem := _problem(found, f):
+            raise ValueError(problem)
+        return found
 
     @classmethod
     def _build(cls, data: Mapping[str, Any], read: Callable[[dataclasses.Field, Any], Any]) -> Self:
@@ -152,9 +166,9 @@ def _typed_fields(cls: type[RunConfig]) -> list[dataclasses.Field]:
     return found
 
 
-def _problem(config: RunConfig, f: dataclasses.Field) -> str:
+def _problem(value: Any, f: dataclasses.Field) -> str:
     """What is wrong with one value; empty if nothing is."""
-    value, meta = getattr(config, f.name), f.metadata
+    meta = f.metadata
     if meta["choices"] and value not in meta["choices"]:
         return f"{value!r} is not one of {', '.join(map(str, meta['choices']))}"
     numbers = value if isinstance(value, tuple) else (value,)

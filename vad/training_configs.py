@@ -17,6 +17,8 @@ VIEWS = ("rgb", "energy")
 CONTEXTS = ("clip", "patch")
 CHOICES = ("top", "second", "random", "several")
 RANKINGS = ("memory", "score")
+BEST_KEYS = {"validation": "validation/video_auc", "test": "test/frame_auc", "last": None}
+FUSED_KEY = "validation/fused_video_auc"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,6 +172,11 @@ class UrdmuConfig(RunConfig):
         except ValueError as exc:
             problems["lr_schedule"] = str(exc)
         return problems
+
+    @property
+    def best_key(self) -> str | None:
+        """The metric whose highest value is the best checkpoint; None: the last one is."""
+        return BEST_KEYS[self.selection]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -402,6 +409,12 @@ class TwoStageConfig(UrdmuConfig):
                 f"takes {needed} segments, and stage 1 ranks {ranked} of {self.num_segments}"
             )
         return problems
+
+    @property
+    def best_key(self) -> str | None:
+        """On validation both stages together choose, where clips are measured there."""
+        fused = self.selection == "validation" and self.validation_clips
+        return FUSED_KEY if fused else super().best_key
 
     def _network_problems(self, grid: ClipGrid) -> dict[str, str]:
         """As `TubeletVit` would find them, by the fields here."""

@@ -9,10 +9,17 @@ from webapp.compare.api import Compare, CompareExplain, ComparePairs
 from webapp.core.schema_views import SchemaDocument
 from webapp.datasets import api as datasets
 from webapp.evaluations import api as evaluations
+from webapp.external import api as external
+from webapp.external import transfers
 from webapp.fleet import api as fleet
+from webapp.interop import api as interop
+from webapp.notify import api as notify
+from webapp.reports import api as reports
 from webapp.runs import api as runs
 from webapp.runs.bag_views import RunBags
 from webapp.runs.keep_api import RunPinned, SavedViewDetail
+from webapp.storage import api as storage
+from webapp.sweeps import api as sweeps
 
 app_name = "api"
 urlpatterns = [
@@ -36,6 +43,7 @@ urlpatterns = [
         name="invitation",
     ),
     path("projects/<slug:slug>/audit/", accounts.Audit.as_view(), name="audit"),
+    path("projects/<slug:slug>/export/", interop.ProjectExport.as_view(), name="project-export"),
     path("runs/", runs.RunList.as_view(), name="runs"),
     path("runs/complete/", runs.RunComplete.as_view(), name="runs-complete"),
     path("runs/views/", runs.SavedViewList.as_view(), name="runs-views"),
@@ -49,6 +57,16 @@ urlpatterns = [
     path("runs/<uuid:run_id>/bags/", RunBags.as_view(), name="run-bags"),
     path("runs/<uuid:run_id>/checkpoints/", runs.RunCheckpoints.as_view(), name="run-checkpoints"),
     path("runs/<uuid:run_id>/pin/", RunPinned.as_view(), name="run-pin"),
+    path(
+        "runs/<uuid:run_id>/checkpoints/<int:step>/file/",
+        runs.RunCheckpointFile.as_view(),
+        name="run-checkpoint-file",
+    ),
+    path(
+        "runs/<uuid:run_id>/checkpoints/<int:step>/pin/",
+        storage.CheckpointPin.as_view(),
+        name="checkpoint-pin",
+    ),
     path("runs/<uuid:run_id>/<slug:action>/", runs.RunAction.as_view(), name="run-action"),
     path("pipelines/", runs.PipelineList.as_view(), name="pipelines"),
     path("configs/", runs.ConfigList.as_view(), name="configs"),
@@ -108,9 +126,87 @@ urlpatterns = [
     path("compare/", Compare.as_view(), name="compare"),
     path("compare/pairs/", ComparePairs.as_view(), name="compare-pairs"),
     path("compare/explain/", CompareExplain.as_view(), name="compare-explain"),
+    path("reports/", reports.ReportList.as_view(), name="reports"),
+    path("reports/<uuid:report_id>/", reports.ReportDetail.as_view(), name="report"),
+    path(
+        "reports/<uuid:report_id>/revisions/",
+        reports.RevisionList.as_view(),
+        name="report-revisions",
+    ),
+    path(
+        "reports/<uuid:report_id>/revisions/<int:number>/",
+        reports.RevisionDetail.as_view(),
+        name="report-revision",
+    ),
+    path("reports/<uuid:report_id>/freeze/", reports.ReportFreeze.as_view(), name="report-freeze"),
+    path(
+        "reports/<uuid:report_id>/recheck/", reports.ReportRecheck.as_view(), name="report-recheck"
+    ),
+    path(
+        "reports/<uuid:report_id>/export/<slug:form>/",
+        reports.ReportExport.as_view(),
+        name="report-export",
+    ),
+    path(
+        "reports/<uuid:report_id>/comments/", reports.CommentList.as_view(), name="report-comments"
+    ),
+    path(
+        "reports/<uuid:report_id>/comments/<int:comment_id>/",
+        reports.CommentDetail.as_view(),
+        name="report-comment",
+    ),
+    path("reports/<uuid:report_id>/links/", reports.LinkList.as_view(), name="report-links"),
+    path(
+        "reports/<uuid:report_id>/links/<int:link_id>/",
+        reports.LinkDetail.as_view(),
+        name="report-link",
+    ),
+    path("external/", external.ExternalList.as_view(), name="external-list"),
+    path("external/<uuid:run_id>/uploads/", transfers.UploadList.as_view(), name="uploads"),
+    path("external/<uuid:run_id>/files/", transfers.FileList.as_view(), name="files"),
+    path(
+        "external/<uuid:run_id>/files/<uuid:file_id>/", transfers.FileDetail.as_view(), name="file"
+    ),
+    path("external/uploads/<uuid:upload_id>/", transfers.UploadDetail.as_view(), name="upload"),
+    path("external/<uuid:run_id>/", external.ExternalDetail.as_view(), name="external"),
+    *(
+        path(f"external/<uuid:run_id>/{name}/", view.as_view(), name=f"external-{name}")
+        for name, view in {
+            "metrics": external.ExternalMetrics,
+            "history": external.ExternalHistory,
+            "log": external.ExternalLog,
+            "params": external.ExternalParams,
+            "tags": external.ExternalTags,
+            "labels": external.ExternalLabels,
+            "end": external.ExternalEnd,
+            "resume": external.ExternalResume,
+        }.items()
+    ),
     path("queue/", fleet.Queue.as_view(), name="queue"),
     path("queue/pause/", fleet.QueuePause.as_view(), name="queue-pause"),
     path("workers/", fleet.Workers.as_view(), name="workers"),
     path("workers/<str:name>/<slug:action>/", fleet.WorkerAction.as_view(), name="worker-action"),
+    path("sweeps/", sweeps.SweepList.as_view(), name="sweeps"),
+    path("sweeps/<uuid:sweep_id>/", sweeps.SweepDetail.as_view(), name="sweep"),
+    path("sweeps/<uuid:sweep_id>/trials/", sweeps.SweepTrials.as_view(), name="sweep-trials"),
+    path(
+        "sweeps/<uuid:sweep_id>/<slug:action>/", sweeps.SweepAction.as_view(), name="sweep-action"
+    ),
+    path("storage/", storage.Storage.as_view(), name="storage"),
+    path("storage/rule/", storage.Rule.as_view(), name="storage-rule"),
+    path("storage/orphans/", storage.Orphans.as_view(), name="storage-orphans"),
+    path("storage/deletion/", storage.DeletionPreview.as_view(), name="storage-deletion"),
     path("usage/", fleet.UsageList.as_view(), name="usage"),
+    path("notifications/channels/", notify.ChannelList.as_view(), name="channels"),
+    path(
+        "notifications/channels/<int:channel_id>/", notify.ChannelDetail.as_view(), name="channel"
+    ),
+    path(
+        "notifications/channels/<int:channel_id>/<slug:action>/",
+        notify.ChannelAction.as_view(),
+        name="channel-action",
+    ),
+    path("notifications/rules/", notify.RuleList.as_view(), name="rules"),
+    path("notifications/rules/<int:rule_id>/", notify.RuleDetail.as_view(), name="rule"),
+    path("notifications/deliveries/", notify.Deliveries.as_view(), name="deliveries"),
 ]

@@ -1,8 +1,8 @@
 """The WSGI application that gunicorn serves."""
 
-import logging
 import os
 
+import structlog
 from django.core.wsgi import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webapp.settings")
@@ -20,7 +20,7 @@ def _introduce() -> None:
     try:
         identity.introduce(version=vad.__version__, data_dir=settings.DATA_DIR)
     except (DatabaseError, OSError) as exc:
-        logging.getLogger(__name__).warning("server.not_introduced cause=%s", exc)
+        structlog.get_logger(__name__).warning("server.not_introduced", cause=exc)
     finally:
         connection.close()
 

@@ -32,7 +32,18 @@ from webapp.core import doorbell  # noqa: E402
 from workers import fleet, leaving, slots  # noqa: E402
 
 SWEEP_TASK = "workers.sweep"
-SPARE_THREADS = 2  # a bell and the sweep never wait behind runs
+TIDY_TASK = "workers.tidy"
+REAP_TASK = "workers.reap"
+REAP_EVERY_S = 3600.0
+NOTIFY_TASK = "workers.notify"
+POLL_S = 1.0  # how often the filesystem transport looks for messages
+SPARE_THREADS = 3  # a bell, the sweep and the other clockwork never wait behind runs
+
+
+def _expiry_s(period_s: float) -> float:
+    """A worker that was away finds one message of the clock, not a thousand; but it finds one."""
+    return max(0.9 * period_s, 3 * POLL_S)
+
 
 # No fix-ups: Celery's one for Django would import every page to run the system checks. What it
 # does besides, closing connections, database.py does for each of our threads.
@@ -60,10 +71,25 @@ app.conf.update(
         "sweep": {
             "task": SWEEP_TASK,
             "schedule": settings.SWEEP_EVERY_S,
-            # a worker that was away finds one sweep to do, not a thousand
-            "options": {"queue": "cpu", "expires": 0.9 * settings.SWEEP_EVERY_S},
-        }
+            "options": {"queue": "cpu", "expires": _expiry_s(settings.SWEEP_EVERY_S)},
+        },
+        "notify": {
+            "task": NOTIFY_TASK,
+            "schedule": settings.SWEEP_EVERY_S,
+            "options": {"queue": "cpu", "expires": _expiry_s(settings.SWEEP_EVERY_S)},
+        },
+        "tidy": {
+            "task": TIDY_TASK,
+            "schedule": settings.TIDY_EVERY_S,
+            "options": {"queue": "cpu", "expires": _expiry_s(settings.TIDY_EVERY_S)},
+        },
+        "reap": {
+            "task": REAP_TASK,
+            "schedule": REAP_EVERY_S,
+            "options": {"queue": "cpu", "expires": _expiry_s(REAP_EVERY_S)},
+        },
     },
+    beat_sync_every=1,  # the file is as new as the last beat: a health check looks at it
     beat_schedule_filename=str(settings.DATA_DIR / "beat-schedule"),
 )
 
@@ -80,7 +106,7 @@ def _keep_logging(**_: Any) -> None:
 
 @signals.celeryd_init.connect
 def _size_the_pool(conf: Any, **_: Any) -> None:
-    """One thread a slot, and two; devices are looked up here, in a worker, and nowhere else."""
+    """One thread a slot, and three; devices are looked up here, in a worker, and nowhere else."""
     conf.worker_concurrency = slots.table().total + SPARE_THREADS
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import errno
 import json
-import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
 from django.conf import settings
 
 from vad import results
@@ -16,10 +16,11 @@ from vad.data.tensorfile import write_text
 from vad.errors import VadError
 from webapp.runs import commandline, metrics
 from webapp.runs.models import Run
+from webapp.storage import artifacts
 
 CHECKPOINT_NAME = re.compile(r"step-(\d+)\.safetensors")  # as vad/training/checkpoints.py writes
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ def prepare(run: Run, *, processes: int = 1) -> Command:
     try:
         run.folder.mkdir(parents=True, exist_ok=True)
         write_text(run.folder / "config.json", json.dumps(config, indent=2) + "\n")
+        artifacts.bring_back(run)
         _drop_checkpoints_beyond_a_hole(run)
     except OSError as exc:
         code = "disk-full" if exc.errno == errno.ENOSPC else "file-missing"
@@ -52,7 +54,9 @@ def prepare(run: Run, *, processes: int = 1) -> Command:
             f"The run's folder {run.folder} cannot be written: {exc.strerror or exc}.",
             "Make room on the disk or correct its permissions, then retry the run.",
         ) from exc
-    options = [str(word) for option in inputs.items() for word in option]
+    options = [str(word) for name, path in inputs.items() for word in (name, artifacts.local(path))]
+    if run.kind.startswith("train"):  # webapp/storage/retention.py decides which stay
+        options.append("--keep-all")
     return Command(
         argv=[
             *_program(processes), *words, *options,
@@ -89,5 +93,5 @@ def _drop_checkpoints_beyond_a_hole(run: Run) -> None:
     }
     for step in sorted(found)[1:]:
         if step - results.RESEND_STEPS > stored:
-            log.warning("run.checkpoint_dropped run_id=%s step=%d stored=%d", run.pk, step, stored)
+            log.warning("run.checkpoint_dropped", run_id=run.pk, step=step, stored=stored)
             found[step].unlink()

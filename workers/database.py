@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
+import structlog
 from django.db import InterfaceError, OperationalError, connections
 
 DOWN = (OperationalError, InterfaceError)  # restarted, unreachable, or locked for too long
@@ -15,7 +15,7 @@ RETRY_S = 1.0
 
 T = TypeVar("T")
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 
 @contextmanager
@@ -39,6 +39,6 @@ def patiently(call: Callable[[], T], *, give_up: Callable[[], bool]) -> T:
             if give_up():
                 raise
             if not warned:
-                log.warning("database.down cause=%s", exc)
+                log.warning("database.down", cause=exc)
                 warned = True
             time.sleep(RETRY_S)

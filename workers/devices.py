@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import subprocess
 from typing import TypedDict
 
-log = logging.getLogger(__name__)
+import structlog
+
+log = structlog.get_logger(__name__)
 
 QUERY = ("uuid", "utilization.gpu", "memory.used", "memory.total", "temperature.gpu")
 
@@ -27,7 +28,7 @@ def look() -> dict[str, Stats]:
     try:
         said = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError) as exc:
-        log.debug("devices.no_nvidia_smi cause=%s", exc)
+        log.debug("devices.no_nvidia_smi", cause=exc)
         return {}
     return parse(said.stdout)
 

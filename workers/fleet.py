@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import socket
 import threading
 import time
 
+import structlog
 from django.conf import settings
 from django.db import connections
 from django.db.models.functions import Now
@@ -18,7 +18,7 @@ from workers import database, devices, slots
 
 STATS_EVERY_S = 15.0
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 _lock = threading.Lock()
 _worker: Worker | None = None
@@ -54,7 +54,7 @@ def end() -> None:
         try:
             Worker.objects.filter(name=name()).update(stopped_at=Now())
         except database.DOWN as exc:
-            log.warning("fleet.end_not_recorded cause=%s", exc)
+            log.warning("fleet.end_not_recorded", cause=exc)
 
 
 def beat(*, stats: dict[str, devices.Stats] | None = None) -> None:
@@ -86,7 +86,7 @@ def _beat() -> None:
             failing = False
         except Exception as exc:  # whatever it is, the next sign of life is worth a try
             if not failing:
-                log.warning("fleet.beat_failed cause=%s", exc)
+                log.warning("fleet.beat_failed", cause=exc)
             failing = True
             connections.close_all()
         if _ended.wait(settings.RUN_BEAT_S):
@@ -103,7 +103,7 @@ def _register() -> Worker:
     stats = devices.look() if table.gpus else {}
     refused = _refused()
     if refused:
-        log.warning("fleet.refused cause=%s", refused)
+        log.warning("fleet.refused", cause=refused)
     row, _ = Worker.objects.update_or_create(
         name=name(),
         defaults={
@@ -122,8 +122,5 @@ def _register() -> Worker:
             "stopped_at": None,
         },
     )
-    log.info(
-        "fleet.registered worker=%s cpu_slots=%d gpu_slots=%d",
-        row.name, row.cpu_slots, row.gpu_slots,
-    )  # fmt: skip
+    log.info("fleet.registered", worker=row.name, cpu_slots=row.cpu_slots, gpu_slots=row.gpu_slots)
     return row

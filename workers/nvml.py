@@ -7,15 +7,16 @@ no GPU to ask about.
 from __future__ import annotations
 
 import ctypes
-import logging
 from functools import cache
 from typing import Any
+
+import structlog
 
 LIBRARY = "libnvidia-ml.so.1"
 MB = 1_000_000
 _OK = 0
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 
 class _Utilization(ctypes.Structure):
@@ -35,7 +36,7 @@ def driver() -> Driver | None:
         return None
     code = library.nvmlInit_v2()
     if code != _OK:
-        log.warning("nvml.not_started code=%d", code)
+        log.warning("nvml.not_started", code=code)
         return None
     return Driver(library)
 
@@ -78,6 +79,6 @@ class Driver:
         else:
             code = self._library.nvmlDeviceGetHandleByUUID(device.encode(), ctypes.byref(handle))
         if code != _OK:
-            log.warning("nvml.no_such_device device=%s code=%d", device, code)
+            log.warning("nvml.no_such_device", device=device, code=code)
             return None
         return handle

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections import deque
 from datetime import UTC, datetime
 from pathlib import Path
 
+import structlog
+
 LIMIT_BYTES = 8 << 20  # then the file becomes log-earlier.txt and a new one begins
 LINE_CHARS = 4000
 LAST_LINES = 3
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 
 class RunLog:
@@ -59,7 +60,7 @@ class RunLog:
             self._dropped = 0
         except OSError as exc:
             if not self._dropped:
-                log.warning("runlog.cannot_write path=%s cause=%s", self.path, exc)
+                log.warning("runlog.cannot_write", path=self.path, cause=exc)
             self._dropped += 1
 
     def _open(self, room_bytes: int) -> None:

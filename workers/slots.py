@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import subprocess
 import threading
@@ -10,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
+import structlog
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
@@ -18,7 +18,7 @@ from webapp.runs.lifecycle import Slot
 # What a bell of a queue may start; a free CPU slot helps when the GPU died after the bell.
 KINDS = {"gpu": ("gpu", "cpu"), "cpu": ("cpu",)}
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def gpu_slots(wanted: str, visible: str | None) -> list[Device]:
     if wanted == "auto":
         return found
     if not found:
-        log.warning("slots.no_gpu_found wanted=%s; they are taken on trust", wanted)
+        log.warning("slots.no_gpu_found", wanted=wanted)
         return [Device(id=str(i), name="GPU") for i in range(int(wanted))]
     return [found[i % len(found)] for i in range(int(wanted))]
 
@@ -130,7 +130,7 @@ def find_gpus() -> list[Device]:
             ["nvidia-smi", "-L"], capture_output=True, text=True, timeout=30, check=True
         ).stdout
     except (OSError, subprocess.SubprocessError) as exc:
-        log.debug("slots.no_nvidia_smi cause=%s", exc)
+        log.debug("slots.no_nvidia_smi", cause=exc)
         return []
     return parse_listing(listing)
 

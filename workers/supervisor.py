@@ -8,15 +8,17 @@ the child checkpoints and leaves: two children must never write to one folder.
 
 from __future__ import annotations
 
-import logging
 import math
 import threading
 import time
+from contextvars import copy_context
 from dataclasses import replace
 from typing import Self
 
+import structlog
 from django.conf import settings
 from django.db import connections
+from structlog.contextvars import bound_contextvars
 
 from vad import results
 from vad.errors import VadError
@@ -38,20 +40,24 @@ LEAST_SPAN_S = 0.05  # between two measurements of the rate
 # Shares of the time after which a silent run is given to others: by then nobody may write there.
 STOP_AFTER, KILL_AFTER = 0.65, 0.9
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 
 def see_through(claim: Claim, slot: Slot) -> State | None:
-    """Run the claimed run and end its claim. None: the claim was lost, the run is not ours."""
-    try:
-        with Heartbeat(claim) as beat:
-            outcome = _outcome(claim, slot, beat)
-            if outcome.kind == "stopped" and beat.was_alone:
-                outcome = replace(outcome, reason="the database was out of reach for too long")
-            return _finish(claim, outcome, beat)
-    except ClaimLost:
-        log.warning("run.claim_lost run_id=%s attempt=%d", claim.run_id, claim.attempt)
-        return None
+    """Run the claimed run and end its claim. None: the claim was lost, the run is not ours.
+
+    What is logged on the way, by the threads of the heartbeat and the sampler as well, names it.
+    """
+    with bound_contextvars(run_id=str(claim.run_id), attempt=claim.attempt):
+        try:
+            with Heartbeat(claim) as beat:
+                outcome = _outcome(claim, slot, beat)
+                if outcome.kind == "stopped" and beat.was_alone:
+                    outcome = replace(outcome, reason="the database was out of reach for too long")
+                return _finish(claim, outcome, beat)
+        except ClaimLost:
+            log.warning("run.claim_lost")
+            return None
 
 
 def _outcome(claim: Claim, slot: Slot, beat: Heartbeat) -> Outcome:
@@ -63,7 +69,7 @@ def _outcome(claim: Claim, slot: Slot, beat: Heartbeat) -> Outcome:
         try:
             cuda_devices = slots.table().cuda_devices(slot)
             with Child.start(command, cuda_devices=cuda_devices, runlog=runlog) as child:
-                log.info("run.started run_id=%s pid=%d slot=%s", claim.run_id, child.pid, slot)
+                log.info("run.started", pid=child.pid, slot=slot)
                 with Sampler(
                     child.pid, cuda_devices=cuda_devices, on_sample=beat.note, step=beat.step
                 ):
@@ -77,7 +83,7 @@ def _outcome(claim: Claim, slot: Slot, beat: Heartbeat) -> Outcome:
     except (ClaimLost, *database.DOWN):
         raise
     except Exception as exc:
-        log.exception("run.crashed run_id=%s", claim.run_id)
+        log.exception("run.crashed")
         return Outcome(kind="failed", error=_unexpected(exc))
 
 
@@ -99,10 +105,10 @@ def _finish(claim: Claim, outcome: Outcome, beat: Heartbeat) -> State:
     except (ClaimLost, *database.DOWN):
         raise
     except Exception as exc:
-        log.exception("run.not_finished run_id=%s", claim.run_id)
+        log.exception("run.not_finished")
         error = _unexpected(exc)
         state = lifecycle.finish(claim, Outcome(kind="failed", error=error))
-    log.info("run.ended run_id=%s outcome=%s state=%s", claim.run_id, outcome.kind, state)
+    log.info("run.ended", outcome=outcome.kind, state=state)
     return state
 
 
@@ -134,7 +140,10 @@ class Heartbeat:
         self.was_alone = False  # for too long, so that the child was told to leave
         self.crash: Exception | None = None
         self._thread = threading.Thread(
-            target=self._run, name=f"beat-{str(claim.run_id)[:8]}", daemon=True
+            target=copy_context().run,
+            args=[self._run],
+            name=f"beat-{str(claim.run_id)[:8]}",
+            daemon=True,
         )
 
     def __enter__(self) -> Self:
@@ -180,7 +189,7 @@ class Heartbeat:
         silent = (time.monotonic() - self._heard_s) / settings.RUN_LOST_AFTER_S
         if silent > STOP_AFTER and not self.was_alone:
             self.was_alone = True
-            log.warning("run.out_of_reach run_id=%s", self._claim.run_id)
+            log.warning("run.out_of_reach")
         if self._lost or self.crash is not None or leaving.asked_at_once() or silent > KILL_AFTER:
             return Wish.KILL
         if self._stop_asked or leaving.asked() or self.was_alone:
@@ -237,7 +246,7 @@ class Heartbeat:
                 except database.DOWN as exc:
                     self._on_down(exc)
                 except Exception as exc:
-                    log.exception("run.not_recorded run_id=%s", self._claim.run_id)
+                    log.exception("run.not_recorded")
                     self.crash = exc
                 self._wake.wait(min(STORE_EVERY_S, settings.RUN_BEAT_S))
                 self._wake.clear()
@@ -271,7 +280,7 @@ class Heartbeat:
         connections.close_all()
         if self._alone_since_s is None:
             self._alone_since_s = time.monotonic()
-            log.warning("run.database_down run_id=%s cause=%s", self._claim.run_id, exc)
+            log.warning("run.database_down", cause=exc)
 
 
 class Rate:

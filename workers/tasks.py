@@ -1,17 +1,22 @@
-"""The two tasks: answer a doorbell, and sweep."""
+"""The tasks: answer a doorbell, sweep, notify, tidy the disk, and clear away what was abandoned."""
 
 from __future__ import annotations
 
-import logging
+import structlog
 
+from vad.errors import VadError
 from webapp.core import doorbell
+from webapp.external import uploads
 from webapp.idempotency.services import keys_forget
+from webapp.notify import delivering, matching
 from webapp.runs import lifecycle, preempting
 from webapp.runs.lifecycle import Slot
+from webapp.storage import artifacts, retention, survey
+from webapp.sweeps import driver as sweeps
 from workers import database, fleet, leaving, slots, supervisor
-from workers.celery import SWEEP_TASK, app
+from workers.celery import NOTIFY_TASK, REAP_TASK, SWEEP_TASK, TIDY_TASK, app
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 
 @app.task(name=doorbell.SERVE_TASK, ignore_result=True)
@@ -35,8 +40,9 @@ def serve(queue: str) -> None:
                     if table.has_free():  # one bell may stand for several runs
                         doorbell.ring(queue)
                     supervisor.see_through(claim, claim.slot)
+                    sweeps.advance_of(claim.run_id)
             except database.DOWN as exc:
-                log.warning("serve.database_down cause=%s", exc)  # the sweep rings again
+                log.warning("serve.database_down", cause=exc)  # the sweep rings again
                 return
             finally:
                 table.give_back(*held)
@@ -52,13 +58,57 @@ def _give_the_rest_back(held: list[Slot], used: Slot) -> list[Slot]:
 
 @app.task(name=SWEEP_TASK, ignore_result=True)
 def sweep() -> None:
-    """Take back what is lost, ring for what waits, make room for what is urgent, and forget."""
+    """Take back what is lost, ring for what waits, make room, drive the sweeps, and forget."""
     with database.closing():
         try:
             for run_id in lifecycle.sweep():
-                log.warning("run.taken_back run_id=%s", run_id)
+                log.warning("run.taken_back", run_id=run_id)
             for run in preempting.make_room_for_urgent():
-                log.info("run.asked_to_make_room run_id=%s for=%s", run.pk, run.yields_to_id)
+                log.info("run.asked_to_make_room", run_id=run.pk, makes_room_for=run.yields_to_id)
+            sweeps.advance_all()
             keys_forget()
         except database.DOWN as exc:
-            log.warning("sweep.database_down cause=%s", exc)
+            log.warning("sweep.database_down", cause=exc)
+
+
+@app.task(name=NOTIFY_TASK, ignore_result=True)
+def notify() -> None:
+    """Find what is to be told, and tell it. A fault in one step does not keep the next from it."""
+    with database.closing():
+        for step in (matching.look, delivering.deliver_due, delivering.forget_old):
+            try:
+                step()
+            except database.DOWN as exc:
+                log.warning("notify.database_down", cause=exc)
+                return
+            except Exception:
+                log.exception("notify.failed_step", step=step.__name__)
+
+
+@app.task(name=TIDY_TASK, ignore_result=True)
+def tidy() -> None:
+    """Remove what the rule lets go and what interrupted removals left; now and then, measure."""
+    with database.closing():
+        try:
+            freed = retention.tidy()
+            artifacts.offload()
+            if survey.is_due():
+                survey.survey()
+        except database.DOWN as exc:
+            log.warning("tidy.database_down", cause=exc)
+        except VadError as exc:  # the object storage is away; next time
+            log.warning("tidy.not_finished", cause=exc)
+        else:
+            if freed:
+                log.info("tidy.freed", size_bytes=freed)
+
+
+@app.task(name=REAP_TASK, ignore_result=True)
+def reap() -> None:
+    """Delete uploads that nobody went on with."""
+    with database.closing():
+        try:
+            if gone := uploads.reap():
+                log.info("uploads.reaped", count=gone)
+        except database.DOWN as exc:
+            log.warning("reap.database_down", cause=exc)

@@ -7,15 +7,17 @@ costs a few milliseconds every `EVERY_S`.
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
+
+import structlog
 
 from webapp.runs.metrics import SYSTEM
 from webapp.runs.recording import SystemSample
@@ -29,7 +31,7 @@ PROC = Path("/proc")
 _SESSION, _TIMES, _RESIDENT = 3, slice(11, 15), 21
 _DEAD = "ZX"  # states of a process that ended and was not waited for yet
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +126,9 @@ class Sampler:
         self._on_sample = on_sample
         self._step = step
         self._done = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"usage-{pid}", daemon=True)
+        self._thread = threading.Thread(
+            target=copy_context().run, args=[self._run], name=f"usage-{pid}", daemon=True
+        )  # with what is bound for the log
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -148,7 +152,7 @@ class Sampler:
                 self._send(values)
                 before, wait_s = now, EVERY_S
         except Exception:
-            log.exception("usage.stopped pid=%d", self._pid)
+            log.exception("usage.stopped", pid=self._pid)
 
     def _of_gpus(self) -> dict[str, float]:
         driver = nvml.driver() if self._gpus else None

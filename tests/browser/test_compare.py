@@ -12,8 +12,9 @@ import accessibility
 import entering
 import pytest
 import seeding
+from looks import SIZES, in_all_looks
 from playwright.sync_api import Page, expect
-from test_every_page import SIZES, Watch
+from test_every_page import Watch
 
 from vad.evaluation.curves import roc_curve
 from vad.evaluation.scores import ScoreSet
@@ -110,8 +111,7 @@ def test_a_ring_can_be_dragged_and_the_zoom_keeps_still(
     assert axis == pytest.approx([-0.005, 1.005])
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", SIZES)
+@in_all_looks
 def test_the_whole_comparison_is_drawn_without_a_complaint(
     sign_in: Callable[..., Page], seeded: seeding.Seeded, size: str, scheme: str
 ) -> None:

@@ -13,6 +13,7 @@ import entering
 import numpy as np
 import pytest
 import seeding
+from looks import SIZES, in_all_looks
 from playwright.sync_api import Page, expect
 from test_every_page import OVERFLOW, Watch
 
@@ -710,30 +711,21 @@ def test_one_stage_has_film_curve_and_errors_without_a_map(
     assert watch.found == []
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1440])
-def test_it_fits(sign_in: Opened, two: list[Evaluation], width: int, scheme: str) -> None:
-    page = sign_in(width=width, height=844, color_scheme=scheme)
+@in_all_looks
+def test_it_fits_and_nobody_is_left_out(
+    sign_in: Opened, two: list[Evaluation], size: str, scheme: str
+) -> None:
+    page = sign_in(*SIZES[size], color_scheme=scheme, reduced_motion="reduce")
     watch = Watch(page)
-    for mode in ("side", "diff", "wipe"):
-        go(page, two, mode=mode, frame=200, patch="1.2.3")
-        assert page.evaluate(OVERFLOW) == 0
+    for mode in ("side", "diff", "wipe", "pick"):
+        go(page, two, mode=mode, frame=200, patch="1.2.3", threshold=0.3)
+        assert page.evaluate(OVERFLOW) == 0, mode
         stage = page.locator("[data-viewer-stage]").bounding_box()
         assert stage is not None
-        assert stage["width"] > 300
-    assert watch.found == []
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1440])
-def test_nobody_is_left_out(
-    sign_in: Opened, two: list[Evaluation], width: int, scheme: str
-) -> None:
-    page = sign_in(width=width, height=844, color_scheme=scheme, reduced_motion="reduce")
-    for mode in ("diff", "wipe", "pick"):
-        go(page, two, mode=mode, frame=200, patch="1.2.3", threshold=0.3)
+        assert stage["width"] > 300, mode
         page.locator("#video-timeline").scroll_into_view_if_needed()
         page.locator("#video-timeline .main-svg").first.wait_for()
         if mode == "pick":
             page.get_by_text("Videos", exact=True).click()
         assert accessibility.findings(page) == [], mode
+    assert watch.found == []

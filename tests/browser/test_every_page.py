@@ -1,7 +1,7 @@
 """Every page in a real browser: nothing in the console, nothing refused, nothing cut off, and
 nothing serious found by axe-core.
 
-With VADLAB_SCREENSHOTS=FOLDER each page is saved there as a picture.
+With VADLAB_SCREENSHOTS=FOLDER each page is saved there as a picture, in both schemes at both sizes.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any
 import accessibility
 import pytest
 import seeding
+from looks import SIZES, in_all_looks
 from playwright.sync_api import Page
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-SIZES = {"wide": (1440, 900), "narrow": (390, 844)}
 OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
@@ -25,6 +25,7 @@ def addresses(seeded: seeding.Seeded) -> dict[str, str]:
     """Name and address of every page and every tab of it."""
     runs, evaluation = seeded.runs, seeded.evaluations[0]
     first, second = runs["first"].pk, runs["second"].pk
+    external = runs["external"].pk
     return {
         "runs": "/runs/",
         "runs-none": "/runs/?q=nosuchrun",
@@ -44,12 +45,21 @@ def addresses(seeded: seeding.Seeded) -> dict[str, str]:
         "run-events": f"/runs/{first}/?tab=events",
         "run-bags": f"/runs/{first}/bags/",
         "run-lineage": f"/runs/{first}/?tab=lineage&clones=yes",
+        "external": f"/runs/{external}/",
+        "external-config": f"/runs/{external}/?tab=config",
+        "external-files": f"/runs/{external}/?tab=files",
+        "external-checkpoints": f"/runs/{external}/?tab=checkpoints",
         "run-delete": f"/runs/delete/?run={first}",
         "new-train": "/runs/new/",
         "new-extract": "/runs/new/?kind=extract",
         "new-evaluate": "/runs/new/?kind=evaluate",
         "new-clone": f"/runs/new/?from={second}",
+        "storage": "/settings/storage/?keep_best=2",
+        "orphans": "/settings/storage/orphans/",
         "queue": "/queue/",
+        "sweeps": "/sweeps/",
+        "sweep-new": "/sweeps/new/",
+        "pipeline-new": "/sweeps/pipelines/new/",
         "datasets": "/datasets/",
         "dataset": f"/datasets/{seeded.version.pk}/",
         "dataset-videos": f"/datasets/{seeded.version.pk}/videos/",
@@ -64,13 +74,16 @@ def addresses(seeded: seeding.Seeded) -> dict[str, str]:
         "compare-none": "/compare/",
         "api-docs": "/api/v1/docs/",
         "api-operation": "/api/v1/docs/post_run_list/",
+        "notifications": "/settings/notifications/",
+        "reports-none": "/reports/?q=nosuchreport",
+        "project-export": f"/settings/projects/{seeded.project.slug}/export/",
         "missing": "/runs/00000000-0000-0000-0000-000000000000/",
     }
 
 
 CHARTS = {
     "run": 5, "run-bags": 4, "run-running": 3, "run-system": 7, "dataset": 1, "evaluation": 4,
-    "viewer": 1, "compare": 3,
+    "viewer": 1, "compare": 3, "external": 1, "sweep": 3,
 }  # fmt: skip
 
 
@@ -97,8 +110,7 @@ class Watch:
             self.found.append(f"{response.status}: {response.url}")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", SIZES)
+@in_all_looks
 def test_every_page_is_drawn_without_a_complaint(
     live_server: Any, seeded: seeding.Seeded, context: Any, size: str, scheme: str
 ) -> None:
@@ -109,6 +121,9 @@ def test_every_page_is_drawn_without_a_complaint(
     watch = Watch(page)
     seeding.add_bags(seeded, seeded.runs["first"])
     seeding.add_usage(seeded.runs["running"])
+    seeding.add_notifications(seeded)
+    seeding.add_external(seeded)
+    sweep = seeding.add_sweep(seeded)
     complaints: dict[str, list[str]] = {}
     page.goto(f"{live_server.url}/login/")
     _picture(page, f"login-{size}-{scheme}")
@@ -117,7 +132,7 @@ def test_every_page_is_drawn_without_a_complaint(
     page.click("main button")
     page.wait_for_url("**/runs/")
 
-    for name, address in addresses(seeded).items():
+    for name, address in (addresses(seeded) | {"sweep": f"/sweeps/{sweep.pk}/"}).items():
         page.goto(live_server.url + address, wait_until="load")
         problems = complaints.setdefault(name, [])
         wanted = CHARTS.get(name, 0)

@@ -11,8 +11,9 @@ import accessibility
 import entering
 import pytest
 import seeding
+from looks import SIZES, in_all_looks
 from playwright.sync_api import Page, expect
-from test_every_page import OVERFLOW, SIZES, Watch
+from test_every_page import OVERFLOW, Watch
 
 from webapp.accounts.models import Membership, User
 
@@ -54,8 +55,7 @@ def faults(page: Page, watch: Watch, name: str) -> list[str]:
     return [f"{name}: {each}" for each in found]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", SIZES)
+@in_all_looks
 def test_every_page_of_people_is_clean(
     live_server: Any, context: Any, seeded: seeding.Seeded, admin: User, size: str, scheme: str
 ) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from django.utils import timezone
+from looks import SIZES, in_all_looks
 from playwright.sync_api import Page, expect
 
 from vad.configs import config_class
@@ -125,10 +126,10 @@ def names(page: Page) -> list[str]:
     return page.locator(".table-waiting tbody .row-link").all_inner_texts()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1440, 390])
-def test_the_page_is_drawn_without_a_complaint(open_as: Any, width: int, scheme: str) -> None:
-    page = open_as(viewport={"width": width, "height": 900}, color_scheme=scheme)
+@in_all_looks
+def test_the_page_is_drawn_without_a_complaint(open_as: Any, size: str, scheme: str) -> None:
+    width, height = SIZES[size]
+    page = open_as(viewport={"width": width, "height": height}, color_scheme=scheme)
     Pause.objects.create(project=Project.objects.get(slug="campus-safety"),
                          by=User.objects.get(username="lee"), reason="moving disks")  # fmt: skip
     page.reload()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import os
 import shutil
 import signal
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import psycopg
 import pytest
 from django.db import connection
 
@@ -33,6 +35,7 @@ from webapp.runs.models import Run, RunEvent, State
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAINER = Path(__file__).with_name("trainer.py")
+CONSOLE = Path(__file__).with_name("console.py")
 PATIENCE_S = 60.0  # until a test gives up; a busy machine starts a worker in several seconds
 LOST_AFTER_S = 3.0
 
@@ -105,10 +108,11 @@ class Host:
             "VADLAB_GPU_SLOTS": "0",
             "OMP_NUM_THREADS": "1",
         }
+        self.gate = folder / "gate"  # while this file is there, training stands still
         self.train_with(step_s=0.01)
 
     def train_with(self, *, step_s: float) -> None:
-        self.env["VADLAB_CHILD_COMMAND"] = f"{sys.executable} {TRAINER} {step_s}"
+        self.env["VADLAB_CHILD_COMMAND"] = f"{sys.executable} {TRAINER} {step_s} {self.gate}"
 
     def start(self, *options: str, name: str = "") -> subprocess.Popen[bytes]:
         """A worker, as the README starts it. Returns before it is ready."""
@@ -330,3 +334,41 @@ def postgres() -> Iterator[Postgres]:
     with contextlib.suppress(subprocess.CalledProcessError):
         server.stop()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def own_database(make_host: Callable[..., Host], postgres: Postgres) -> Callable[..., Host]:
+    """A machine whose rows are in a PostgreSQL of its own, not in the test's database."""
+
+    def make(broker: str = "filesystem://") -> Host:
+        host = make_host(broker, database=postgres.url)
+        subprocess.run(
+            [sys.executable, "manage.py", "migrate", "--verbosity", "0"],
+            cwd=ROOT, env=host.env, check=True,
+        )  # fmt: skip
+        return host
+
+    return make
+
+
+@pytest.fixture
+def console(host: Host) -> Callable[..., Any]:
+    """What is in such a database; see console.py."""
+
+    def call(*args: str) -> Any:
+        command = [sys.executable, str(CONSOLE), *args]
+        done = subprocess.run(command, env=host.env, check=True, stdout=subprocess.PIPE)
+        return json.loads(done.stdout)
+
+    return call
+
+
+@pytest.fixture
+def ask(postgres: Postgres) -> Callable[[str], list[Any]]:
+    """The rows that a query finds there, of one column."""
+
+    def call(query: str) -> list[Any]:
+        with psycopg.connect(postgres.url) as connection:
+            return [row[0] for row in connection.execute(query)]
+
+    return call

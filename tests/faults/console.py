@@ -1,4 +1,4 @@
-"""Rows of a database that is not the test's: `console.py queue STEPS`, `console.py show RUN`."""
+"""Rows of a database that is not the test's: `console.py queue STEPS [RUNS]`, `show`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from webapp.runs import lifecycle, metrics  # noqa: E402
 from webapp.runs.models import Run  # noqa: E402
 
 
-def queue(steps: str) -> object:
+def queue(steps: str, runs: str = "1") -> object:
+    """Runs that differ in their seed, 0 to RUNS; death may come to each as often as it likes."""
     user = User.objects.create_user("person")
     project = Project.objects.create(name="Project", slug="project")
     dataset = Dataset.objects.create(project=project, name="set", created_by=user)
@@ -26,26 +27,43 @@ def queue(steps: str) -> object:
         dataset=dataset, number=1, format="generic", fingerprint="1", created_by=user
     )
     features = FeatureSet.objects.create(version=version, name="features", ready=True)
-    config = config_class("train-urdmu").from_dict(
-        {"num_epochs": int(steps), "checkpoint_every": 20}
-    )
-    run = Run.objects.create(
-        project=project, owner=user, name="run", kind="train-urdmu", config=config.to_dict(),
-        version=version, feature_set=features,
-    )  # fmt: skip
-    lifecycle.enter(run, by=user)
-    return str(run.pk)
+    made = []
+    for seed in range(int(runs)):
+        config = config_class("train-urdmu").from_dict(
+            {"num_epochs": int(steps), "checkpoint_every": 10, "seed": seed}
+        )
+        run = Run.objects.create(
+            project=project, owner=user, name=f"run {seed}", kind="train-urdmu",
+            config=config.to_dict(), version=version, feature_set=features, max_attempts=100,
+        )  # fmt: skip
+        lifecycle.enter(run, by=user)
+        made.append(str(run.pk))
+    return made
 
 
-def show(pk: str) -> object:
-    run = Run.objects.get(pk=pk)
-    return {
-        "state": run.state,
-        "attempt": run.attempt,
-        "error": run.error,
-        "steps": metrics.read_raw(run, "loss/total").steps.tolist(),
-    }
+def show() -> object:
+    return [
+        {
+            "overlapped": (run.folder / "overlapped").exists(),
+            "state": run.state,
+            "attempt": run.attempt,
+            "error": run.error,
+            "seed": run.config["seed"],
+            "steps": metrics.read_raw(run, "loss/total").steps.tolist(),
+            "claims": [
+                [row.started_at.timestamp(), row.ended_at.timestamp()]
+                for row in run.attempts.order_by("started_at")
+            ],
+            "events": list(
+                run.events.filter(kind__in=("claimed", "lost", "succeeded"))
+                .order_by("id")
+                .values_list("kind", flat=True)
+            ),
+            "weights": run.checkpoints.order_by("step").last().sha256,
+        }
+        for run in Run.objects.order_by("created_at")
+    ]
 
 
 if __name__ == "__main__":
-    print(json.dumps({"queue": queue, "show": show}[sys.argv[1]](sys.argv[2])))
+    print(json.dumps({"queue": queue, "show": show}[sys.argv[1]](*sys.argv[2:])))

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import pytest
+from django.utils import timezone
 
 from vad.data.features import StoreWriter
 from vad.data.manifest import Manifest, Truth, Video, save_version
 from vad.timeline import SnippetRule
+from vad.training import checkpoints
+from webapp.runs import lifecycle
 from webapp.runs.models import Run, State
 
 STEPS = 60
@@ -44,6 +51,58 @@ def test_training_that_is_killed_three_times_at_random_succeeds_with_every_step_
     kept = {path.name for path in (run.folder / "checkpoints").glob("*.safetensors")}
     assert Path(run.result["last"]["path"]).name in kept
     assert Path(run.checkpoints.get(best=True).path).name in kept
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[Path], None]]:
+    """Puts a small disk at a folder."""
+    mounted: list[Path] = []
+
+    def mount(folder: Path) -> None:
+        folder.mkdir(parents=True)
+        command = ["mount", "-t", "tmpfs", "-o", "size=256m", "tmpfs", str(folder)]
+        if subprocess.run(command, check=False, stderr=subprocess.DEVNULL).returncode:
+            pytest.skip("this machine lets nobody but its owner mount a small disk")
+        mounted.append(folder)
+
+    yield mount
+    for folder in mounted:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_disk_that_fills_up_costs_no_checkpoint_and_the_run_goes_on_when_there_is_room(
+    host, queue_run, watch, until, small_disk
+):
+    del host.env["VADLAB_CHILD_COMMAND"]
+    run = queue_run(
+        steps=100_000, checkpoint_every=10, eval_every=100_000, batch_size=4, num_segments=8,
+        memory_slots=16, validation_share=0.25,
+    )  # fmt: skip
+    make_data(run)
+    small_disk(run.folder / "checkpoints")
+    host.start_ready("-B")
+    seen = watch(run)
+    seen.until_recorded(25)
+
+    filler = run.folder / "checkpoints" / "filler"
+    with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(1 << 16))
+    until(lambda: seen.events("set-back"), "the run to find no room")
+
+    waiting = seen.run
+    assert waiting.state == State.QUEUED
+    assert waiting.not_before > timezone.now()
+    assert "The disk has no room for" in seen.events("set-back")[0]
+    last = checkpoints.newest(run.folder, lambda *_: pytest.fail("a checkpoint is damaged"))
+    assert last is not None
+    filler.unlink()
+    Run.objects.filter(pk=run.pk).update(not_before=None)  # instead of waiting for a minute
+    seen.until_recorded(last.step + 30)
+    lifecycle.cancel(seen.run, by=run.owner)
+    ended = seen.until(State.CANCELLED)
+    assert ended.attempt == 1
+    assert seen.steps() == list(range(1, seen.steps()[-1] + 1))
 
 
 def make_data(run: Run) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import signal
+import time
 from pathlib import Path
 
 import pytest
+from django.db import OperationalError, transaction
+from trainer import undisturbed
 
+from webapp.accounts.models import User
 from webapp.core import doorbell
 from webapp.runs import lifecycle
 from webapp.runs.models import State
@@ -51,6 +56,41 @@ def test_a_killed_worker_takes_its_child_and_its_clock_along_and_another_one_goe
     assert "doomed was not heard of" in seen.events("lost")[0]
     assert seen.steps() == list(range(1, 301))
     assert len(seen.events("started")) == 2
+
+
+def test_a_worker_that_slept_through_its_claim_changes_nothing_when_it_wakes(
+    host, queue_run, watch, until, gone
+):
+    sleeper = host.start_ready("-B", name="sleeper")
+    seen = watch(queue_run(steps=400))
+    seen.until_recorded(60)
+    host.gate.touch()
+    host.start_ready("-B", name="heir")
+    child = seen.run.environment["pid"]
+    asleep = [child, sleeper.pid, *(pid for pid in children(sleeper.pid) if pid != child)]
+    put_to_sleep(asleep)
+    host.gate.unlink()
+
+    seen.until_recorded(120, attempt=2)
+    for pid in reversed(asleep):
+        os.kill(pid, signal.SIGCONT)
+    until(lambda: gone(child), "the end of the child whose claim was given away")
+
+    run = seen.until(State.SUCCEEDED, State.FAILED)
+    assert (run.state, run.attempt) == (State.SUCCEEDED, 2)
+    assert (run.folder / "overlapped").exists(), "the two were never there at the same time"
+    assert seen.steps() == list(range(1, 401))
+    assert [seen.events(kind) for kind in ("claimed", "succeeded")] == [
+        ["by sleeper on cpu:0", "by heir on cpu:0"],
+        [""],
+    ]
+    assert [row.end for row in run.attempts.all()] == ["lost", "succeeded"]
+    last = run.checkpoints.order_by("step").last()
+    assert last.sha256 == hashlib.sha256((run.folder / last.path).read_bytes()).hexdigest()
+    assert last.sha256 == undisturbed(run.config["seed"], 400)
+    assert sleeper.poll() is None  # awake, it takes other runs
+    again = watch(queue_run(steps=20))
+    again.until(State.SUCCEEDED)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
@@ -117,3 +157,18 @@ def test_runs_wait_for_the_one_slot_and_follow_without_another_bell(host, queue_
 
 def children(pid: int) -> list[int]:
     return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def put_to_sleep(pids: list[int]) -> None:
+    """Stop processes, but not within a write: SQLite would wait for them for ever."""
+    while True:
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            with transaction.atomic():
+                User.objects.update(last_name="")
+            return
+        except OperationalError:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+            time.sleep(0.1)

@@ -8,6 +8,7 @@ import uuid
 
 import pytest
 from django.db import OperationalError
+from structlog.contextvars import get_contextvars
 
 from vad import results
 from vad.errors import VadError
@@ -295,3 +296,17 @@ def test_several_gpus_are_trained_on_by_one_process_each_and_stopped_together(
     assert Run.objects.get(pk=run.pk).state == State.HELD
     said = [path.read_text() for path in sorted(tmp_path.glob("rank-*"))]
     assert said == ["0 of 2 sees GPU-a,GPU-b", "1 of 2 sees GPU-a,GPU-b"]
+
+
+def test_what_is_logged_about_a_run_names_it_in_every_thread(claim, child, through, monkeypatch):
+    child("succeed")
+    bound = []
+
+    def record_batch(*args, real=recording.record_batch, **kwargs):
+        bound.append(get_contextvars().get("run_id"))  # in the thread of the heartbeat
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(recording, "record_batch", record_batch)
+
+    assert through(claim).result() == State.SUCCEEDED
+    assert set(bound) == {str(claim.run_id)}

@@ -5,15 +5,21 @@ from __future__ import annotations
 import sys
 
 import pytest
+from django.core import mail
 from django.db import OperationalError
 from django.utils import timezone
 
 import vad
+from vad.configs import UrdmuConfig
+from webapp.accounts.models import Membership, Role
 from webapp.core import doorbell
 from webapp.fleet import identity
 from webapp.fleet.models import Worker
+from webapp.notify.models import Channel, Rule
 from webapp.runs import lifecycle
 from webapp.runs.models import Run, State
+from webapp.sweeps import services, space
+from webapp.sweeps.models import Sweep
 from workers import fleet, leaving, slots, supervisor, tasks
 from workers.celery import app
 
@@ -73,6 +79,35 @@ def test_a_run_that_is_queued_while_the_last_claim_finds_nothing_is_not_left_for
     background(lambda: tasks.serve("gpu")).result()
 
     assert served == [late[0].pk]
+
+
+def test_one_bell_sees_a_whole_sweep_through_trial_by_trial(make_run, served, background):
+    sweep = make_sweep(make_run, parallel=1)
+
+    background(lambda: tasks.serve("gpu")).result()
+
+    sweep.refresh_from_db()
+    assert [trial.run_id for trial in sweep.trials.all()] == served
+    assert (len(served), sweep.state) == (3, "done")
+
+
+def test_the_periodic_sweep_makes_good_trials_that_nobody_made(make_run, background):
+    sweep = make_sweep(make_run, parallel=2)
+    sweep.trials.all().delete()  # as if whoever started it was killed before
+
+    background(tasks.sweep).result()
+
+    assert sweep.trials.count() == 2
+
+
+def make_sweep(make_run, **fields) -> Sweep:
+    run = make_run(state=State.CANCELLED)
+    Membership.objects.create(project=run.project, user=run.owner, role=Role.MEMBER)
+    return services.sweep_create(
+        project=run.project, by=run.owner, name="rates", config=UrdmuConfig(), strategy="grid",
+        space=space.from_texts(run.kind, {"lr": "0.1 0.2 0.3"}), feature_set=run.feature_set,
+        evaluate=False, **fields,
+    )  # fmt: skip
 
 
 def test_a_leaving_worker_claims_nothing(make_run, served, background):
@@ -210,3 +245,20 @@ def test_a_run_of_one_gpu_leaves_the_others_to_other_bells(
 
     assert free == [True]
     assert len(table.take("gpu")) == 2
+
+
+def test_the_clock_has_what_happened_told(make_run, settings, background):
+    settings.MAIL_FROM = "vadlab@lab.example.org"
+    run = make_run()
+    channel = Channel.objects.create(
+        user=run.owner, kind="mail", name="me", target="me@lab.example.org",
+        confirmed_at=timezone.now(),
+    )  # fmt: skip
+    Rule.objects.create(channel=channel, event="run-ended")
+    Membership.objects.get_or_create(user=run.owner, project=run.project)
+    lifecycle.cancel(run, by=run.owner)
+
+    background(tasks.notify).result()
+
+    assert [message.subject for message in mail.outbox] == [f"[VADLab] {run.name} was cancelled"]
+    assert app.conf.beat_schedule["notify"]["task"] == tasks.notify.name

@@ -174,6 +174,11 @@ def chosen(output: Path) -> Path:
     return next((p for p in paths if _step_of(p) == best), paths[-1])
 
 
+def steps_of(output: Path) -> list[int]:
+    """The steps whose checkpoints are on disk, rising."""
+    return sorted(map(_step_of, _paths(output)))
+
+
 def prune(output: Path, keep: Iterable[str]) -> None:
     """Remove all checkpoints but those named (relative to `output`), and torn temporary files."""
     kept = {(output / name).name for name in keep}

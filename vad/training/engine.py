@@ -14,7 +14,7 @@ import math
 import os
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
@@ -92,7 +92,7 @@ class _Writing:
 
     written: Future[checkpoints.Written]
     best_step: int
-    metrics: Mapping[str, float]
+    measured: Mapping[str, float]
 
 
 class Trainer:
@@ -104,6 +104,7 @@ class Trainer:
         output: the run's folder; checkpoints lie in `checkpoints/` below it.
         reporter: hears everything, and says when to stop; silent in all processes but the first.
         world: the processes that train together.
+        keep_all: no checkpoint is removed; whoever started the run decides which are kept.
     """
 
     def __init__(
@@ -113,8 +114,11 @@ class Trainer:
         output: Path,
         reporter: Reporter,
         world: World | None = None,
+        *,
+        keep_all: bool = False,
     ) -> None:
         self.world = world or World()
+        self.keep_all = keep_all
         self.task, self.plan, self.output, self.reporter = task, plan, output, reporter
         self.average = Average(task.model, plan.average_decay) if plan.average_decay else None
         self.step = 0
@@ -125,6 +129,8 @@ class Trainer:
         self._writing: _Writing | None = None
         self._kept: list[checkpoints.Written] = []  # of this run, newest last
         self._bests_kept: dict[int, int] = {}  # checkpoint step to the best step it names
+        self._measured: dict[int, Mapping[str, float]] = {}  # at checkpoints that are kept
+        self._evaluated = 0  # step of `last_metrics`
 
     def run(self, **extra: Any) -> bool:
         """Train. True: the plan is done and a Result was sent; False: stopped, and it said so.
@@ -160,7 +166,7 @@ class Trainer:
             if ends or self.step % plan.eval_every == 0:
                 found = self._evaluate() if self.world.speaks else {}
                 values |= found
-                self.last_metrics = found
+                self.last_metrics, self._evaluated = found, self.step
                 improved = self._is_best(found)
             self._recent.append((self.step, values))
             send(results.Metrics(step=self.step, values=values))
@@ -249,12 +255,14 @@ class Trainer:
             tensors |= {checkpoints.TRAINED + k: v for k, v in own.items()}
             own = self.average.state()
         tensors |= {checkpoints.MODEL + k: v for k, v in own.items()}
+        measured = self.last_metrics if self._evaluated == self.step else {}
         metadata = {
             "kind": self.plan.kind,
             "best_key": self.plan.best_key,
             "best": {"step": self.best.step, "metrics": self.best.metrics}
             | ({"value": self.best.value} if self.best.step else {}),
             "metrics": self.last_metrics,
+            "measured": measured,
             "recent": list(self._recent),
             **task.identity(),
         }
@@ -262,13 +270,14 @@ class Trainer:
         self._writing = _Writing(
             self._writer.submit(checkpoints.save, self.output, self.step, held, metadata),
             self._best_step(),
-            self.best.metrics if self.best.step == self.step else {},
+            measured,
         )
 
     def _settle(self) -> None:
         """Wait for the checkpoint that is being written, name it, and remove what is not needed.
 
-        Kept are the newest, the one before it in case the newest is damaged, and the best of each.
+        Kept are the newest, the one before it in case the newest is damaged, and the best of each;
+        with `keep_all` every one.
 
         Raises:
             VadError: `disk-full`; earlier checkpoints are unharmed.
@@ -279,20 +288,19 @@ class Trainer:
         written = writing.written.result()
         self._kept.append(written)
         self._bests_kept[written.step] = writing.best_step
+        self._measured[written.step] = writing.measured
         self._prune()
-        self._send_written(written, best_step=writing.best_step, metrics=writing.metrics)
+        self._send_written(written)
 
-    def _send_written(
-        self, written: checkpoints.Written, *, best_step: int, metrics: Mapping[str, float]
-    ) -> None:
+    def _send_written(self, written: checkpoints.Written) -> None:
         self.reporter.send(
             results.CheckpointWritten(
                 step=written.step,
                 path=written.path,
                 sha256=written.sha256,
                 size_bytes=written.size_bytes,
-                best=written.step == best_step,
-                metrics=metrics,
+                best=written.step == self._bests_kept[written.step],
+                metrics=self._measured.get(written.step, {}),
             )
         )
 
@@ -301,8 +309,11 @@ class Trainer:
             return
         newest = [w.step for w in self._kept[-2:]]
         steps = {*newest, *(self._bests_kept[s] for s in newest)}
+        if self.keep_all:
+            steps |= {s for s in checkpoints.steps_of(self.output) if s <= self.step}
         checkpoints.prune(self.output, [checkpoints.name_of(s) for s in steps])
         self._kept = [w for w in self._kept if w.step in steps]
+        self._measured = {s: v for s, v in self._measured.items() if s in steps}
 
     def _resume(self) -> None:
         """Take up the newest checkpoint, if there is one, and say where the run stands."""
@@ -321,12 +332,7 @@ class Trainer:
             )
         )
         for written in self._kept:  # whoever listened forgot those after `resumed_step`
-            is_best = written.step == self.best.step
-            self._send_written(
-                written,
-                best_step=self._best_step(),
-                metrics=self.best.metrics if is_best else {},
-            )
+            self._send_written(written)
         for step, values in self._recent:
             self.reporter.send(results.Metrics(step=step, values=values))
         if found is not None:
@@ -347,18 +353,30 @@ class Trainer:
             self.best = _Best(held["step"], float(held["value"]), dict(held["metrics"]))
         self.last_metrics = dict(found.metadata["metrics"])
         self._recent.extend((int(s), dict(v)) for s, v in found.metadata["recent"])
-        best = checkpoints.file_record(self.output, self._best_step())
-        if best is None:
+        if not (self.output / checkpoints.name_of(self._best_step())).is_file():
             self.reporter.log(f"the best checkpoint so far, of step {self.best.step}, is gone")
             self.best = _Best()
-        elif best.step != self.step:
-            self._kept.append(best)
-        newest = checkpoints.file_record(self.output, self.step)
-        assert newest is not None  # it was read a moment ago
-        self._kept.append(newest)
-        self._bests_kept.update({w.step: self._best_step() for w in self._kept})
+        self._take_up({self._best_step(), self.step})
+        if self.keep_all:
+            again = range(self.step - len(self._recent) + 1, self.step)
+            self._take_up(s for s in checkpoints.steps_of(self.output) if s in again)
         # Later ones, if any, were damaged: this run will write them anew.
         self._prune()
+
+    def _take_up(self, steps: Iterable[int]) -> None:
+        """Count checkpoints that are on disk among those kept; damaged ones are passed over."""
+        for step in {*steps} - {w.step for w in self._kept}:
+            written = checkpoints.file_record(self.output, step)
+            if written is None:
+                continue
+            with suppress(VadError):
+                header = checkpoints.read_metadata(self.output / written.path)
+                self._kept.append(written)
+                self._bests_kept[step] = header["best"]["step"] or step
+                self._measured[step] = dict(header.get("measured", {}))
+        if self.best.step in self._bests_kept:
+            self._measured[self.best.step] = dict(self.best.metrics)
+        self._kept.sort(key=lambda w: w.step)
 
     def _check_identity(self, found: checkpoints.Checkpoint) -> None:
         for part, own in self.task.identity().items():

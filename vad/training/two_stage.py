@@ -40,11 +40,9 @@ from vad.training.choice import (
 from vad.training.determinism import derive
 from vad.training.engine import Plan, Trainer
 from vad.training.parallel import World, joined
-from vad.training.urdmu import BEST_KEYS, UrdmuTask
-from vad.training_configs import TwoStageConfig
+from vad.training.urdmu import UrdmuTask
+from vad.training_configs import FUSED_KEY, TwoStageConfig
 from vad.video.proxies import ProxyStore
-
-FUSED_KEY = "validation/fused_video_auc"
 
 
 def train(
@@ -56,6 +54,7 @@ def train(
     reporter: Reporter,
     proxies_dir: Path | None = None,
     start: Path | None = None,
+    keep_all: bool = False,
 ) -> None:
     """Train, going on from the newest checkpoint in `output/checkpoints` if there is one.
 
@@ -66,6 +65,7 @@ def train(
         reporter: hears everything; its stop flag ends the run after the step at hand.
         proxies_dir: small copies of the videos; without them the videos themselves are read.
         start: a checkpoint to start from, in place of `pretrained_point`.
+        keep_all: no checkpoint is removed; whoever called decides which are kept.
 
     Raises:
         VadError: what `vad.training.urdmu.train` raises, and `run-inputs-missing` when no training
@@ -92,16 +92,15 @@ def train(
             start=start,
             world=world,
         )
-        best = FUSED_KEY if config.selection == "validation" and config.validation_clips else ""
         plan = Plan(
             kind=config.kind,
             steps=config.num_epochs,
             eval_every=config.eval_every,
             checkpoint_every=config.checkpoint_every,
-            best_key=best or BEST_KEYS[config.selection],
+            best_key=config.best_key,
             average_decay=config.ema_decay,
         )
-        Trainer(task, plan, output, reporter, world).run(
+        Trainer(task, plan, output, reporter, world, keep_all=keep_all).run(
             selection=config.selection,
             videos=task.counts(),
             features=task.store.fingerprint,

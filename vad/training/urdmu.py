@@ -36,7 +36,6 @@ from vad.training.determinism import BatchOrder, derive, seeded
 from vad.training.engine import Plan, Trainer
 from vad.training.parallel import World, joined
 
-BEST_KEYS = {"validation": "validation/video_auc", "test": "test/frame_auc", "last": None}
 HELD_IN_MEMORY_BYTES = 2**30  # on the CPU; larger sets stay in the memory map
 GPU_SHARE = 0.5  # of the free GPU memory that training data may take
 
@@ -58,6 +57,7 @@ def train(
     output: Path,
     reporter: Reporter,
     start: Path | None = None,
+    keep_all: bool = False,
 ) -> None:
     """Train, going on from the newest checkpoint in `output/checkpoints` if there is one.
 
@@ -67,6 +67,7 @@ def train(
         output: the run's folder.
         reporter: hears everything; its stop flag ends the run after the step at hand.
         start: a checkpoint to start from, in place of `pretrained_point`.
+        keep_all: no checkpoint is removed; whoever called decides which are kept.
 
     Raises:
         VadError: `too-few-videos`, `features-missing`, `device-missing`, `checkpoint-invalid`,
@@ -82,14 +83,14 @@ def train(
         steps=config.num_epochs,
         eval_every=config.eval_every,
         checkpoint_every=config.checkpoint_every,
-        best_key=BEST_KEYS[config.selection],
+        best_key=config.best_key,
         average_decay=config.ema_decay,
     )
     with joined(device) as world, devices.fast_products(config.precision, device):
         task = UrdmuTask(
             config, manifest, store, manifest_dir, device, reporter, start=start, world=world
         )
-        Trainer(task, plan, output, reporter, world).run(
+        Trainer(task, plan, output, reporter, world, keep_all=keep_all).run(
             selection=config.selection, videos=task.counts(), features=store.fingerprint
         )
 

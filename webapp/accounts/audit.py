@@ -32,6 +32,13 @@ KINDS: dict[str, str] = {  # kind: what it says on a page
     "member-removed": "removed a member",
     "member-left": "left",
     "runs-deleted": "deleted runs",
+    "channel-created": "made a channel of notifications",
+    "channel-deleted": "deleted a channel of notifications",
+    "retention-changed": "changed which checkpoints are kept",
+    "leftovers-removed": "removed files that nothing needs",
+    "report-deleted": "deleted a report",
+    "report-shared": "made a link to a report",
+    "report-unshared": "revoked a link to a report",
 }
 
 

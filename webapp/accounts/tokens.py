@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,6 +15,7 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
+from structlog.contextvars import bind_contextvars
 
 from vad.errors import ConfigError
 from webapp.accounts import access, audit
@@ -90,6 +92,8 @@ def token_revoke(*, token: ApiToken, by: User) -> None:
 class TokenAuth(BaseAuthentication):
     """`Authorization: Bearer vad_…`. Needs no CSRF token, since no browser sends it by itself."""
 
+    reads: Sequence[str] = SAFE_METHODS  # what a token that may only read is good for
+
     def authenticate_header(self, request: Request) -> str:
         return 'Bearer realm="VADLab"'
 
@@ -106,13 +110,21 @@ class TokenAuth(BaseAuthentication):
         token = find(secret.strip())
         if token is None:
             raise AuthenticationFailed
-        if token.scope != Scope.WRITE and request.method not in SAFE_METHODS:
+        if token.scope != Scope.WRITE and request.method not in self.reads:
             raise PermissionDenied(f"The token {token.prefix}… may only read.")
         user = token.user
         user.token = token
         user.is_superuser = user.is_staff = False  # the row stays as it is: see User.save
-        access.place(user).put_on(request._request)
+        if getattr((request.parser_context or {}).get("view"), "in_project", True):
+            access.place(user).put_on(request._request)
+        bind_contextvars(user=user.username, via=token.prefix)
         return user, token
+
+
+class SearchTokenAuth(TokenAuth):
+    """For the endpoints of MLflow that only read, but are asked by POST."""
+
+    reads = (*SAFE_METHODS, "POST")
 
 
 def find(secret: str, now: datetime | None = None) -> ApiToken | None:
@@ -124,6 +136,7 @@ def find(secret: str, now: datetime | None = None) -> ApiToken | None:
     token: Any = living.first()
     if token is None:
         return None
-    stale = Q(last_used_at=None) | Q(last_used_at__lte=now - USED_EVERY)
-    ApiToken.objects.filter(stale, pk=token.pk).update(last_used_at=now)
+    if token.last_used_at is None or token.last_used_at <= now - USED_EVERY:
+        stale = Q(last_used_at=None) | Q(last_used_at__lte=now - USED_EVERY)
+        ApiToken.objects.filter(stale, pk=token.pk).update(last_used_at=now)
     return token

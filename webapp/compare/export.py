@@ -23,13 +23,15 @@ class Sheet:
 
     Args:
         head: titles of the columns; the first is that of the rows' names.
-        rows: names and cells.
+        rows: names and cells; a text is a cell, too.
+        numeric: which columns after the first hold numbers; empty where all do.
         caption: what was measured, and how to read the intervals.
     """
 
     caption: str
     head: list[str]
-    rows: list[tuple[str, list[Cell]]]
+    rows: Sequence[tuple[str, Sequence[Cell | str]]]
+    numeric: Sequence[bool] = ()
 
 
 def metric_sheet(table: Table, caption: str) -> Sheet:
@@ -61,7 +63,9 @@ def markdown(sheet: Sheet) -> str:
     def cell(text: str) -> str:
         return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
 
-    def number(one: Cell) -> str:
+    def number(one: Cell | str) -> str:
+        if isinstance(one, str):
+            return cell(one)
         text = _number(one, "±", "–")  # noqa: RUF001
         return f"**{text}**" if one.best else text
 
@@ -74,17 +78,20 @@ def markdown(sheet: Sheet) -> str:
 def latex(sheet: Sheet) -> str:
     """A `tabular` for booktabs, the best value of a column bold."""
 
-    def number(one: Cell) -> str:
+    def number(one: Cell | str) -> str:
+        if isinstance(one, str):
+            return _tex(one)
         text = _number(one, r"$\pm$", "--").replace("[", "{[}").replace("]", "{]}")
         return rf"\textbf{{{text}}}" if one.best else text
 
     def line(cells: Sequence[str]) -> str:
         return "  " + " & ".join(cells) + r" \\"
 
+    numeric = sheet.numeric or [True] * (len(sheet.head) - 1)
     return "\n".join(
         [
             f"% {sheet.caption}",
-            rf"\begin{{tabular}}{{l{'r' * (len(sheet.head) - 1)}}}",
+            rf"\begin{{tabular}}{{l{''.join('r' if num else 'l' for num in numeric)}}}",
             r"  \toprule",
             line([_tex(title) for title in sheet.head]),
             r"  \midrule",
@@ -108,6 +115,9 @@ def comma(sheet: Sheet) -> str:
     for name, cells in sheet.rows:
         row: list[object] = [_plain(name)]
         for one in cells:
+            if isinstance(one, str):
+                row += [_plain(one), None, None, None, None]
+                continue
             there = one.value is not None
             row += [one.value, one.low, one.high, one.deviation, one.n if there else None]
         writer.writerow(row)

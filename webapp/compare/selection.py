@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+from django.db.models import Q, QuerySet
 from django.db.models.fields.json import KeyTransform
 
 from webapp.accounts.models import Project, User
 from webapp.evaluations.models import Evaluation
-from webapp.runs.models import Run
+from webapp.runs.models import EXTERNAL, Run
 
 MOST_RUNS = 200  # of a page; figures draw fewer, see figures.MOST_CURVES
 CANDIDATES = 200
@@ -73,8 +74,9 @@ def chosen(user: User, ids: Sequence[UUID]) -> list[Run]:
 
 
 def candidates(project: Project | None, runs: Sequence[Run]) -> list[Run]:
-    """Training runs that could join the comparison, the newest first."""
-    found = Run.objects.filter(project=project, kind__startswith="train")
+    """Training runs, external ones among them, that could join the comparison; newest first."""
+    trained = Q(kind__startswith="train") | Q(kind=EXTERNAL)
+    found = Run.objects.filter(trained, project=project)
     found = found.exclude(pk__in=[run.pk for run in runs]).select_related("version__dataset")
     found = found.only("name", "version__number", "version__dataset__name")
     return list(found.order_by("-created_at")[:CANDIDATES])
@@ -82,12 +84,17 @@ def candidates(project: Project | None, runs: Sequence[Run]) -> list[Run]:
 
 def evaluations(runs: Sequence[Run]) -> dict[UUID, Evaluation]:
     """The newest evaluation of each run that has one."""
-    found = Evaluation.objects.filter(of_run__in=runs).defer("patch", "stages")
-    found = found.select_related("run", "of_run", "checkpoint", "version__dataset").annotate(
+    found = with_patch_metrics(Evaluation.objects.filter(of_run__in=runs))
+    return {evaluation.of_run_id: evaluation for evaluation in found.order_by("created_at")}
+
+
+def with_patch_metrics(found: QuerySet[Evaluation]) -> QuerySet[Evaluation]:
+    """With what the tables of a comparison read, and without the rows of every video."""
+    related = found.select_related("run", "of_run", "checkpoint", "version__dataset")
+    return related.defer("patch", "stages").annotate(
         patch_metrics=KeyTransform("metrics", "patch"),
         patch_intervals=KeyTransform("intervals", "patch"),
     )
-    return {evaluation.of_run_id: evaluation for evaluation in found.order_by("created_at")}
 
 
 def members(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import uuid
 from typing import Any, TypeVar
 
+import structlog
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, ValidationError
 from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest
@@ -27,7 +27,9 @@ from webapp.core.openapi import whole
 
 M = TypeVar("M", bound=Model)
 T = TypeVar("T")
-_JSON_TYPES = {str: "a text", int: "a whole number", dict: "an object", list: "a list"}
+_JSON_TYPES = {
+    str: "a text", int: "a whole number", bool: "true or false", dict: "an object", list: "a list",
+}  # fmt: skip
 
 _HINTS = {
     405: "The header `Allow` says which methods this address takes.",
@@ -36,7 +38,7 @@ _HINTS = {
     429: "Wait for as long as `Retry-After` says, and ask again.",
 }
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 
 class Request(AnyRequest):
@@ -57,7 +59,7 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
     headers: dict[str, str] = {}
     if isinstance(exc, VadError):
         error, status = exc, errors.status_of(exc)
-        log.info("api.refused path=%s code=%s", context["request"].path, exc.code)
+        log.info("request.refused", code=exc.code)
     elif isinstance(exc, Http404 | exceptions.NotFound):
         error, status = VadError(*errors.NOT_FOUND), 404
     elif isinstance(exc, exceptions.NotAuthenticated):
@@ -165,11 +167,14 @@ def int_param(
     return whole(name, "", least=least, most=most, default=default).of(request)
 
 
-def json_object(request: Request, *allowed: str | type) -> dict[str, Any]:
+def json_object(
+    request: Request, *allowed: str | type, numbers: tuple[str, ...] = ()
+) -> dict[str, Any]:
     """The body, a JSON object with no other than these members.
 
     Args:
         allowed: their names, or a `TypedDict` whose names they are.
+        numbers: members in which the view refuses every text itself; they are not looked through.
 
     Raises:
         VadError: `request-invalid`, naming what is unknown.
@@ -189,7 +194,8 @@ def json_object(request: Request, *allowed: str | type) -> dict[str, Any]:
     if unknown:
         raise invalid(unknown)
     odd = "holds a character that cannot be stored (NUL, or half of a surrogate pair)"
-    wrong = {name: odd for name, value in data.items() if not storable(value)}
+    texts = {name: value for name, value in data.items() if name not in numbers}
+    wrong = {name: odd for name, value in texts.items() if not storable(value)}
     if wrong:
         raise invalid(wrong)
     return data

@@ -6,9 +6,10 @@ never fails a request.
 
 from __future__ import annotations
 
-import logging
+import tempfile
 from functools import cache
 
+import structlog
 from celery import Celery
 from django.conf import settings
 
@@ -17,7 +18,7 @@ from webapp.core import broker
 SERVE_TASK = "workers.serve"
 VISIBILITY_S = 43_200  # the shortest of all clients of a Redis counts, so all say the same
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 
 def broker_options(url: str) -> dict[str, object]:
@@ -50,6 +51,16 @@ def _producer() -> Celery:
     return app
 
 
+def check() -> None:
+    """Reach the broker, or raise the transport's own error."""
+    with _producer().connection_for_write() as connection:
+        connection.ensure_connection(max_retries=1, interval_start=0, timeout=3)
+        connection.default_channel  # noqa: B018, opening it is what speaks to Redis
+    if settings.CELERY_BROKER_URL.startswith("filesystem://"):
+        with tempfile.TemporaryFile(dir=settings.CELERY_BROKER_DIR / "messages"):
+            pass
+
+
 def ring(queue: str) -> bool:
     """Ring for a queue; False when the broker did not take it, which the sweep makes good."""
     try:
@@ -57,6 +68,6 @@ def ring(queue: str) -> bool:
             SERVE_TASK, kwargs={"queue": queue}, queue=queue, retry=False, expires=300
         )
     except Exception as exc:  # any transport's own error; the row stays queued
-        log.warning("doorbell.lost queue=%s cause=%s", queue, exc)
+        log.warning("doorbell.lost", queue=queue, cause=exc)
         return False
     return True

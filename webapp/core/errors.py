@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-
+import structlog
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -11,7 +10,7 @@ from django.shortcuts import render
 
 from vad.errors import VadError
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 # Codes that are not here are 422: understood, but it cannot be done as it was asked.
 STATUS: dict[str, int] = {
@@ -22,15 +21,22 @@ STATUS: dict[str, int] = {
     "invitation-unusable": 410,
     "last-admin": 409,
     "not-allowed": 403,
+    "not-empty": 409,
     "not-found": 404,
     "not-signed-in": 401,
     "precondition-failed": 412,
     "request-invalid": 400,
     "run-in-use": 409,
     "run-not-movable": 409,
+    "sweep-not-movable": 409,
+    "storage-unreachable": 503,
+    "pdf-unavailable": 503,
+    "report-changed": 409,
+    "share-unusable": 410,
     "token-invalid": 401,
     "too-many-tries": 429,
     "unexpected": 500,
+    "upload-offset": 409,
 }
 
 PAGES = {403: "errors/403.html", 404: "errors/404.html", 500: "errors/500.html"}
@@ -39,6 +45,11 @@ NOT_FOUND = (
     "not-found",
     "There is nothing here, or nothing that you may see.",
     "Check the address, or ask for access to the project.",
+)
+TOO_LARGE = (
+    "request-invalid",
+    "The body of the request is larger than the server reads at once.",
+    "Send it in several parts.",
 )
 NOT_SIGNED_IN = ("not-signed-in", "You are not signed in.", "Sign in and ask again.")
 TOKEN_INVALID = (

@@ -46,6 +46,7 @@ class Servers:
         self.stopping = False
         self._logs = settings.DATA_DIR / "logs"
         self._env = {**os.environ, "VADLAB_DATA_DIR": str(settings.DATA_DIR)}
+        self._env.setdefault("VADLAB_LOG_FORMAT", "text")  # a person reads these files
         if cpu_slots is not None:
             self._env["VADLAB_CPU_SLOTS"] = str(cpu_slots)
         python = [sys.executable, "-m"]

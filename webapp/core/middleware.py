@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 
+import structlog
 from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
@@ -13,7 +13,7 @@ from vad.errors import VadError
 from webapp.accounts import access
 from webapp.core import errors
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 SESSION_KEY = "project"
 
@@ -67,7 +67,7 @@ class VadErrorMiddleware:
     def process_exception(self, request: HttpRequest, exc: Exception) -> HttpResponse | None:
         if not isinstance(exc, VadError):
             return None
-        log.info("request.refused path=%s code=%s", request.path, exc.code)
+        log.info("request.refused", code=exc.code)
         return errors.response(request, exc)
 
 

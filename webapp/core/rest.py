@@ -5,9 +5,12 @@ Apart from `api.py`, since REST framework imports these while its own views are 
 
 from __future__ import annotations
 
+import io
 import math
 from typing import IO, Any
 
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest
 from rest_framework.authentication import SessionAuthentication
 from rest_framework.exceptions import ParseError
@@ -28,8 +31,12 @@ class StrictParser(JSONParser):
     def parse(
         self, stream: IO[Any], media_type: Any = None, parser_context: Any = None
     ) -> dict[str, Any]:
+        most = settings.DATA_UPLOAD_MAX_MEMORY_SIZE  # Django asks where it reads the body itself
+        body = stream.read(most + 1)
+        if len(body) > most:
+            raise RequestDataTooBig
         try:
-            return super().parse(stream, media_type, parser_context)
+            return super().parse(io.BytesIO(body), media_type, parser_context)
         except RecursionError:
             raise ParseError("JSON parse error - nested too deeply") from None
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import atexit
 import json
-import logging
 import os
 import select
 import subprocess
@@ -19,6 +18,7 @@ import time
 from pathlib import Path
 from typing import IO, cast
 
+import structlog
 from django.conf import settings
 
 from vad.errors import VadError
@@ -31,7 +31,7 @@ LARGEST_BYTES = 1 << 20
 # What the process gets to see of the environment; secrets are in the rest of it.
 KEPT = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "LANG", "LC_ALL", "TMPDIR")
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 
 class Busy(Exception):
@@ -86,7 +86,7 @@ class Decoder:
             except (OSError, EOFError, ValueError):
                 self.close()
                 if last:
-                    log.exception("thumbnail.failed path=%s", job["path"])
+                    log.exception("thumbnail.failed", path=job["path"])
         raise VadError(
             "unexpected",
             "The process that decodes videos for pages cannot be used.",

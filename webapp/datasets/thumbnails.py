@@ -8,11 +8,11 @@ deleted at any time.
 from __future__ import annotations
 
 import json
-import logging
 import time
 from pathlib import Path
 from uuid import UUID
 
+import structlog
 from django.conf import settings
 
 from vad.data.tensorfile import write_bytes
@@ -24,7 +24,7 @@ from webapp.datasets.models import Video
 BELIEVED_S = 600  # a video is repaired, proxies are built, a busy machine has time again
 CONTENT_TYPE = "image/webp"
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 
 def thumbnail(video: Video, frame: int = 0, *, wait_s: float = TURN_S) -> bytes:
@@ -83,4 +83,4 @@ def _keep(path: Path, content: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(path, content)
     except OSError:
-        log.warning("thumbnail.not-kept path=%s", path, exc_info=True)
+        log.warning("thumbnail.not-kept", path=path, exc_info=True)

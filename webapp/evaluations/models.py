@@ -9,6 +9,7 @@ from django.db import models
 from webapp.accounts.access import through
 from webapp.datasets.models import DatasetVersion, FeatureSet
 from webapp.runs.models import Checkpoint, Run
+from webapp.storage import artifacts
 
 _EMPTY = models.Value({}, models.JSONField())  # the database's own, for code that is older
 
@@ -45,15 +46,15 @@ class Evaluation(models.Model):
 
     @property
     def scores_path(self) -> Path:
-        """The score store, a safetensors file."""
-        return self.run.folder / "scores.safetensors"
+        """The score store, a safetensors file; fetched when it is in the object storage."""
+        return artifacts.local(self.run.folder / "scores.safetensors")
 
     @property
     def patches_path(self) -> Path:
         """The maps of stage 2, a safetensors file; only there where `has_maps`."""
-        return self.run.folder / "patches.safetensors"
+        return artifacts.local(self.run.folder / "patches.safetensors")
 
     @property
     def has_maps(self) -> bool:
         """Whether stage 2 was evaluated; its file may still be gone."""
-        return bool(self.patch) or self.patches_path.is_file()
+        return bool(self.patch) or (self.run.folder / "patches.safetensors").is_file()

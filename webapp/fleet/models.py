@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import models
@@ -75,5 +75,17 @@ class Worker(models.Model):
 
     objects = WorkerQuerySet.as_manager()
 
+    CONDITIONS = ("alive", "drained", "refused", "silent", "stopped")
+
     def __str__(self) -> str:
         return self.name
+
+    def condition(self, now: datetime) -> str:
+        """One of `CONDITIONS`; a silent one was not heard of and did not say that it leaves."""
+        if self.stopped_at is not None:
+            return "stopped"
+        if (now - self.seen_at).total_seconds() > settings.RUN_LOST_AFTER_S:
+            return "silent"
+        if self.refused:
+            return "refused"
+        return "drained" if self.drained_at else "alive"

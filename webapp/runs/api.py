@@ -10,12 +10,14 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import QuerySet, Sum
 from django.http import Http404, QueryDict
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from vad.configs import (
     CONFIGS,
+    QUEUED_KINDS,
     EvaluateConfig,
     ExtractConfig,
     ProxiesConfig,
@@ -42,6 +44,7 @@ from webapp.idempotency.services import idempotent
 from webapp.runs import (
     bookmarks,
     commandline,
+    detail,
     grouping,
     lineage,
     log,
@@ -115,6 +118,7 @@ from webapp.runs.shapes import (
     SearchJson,
     ViewJson,
 )
+from webapp.storage import artifacts, retention
 
 RESOURCES = ("gpus", "memory_mb", "time_limit_s")
 
@@ -235,8 +239,9 @@ class PipelineList(APIView):
     def post(self, request: Request) -> Response:
         """Features and proxies if they have to be made, trainings, evaluations; all or none.
 
-        `kind` is that of the trainings, by default `train-urdmu`. `"evaluate": null` leaves the
-        evaluations out.
+        `kind` is that of the trainings, by default `train-urdmu`; with `stage2`, a configuration of
+        both stages, each is followed by one that starts from its weights. `"evaluate": null` leaves
+        the evaluations out.
         """
         data = json_object(request, NewPipeline)
         seeds = member(data, "seeds", list, [])
@@ -248,6 +253,11 @@ class PipelineList(APIView):
             by=request.user,
             train=_training(member(data, "kind", str, UrdmuConfig.kind)).from_dict(
                 member(data, "train", dict, {})
+            ),
+            stage2=(
+                None if data.get("stage2") is None else TwoStageConfig.from_dict(
+                    member(data, "stage2", dict, {})
+                )
             ),
             evaluate=(
                 None if data.get("evaluate", {}) is None else EvaluateConfig.from_dict(
@@ -461,14 +471,25 @@ class RunCheckpoints(APIView):
         """By step."""
         run = _run(request, run_id)
         paginator = ByStep()
-        found = paginator.paginate_queryset(run.checkpoints.all(), request, self) or []
-        return paginator.get_paginated_response([checkpoint_json(c, run) for c in found])
+        rows = run.checkpoints.select_related("removed")
+        found = paginator.paginate_queryset(rows, request, self) or []
+        stays = retention.holdings([run])[0].reasons()
+        stored = artifacts.stored_below(run.folder)
+        shown = [checkpoint_json(row, run, stays, stored) for row in found]
+        return paginator.get_paginated_response(shown)
+
+
+class RunCheckpointFile(APIView):
+    """GET: a checkpoint's file, whole or a range of it."""
+
+    def get(self, request: Request, run_id: UUID, step: int) -> HttpResponseBase:
+        return detail.checkpoint_answer(request._request, _run(request, run_id), step)
 
 
 class ConfigList(APIView):
     @operation("Kinds of runs", returns=Results[KindJson])
     def get(self, request: Request) -> Response:
-        found = [{"kind": kind, "title": config.title} for kind, config in CONFIGS.items()]
+        found = [{"kind": kind, "title": CONFIGS[kind].title} for kind in QUEUED_KINDS]
         return Response({"results": found})
 
 

@@ -14,6 +14,7 @@ DEFAULT = (
     "state", "progress", "auc", "ap", "loss", "curve", "dataset", "kind", "tag", "owner", "created",
 )  # fmt: skip
 LIVE = ("state", "progress", "curve", "started", "ended", "took", "steps", "attempt")
+NO_COLUMN = (Ref("name"), Ref("sweep"))  # always shown; only filtered by
 _CELLS = {Type.TIME: "time", Type.DURATION: "duration", Type.NUMBER: "number"}
 _UNSORTED = (Type.TAG, Type.LIST)
 _SPLIT = re.compile(r'((?:"(?:[^"\\]|\\.)*"|[^,"])+)')
@@ -60,7 +61,7 @@ def column(key: str) -> Column | None:
         help_ = "The total training loss over all steps."
         return Column(key=key, title="Loss curve", help=help_, cell=key, live=True, sortable=False)
     name = ref(key)
-    if name is None or name == Ref("name"):
+    if name is None or name in NO_COLUMN:
         return None
     type_ = name.type
     plain = FIELDS.get(name.name) if not name.of else None
@@ -104,7 +105,7 @@ def spelled(columns: Sequence[Column]) -> str:
 def offered(shown: Sequence[Column], metric_keys: Sequence[str]) -> list[tuple[str, list[Column]]]:
     """What the chooser offers, by group; what is shown already comes first, in its order."""
     first = {c.key for c in shown}
-    plain = ["progress", "curve", *(n for n in FIELDS if n != "name" and not FIELDS[n].best)]
+    plain = ["progress", "curve", *(n for n in FIELDS if not FIELDS[n].best)]
     results = [n for n in FIELDS if FIELDS[n].best]
     of_metrics = [str(Ref(key, of)) for key in metric_keys for of in ("last", "min", "max")]
     groups = {

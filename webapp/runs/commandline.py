@@ -11,6 +11,7 @@ from vad.errors import VadError
 from webapp.core.configforms import as_text
 from webapp.runs import needs, recording
 from webapp.runs.models import Run
+from webapp.storage import artifacts
 
 SUBCOMMANDS: dict[str, tuple[str, ...]] = {
     "register": ("dataset", "read"),
@@ -41,6 +42,9 @@ class Recipe:
 
 def recipes(run: Run) -> list[Recipe]:
     """How to do the run again: on this server, and by hand where its folders are."""
+    if run.is_external:
+        problem = "It was trained elsewhere; only its script knows how to do it again."
+        return [Recipe(title="On its own machine", text="", problem=problem)]
     found = [
         Recipe(
             title="On this server",
@@ -144,7 +148,7 @@ def _checkpoint_of(run: Run, trained: Run, which: str) -> Path:
     if row is None:
         raise _missing(run, f"no checkpoint to take: {trained.name} has written none")
     path = trained.folder / row.path
-    if not path.is_file():
+    if not artifacts.exists(path):
         raise VadError(
             "file-missing",
             f"The checkpoint of step {row.step} of {trained.name} is not at {path}.",

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
-from uuid import UUID
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
@@ -17,7 +15,6 @@ from vad.configs import (
     EvaluateConfig,
     ExtractConfig,
     ProxiesConfig,
-    RunConfig,
     TwoStageConfig,
     UrdmuConfig,
 )
@@ -27,10 +24,8 @@ from webapp.core import errors
 from webapp.core.configforms import as_text
 from webapp.core.http import Request, go
 from webapp.core.query import uuids
-from webapp.datasets.models import DatasetVersion, FeatureSet
-from webapp.runs import needs, pipelines, services
-from webapp.runs.models import Run, State
-from webapp.runs.resources import MOST_GPUS, MOST_MEMORY_MB, MOST_TIME_S, Resources
+from webapp.runs import choices, needs, pipelines, services
+from webapp.runs.models import Run
 
 KINDS = [
     ("train-urdmu", "Train UR-DMU"),
@@ -43,14 +38,6 @@ OTHERS = (
     "name", "priority", "tags", "inputs", "seeds", "evaluate", "version", "of_run", "copies",
     "start", "gpus", "memory_mb", "time_limit",
 )  # fmt: skip
-
-
-@dataclass(frozen=True, kw_only=True)
-class Inputs:
-    """What one data set version can be trained on: (form value, words)."""
-
-    version: DatasetVersion
-    options: list[tuple[str, str]] = field(default_factory=list)
 
 
 def run_new(request: Request) -> HttpResponse:
@@ -98,20 +85,22 @@ def _context(project: Project, kind: str) -> dict[str, Any]:
         "missing": None,
     }
     if kind == "evaluate":
-        context["trained"] = _trained(project)
+        context["trained"] = choices.trained(project)
         if not context["trained"]:
             context["missing"] = _missing_training()
         return context
-    context["versions"] = _versions(project)
+    context["versions"] = choices.versions(project)
     if kind != "train-urdmu":
         context["versions"] = [v for v in context["versions"] if v.has_media]
     if trains:
-        context["inputs"] = _inputs(context["versions"])
+        context["inputs"] = choices.inputs(context["versions"])
         context["starts"] = [
-            (f"{needs.FROM_RUN}{run.pk}", run) for run in _trained(project) if _may_start(run, kind)
+            (f"{needs.FROM_RUN}{run.pk}", run)
+            for run in choices.trained(project)
+            if _may_start(run, kind)
         ]
     if not context["inputs" if trains else "versions"]:
-        context["missing"] = _missing_data(kind)
+        context["missing"] = choices.missing_data(kind)
     return context
 
 
@@ -131,10 +120,10 @@ def _create(request: Request, kind: str, values: dict[str, str], source: Run | N
         if values.get("pretrained_point"):
             problems["pretrained_point"] = "either a run or a file, not both"
         values = {**values, "pretrained_point": values["start"]}
-    config = _config(kind, values, problems)
-    priority = _number(values, "priority", problems, least=-100, most=100)
-    resources = _resources(values, problems)
-    seeds = _seeds(values["seeds"], problems) if kind.startswith("train") else []
+    config = choices.read_config(kind, values, problems)
+    priority = choices.read_number(values, "priority", problems, least=-100, most=100)
+    resources = choices.read_resources(values, problems)
+    seeds = choices.read_seeds(values["seeds"], problems) if kind.startswith("train") else []
     if problems or config is None:
         raise ConfigError(problems, what="The form")
     common: dict[str, Any] = {
@@ -152,129 +141,15 @@ def _create(request: Request, kind: str, values: dict[str, str], source: Run | N
             seeds=seeds,
             evaluate=EvaluateConfig(device=config.device) if values["evaluate"] else None,
             proxies=ProxiesConfig() if values["copies"] else None,
-            **_chosen_inputs(request.project, values["inputs"]),
+            **choices.chosen_inputs(request.project, values["inputs"]),
             **common,
         )
         return pipeline.runs
     if isinstance(config, ExtractConfig | ProxiesConfig):
-        version = _one(_versions(request.project), values["version"])
+        version = choices.one(choices.versions(request.project), values["version"])
         return [services.run_create(config=config, version=version, **common)]
-    of_run = _one(_trained(request.project), values["of_run"])
+    of_run = choices.one(choices.trained(request.project), values["of_run"])
     return [services.run_create(config=config, of_run=of_run, **common)]
-
-
-def _resources(values: dict[str, str], problems: dict[str, str]) -> Resources:
-    minutes = _number(values, "time_limit", problems, least=1, most=MOST_TIME_S // 60)
-    return Resources(
-        gpus=_number(values, "gpus", problems, least=1, most=MOST_GPUS) or 1,
-        memory_mb=_number(values, "memory_mb", problems, least=1, most=MOST_MEMORY_MB),
-        time_limit_s=minutes * 60 if minutes else None,
-    )
-
-
-def _config(kind: str, values: dict[str, str], problems: dict[str, str]) -> RunConfig | None:
-    fields = CONFIGS[kind].json_schema()["properties"]
-    given = {name: values[name] for name in fields if name in values}
-    try:
-        return CONFIGS[kind].from_strings(given)
-    except ConfigError as exc:
-        problems |= exc.fields
-        return None
-
-
-def _number(
-    values: dict[str, str], name: str, problems: dict[str, str], *, least: int, most: int
-) -> int | None:
-    text = values[name].strip()
-    if not text:
-        return None
-    try:
-        value = int(text)
-    except ValueError:
-        problems[name] = f"expected a whole number, got {text!r}"
-        return None
-    if not least <= value <= most:
-        problems[name] = f"{value} is not from {least} to {most}"
-    return value
-
-
-def _seeds(text: str, problems: dict[str, str]) -> list[int]:
-    try:
-        seeds = [int(part) for part in text.replace(",", " ").split()]
-    except ValueError:
-        problems["seeds"] = f"expected whole numbers, got {text!r}"
-        return []
-    if any(not 0 <= seed < 2**31 for seed in seeds):
-        problems["seeds"] = f"must be from 0 to {2**31 - 1}"
-    return seeds
-
-
-# --- what can be chosen ---------------------------------------------------------------------
-
-
-def _versions(project: Project) -> list[DatasetVersion]:
-    """The project's data set versions, newest first; `has_media` where there are videos."""
-    found = DatasetVersion.objects.filter(dataset__project=project).select_related("dataset")
-    versions = list(found.order_by("-created_at")[:200])
-    with_media = set(
-        DatasetVersion.objects.filter(pk__in=[v.pk for v in versions])
-        .exclude(videos__path="")
-        .filter(videos__isnull=False)
-        .values_list("pk", flat=True)
-    )
-    for version in versions:
-        version.has_media = version.pk in with_media  # type: ignore[attr-defined]
-    return versions
-
-
-def _inputs(versions: list[DatasetVersion]) -> list[Inputs]:
-    """For each version its feature sets, made or being made, and extraction if it has videos."""
-    sets: dict[UUID, list[FeatureSet]] = {}
-    found = FeatureSet.objects.filter(version__in=versions).select_related("produced_by")
-    for features in found.order_by("-created_at"):
-        made_by = features.produced_by
-        if features.ready or (made_by and made_by.is_active):
-            sets.setdefault(features.version_id, []).append(features)
-    choices = []
-    for version in versions:
-        options = [(f"features:{f.pk}", _words(f)) for f in sets.get(version.pk, [])]
-        if version.has_media:  # type: ignore[attr-defined]
-            options.append((f"extract:{version.pk}", "extract motion features first"))
-        if options:
-            choices.append(Inputs(version=version, options=options))
-    return choices
-
-
-def _words(features: FeatureSet) -> str:
-    if not features.ready:
-        return f"{features.name} (being made)"
-    return f"{features.name}, {features.dim}-d, {features.video_count:,} videos"
-
-
-def _trained(project: Project) -> list[Run]:
-    """Training runs that have a checkpoint, or will have one."""
-    runs = Run.objects.filter(project=project, kind__startswith="train")
-    runs = runs.exclude(state__in=(State.FAILED, State.CANCELLED)).select_related(
-        "version__dataset"
-    )
-    return list(runs.order_by("-created_at")[:200])
-
-
-def _chosen_inputs(project: Project, text: str) -> dict[str, Any]:
-    """Arguments of `pipeline_create` for what was chosen as data set and features."""
-    what, _, pk = text.partition(":")
-    if what == "extract":
-        return {"extract": ExtractConfig(), "version": _one(_versions(project), pk, "inputs")}
-    sets = list(FeatureSet.objects.filter(version__dataset__project=project))
-    return {"feature_set": _one(sets, pk, "inputs")}
-
-
-def _one(rows: list[Any], pk: str, name: str = "") -> Any:
-    """The row of this id; None leaves it to the service to say what is missing."""
-    found = next((row for row in rows if str(row.pk) == pk), None)
-    if found is None and name:
-        raise ConfigError({name: "is not there any more; choose another"}, what="The form")
-    return found
 
 
 def _source(request: Request, text: str) -> Run | None:
@@ -321,22 +196,10 @@ def _base(source: Run) -> dict[str, str]:
 
 def _first_of(project: Project, version: str) -> str:
     """The first choice of inputs of this version."""
-    for choice in _inputs(_versions(project)):
+    for choice in choices.inputs(choices.versions(project)):
         if str(choice.version.pk) == version:
             return choice.options[0][0]
     return ""
-
-
-def _missing_data(kind: str) -> dict[str, str]:
-    return {
-        "icon": "datasets",
-        "title": "No data set yet" if kind == "train-urdmu" else "No data set with videos yet",
-        "text": "Register a data set first: a folder of videos, or of published features."
-        if kind == "train-urdmu"
-        else "Register a folder of videos first.",
-        "url": reverse("datasets:new"),
-        "label": "Register a data set",
-    }
 
 
 def _missing_training() -> dict[str, str]:

@@ -6,7 +6,7 @@ import math
 from typing import Any
 from uuid import UUID
 
-from django.http import FileResponse, Http404, HttpResponse
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
@@ -32,6 +32,7 @@ from webapp.runs import (
 )
 from webapp.runs.lineage_picture import picture
 from webapp.runs.models import Checkpoint, Run
+from webapp.storage import artifacts, retention
 
 LAST_WORDS = 12  # lines of the log beside an error
 MANY_CHARTS = 4  # from so many on there is a search over them
@@ -150,8 +151,15 @@ def _checkpoints(request: Request, run: Run) -> dict[str, Any]:
         "checkpoints": rows,
         "selection_title": page.selection_rule(run),
         "sort": "-step",
+        "keep_best": retention.rule_of(run.project_id),
         "kept_bytes": sum(row.checkpoint.size_bytes for row in rows if row.kept),
     }
+
+
+def _files(request: Request, run: Run) -> dict[str, Any]:
+    """What the script of an external run sent, by its path; the first 500."""
+    kept = run.uploads.filter(kind="artifact", finished_at__isnull=False).order_by("path")
+    return {"files": kept[:500], "file_count": kept.count()}
 
 
 def _config(request: Request, run: Run) -> dict[str, Any]:
@@ -191,6 +199,7 @@ _CONTEXTS = {
     "system": _system,
     "log": _log,
     "checkpoints": _checkpoints,
+    "files": _files,
     "config": _config,
     "events": _events,
     "lineage": _lineage,
@@ -269,12 +278,15 @@ def run_log_tail(request: Request, run_id: UUID) -> HttpResponse:
 @require_safe
 def checkpoint_file(request: Request, run_id: UUID, step: int) -> HttpResponseBase:
     """A checkpoint to keep, whole or a range of it."""
-    run = _run(request, run_id)
+    return checkpoint_answer(request, _run(request, run_id), step)
+
+
+def checkpoint_answer(request: HttpRequest, run: Run, step: int) -> HttpResponseBase:
     checkpoint = get_object_or_404(Checkpoint, run=run, step=step)
     path = (run.folder / checkpoint.path).resolve()
-    if not path.is_relative_to(run.folder.resolve()) or not path.is_file():
+    if not path.is_relative_to(run.folder.resolve()) or not artifacts.exists(path):
         raise Http404
-    answer = ranged(request, path, "application/octet-stream")
+    answer = ranged(request, artifacts.local(path), "application/octet-stream")
     name = f"{slugify(run.name)[:60] or 'run'}-step-{step}{path.suffix}"
     answer["Content-Disposition"] = content_disposition_header(True, name) or "attachment"
     return answer

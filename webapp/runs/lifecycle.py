@@ -7,15 +7,15 @@ executor writes carries it, and a write under an old claim is refused with `Clai
 
 from __future__ import annotations
 
-import logging
 import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
+import structlog
 from django.conf import settings
 from django.db import OperationalError, transaction
 from django.db.models import F, QuerySet
@@ -27,9 +27,9 @@ from webapp.core import doorbell
 from webapp.fleet.models import Worker
 from webapp.runs import accounting, backlog, recovery, scheduling
 from webapp.runs.claims import Claim, ClaimLost, Outcome, Slot
-from webapp.runs.models import CLAIMED, ENDED, Run, RunEvent, State, Stop
+from webapp.runs.models import CLAIMED, ENDED, EXTERNAL, Run, RunEvent, State, Stop
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 # to -> from. A step that is not here is not legal.
 SOURCES: dict[State, tuple[State, ...]] = {
@@ -162,7 +162,7 @@ def finish(claim: Claim, outcome: Outcome) -> State:
             except VadError as exc:
                 return _fail(run, exc)
             except Exception as exc:  # a fault of ours must end the run, not repeat it for ever
-                log.exception("run.result-not-recorded run_id=%s", run.pk)
+                log.exception("run.result-not-recorded", run_id=run.pk)
                 return _fail(run, _unexpected(exc))
             _leave(run, State.SUCCEEDED, "succeeded", "", done=F("total"), result=kept)
             _release_children(run)
@@ -280,19 +280,31 @@ def enter(run: Run, *, by: User) -> None:
 
 
 @transaction.atomic
-def cancel(run: Run, *, by: User) -> None:
-    """Stop a run for good: at once when it waits, after a checkpoint when it runs."""
-    if _locked(run).state in CLAIMED:
-        _ask_to_stop(run, Stop.CANCEL, by=by)
+def cancel(run: Run, *, by: User | None, cause: str = "") -> None:
+    """Stop a run for good: at once when it waits, after a checkpoint when it runs.
+
+    An external run ends at once; its script learns of it with the next thing that it logs.
+
+    Args:
+        by: None when no person says so, but a rule.
+        cause: why, for the run's events.
+    """
+    row = _locked(run)
+    if row.is_external:
+        if not _end_external(row, State.CANCELLED, by=by):
+            raise not_movable(run, "cancelled")
+    elif row.state in CLAIMED:
+        _ask_to_stop(run, Stop.CANCEL, by=by, cause=cause)
     else:
         _step(run, "cancelled", State.CANCELLED, only=(State.WAITING, State.QUEUED, State.HELD),
-              by=by, ended_at=Now())  # fmt: skip
+              by=by, cause=cause, ended_at=Now())  # fmt: skip
 
 
 @transaction.atomic
 def hold(run: Run, *, by: User) -> None:
     """Pause a run: it keeps its checkpoints and gives its slot away."""
-    if _locked(run).state in CLAIMED:
+    row = _queued_here(run, "held")
+    if row.state in CLAIMED:
         _ask_to_stop(run, Stop.HOLD, by=by)
     else:
         _step(run, "held", State.HELD, only=(State.WAITING, State.QUEUED), by=by)
@@ -300,8 +312,13 @@ def hold(run: Run, *, by: User) -> None:
 
 @transaction.atomic
 def release(run: Run, *, by: User) -> None:
-    """Let a held run go on."""
-    _locked(run)
+    """Let a held run go on; one that was asked to hold and has not left yet need not leave."""
+    _queued_here(run, "released")
+    row = _locked(run)
+    if row.state in CLAIMED and row.stop == Stop.HOLD:
+        Run.objects.filter(pk=run.pk).update(stop=Stop.NONE, changed_at=Now())
+        _note(run.pk, "released", "before it had left", by=by)
+        return
     _step(run, "released", _first_state(run), only=(State.HELD,), by=by, queued_at=Now())
 
 
@@ -312,7 +329,7 @@ def retry(run: Run, *, by: User) -> None:
     Raises:
         VadError: `run-not-movable`; `time-limit` when its time is up and would be at once.
     """
-    row = _locked(run)
+    row = _queued_here(run, "retried")
     if row.time_limit_s is not None and row.spent_s >= row.time_limit_s:
         raise recovery.out_of_time(row.time_limit_s, row.spent_s)
     _step(run, "retried", _first_state(run), only=(State.FAILED, State.CANCELLED), by=by,
@@ -323,7 +340,7 @@ def retry(run: Run, *, by: User) -> None:
 @transaction.atomic
 def prioritize(run: Run, *, priority: int, by: User) -> None:
     """Move a run that has not started up or down the queue; the highest priority goes first."""
-    before = _locked(run)
+    before = _queued_here(run, "moved in the queue")
     if before.state not in (State.WAITING, State.QUEUED, State.HELD):
         raise not_movable(run, "moved in the queue")
     Run.objects.filter(pk=run.pk).update(priority=priority, by_hand=None, changed_at=Now())
@@ -338,6 +355,14 @@ def _locked(run: Run) -> Run:
     return row
 
 
+def _queued_here(run: Run, step: str) -> Run:
+    """The row, locked, of a run that workers run: the others know no queue."""
+    row = _locked(run)
+    if row.is_external:
+        raise external_refused(run, step)
+    return row
+
+
 def _first_state(run: Run) -> State:
     """Queued, unless a parent is not done. A parent that ends meanwhile is seen by the sweep."""
     waits = run.parents.exclude(state=State.SUCCEEDED).exists()
@@ -345,17 +370,18 @@ def _first_state(run: Run) -> State:
 
 
 def _step(
-    run: Run, kind: str, to: State, *, only: tuple[State, ...], by: User, **fields: Any
-) -> None:
+    run: Run, kind: str, to: State, *, only: tuple[State, ...], by: User | None, cause: str = "",
+    **fields: Any,
+) -> None:  # fmt: skip
     if not _move(run.pk, to=to, only=only, **fields):
         raise not_movable(run, kind)
-    _note(run.pk, kind, "", by=by)
+    _note(run.pk, kind, cause, by=by)
     _ring_if_queued(run, to)
 
 
-def _ask_to_stop(run: Run, stop: Stop, *, by: User) -> None:
+def _ask_to_stop(run: Run, stop: Stop, *, by: User | None, cause: str = "") -> None:
     Run.objects.filter(pk=run.pk).update(stop=stop, changed_at=Now())
-    _note(run.pk, "stop-asked", stop.label, by=by)
+    _note(run.pk, "stop-asked", cause or stop.label, by=by)
 
 
 @transaction.atomic
@@ -393,6 +419,95 @@ def not_movable(run: Run, step: str) -> VadError:
     )
 
 
+# --- runs that are trained elsewhere --------------------------------------------------------
+
+
+def enter_external(run: Run, *, by: User, started_at: datetime) -> None:
+    """Let a run that was just created run at once; its claim belongs to no worker."""
+    entered = Run.objects.filter(pk=run.pk, queued_at=None, state=State.QUEUED, kind=EXTERNAL)
+    if not entered.update(
+        state=State.RUNNING, claim=uuid.uuid4(), queued_at=Now(), changed_at=Now(), beat_at=Now(),
+        started_at=started_at, claimed_at=started_at,
+    ):  # fmt: skip
+        raise not_movable(run, "entered again")
+    _note(run.pk, "created", "trained elsewhere", by=by)
+    run.refresh_from_db()
+
+
+@transaction.atomic
+def end_external(
+    run: Run,
+    to: State,
+    *,
+    by: User,
+    ended_at: datetime | None = None,
+    error: VadError | None = None,
+) -> None:
+    """Its script says how it ended. One that has ended stays as it is: saying so twice is harmless.
+
+    Args:
+        to: succeeded, failed or cancelled.
+        error: why it failed.
+    """
+    _end_external(_locked(run), to, by=by, ended_at=ended_at, error=error)
+
+
+def _end_external(
+    row: Run,
+    to: State,
+    *,
+    by: User | None,
+    ended_at: datetime | None = None,
+    error: VadError | None = None,
+) -> bool:
+    running = Run.objects.filter(pk=row.pk, kind=EXTERNAL, state=State.RUNNING)
+    ended = running.update(
+        state=to, claim=None, claimed_at=None, changed_at=Now(), ended_at=ended_at or Now(),
+        error=error.to_dict() if error else None,
+    )  # fmt: skip
+    if ended:
+        _note(row.pk, str(to), error.message if error else "", by=by)
+    return bool(ended)
+
+
+@transaction.atomic
+def resume_external(run: Run, *, by: User | None, why: str = "") -> None:
+    """Let an external run that has ended go on; one that runs is left alone."""
+    row = _locked(run)
+    ended = Run.objects.filter(pk=row.pk, kind=EXTERNAL, state__in=ENDED)
+    if ended.update(
+        state=State.RUNNING, claim=uuid.uuid4(), claimed_at=Now(), changed_at=Now(), beat_at=Now(),
+        ended_at=None, error=None,
+    ):  # fmt: skip
+        _note(row.pk, "resumed", why, by=by)
+
+
+def external_refused(run: Run, step: str) -> VadError:
+    """The error of a step that makes no sense for a run that no worker has."""
+    return VadError(
+        "run-not-movable",
+        f"{run.name} is trained elsewhere and cannot be {step}.",
+        "The script that logs it decides when it runs; here it can be stopped, that is, ended.",
+    )
+
+
+def _fail_silent() -> None:
+    """Fail external runs that were not heard of for too long, if there is a limit at all."""
+    if not settings.EXTERNAL_FAIL_S:
+        return
+    limit = Now() - timedelta(seconds=settings.EXTERNAL_FAIL_S)
+    for run in Run.objects.filter(kind=EXTERNAL, state=State.RUNNING, beat_at__lt=limit):
+        error = VadError(
+            "external-silent",
+            f"{run.name} was not heard of for {recovery.words(settings.EXTERNAL_FAIL_S)}.",
+            "If it still trains, it goes on here with the next thing that it logs.",
+        )
+        with transaction.atomic():
+            row = Run.objects.select_for_update().filter(pk=run.pk, beat_at__lt=limit).first()
+            if row is not None:
+                _end_external(row, State.FAILED, by=None, error=error)
+
+
 # --- the sweep ------------------------------------------------------------------------------
 
 
@@ -404,8 +519,8 @@ def sweep() -> list[uuid.UUID]:
     """
     limit = Now() - timedelta(seconds=settings.RUN_LOST_AFTER_S)
     taken = []
-    lost = Run.objects.filter(state__in=CLAIMED, beat_at__lt=limit).select_related("worker")
-    for run in lost:
+    lost = Run.objects.filter(state__in=CLAIMED, beat_at__lt=limit).exclude(kind=EXTERNAL)
+    for run in lost.select_related("worker"):
         with transaction.atomic():
             row = (
                 Run.objects.select_for_update()
@@ -416,6 +531,7 @@ def sweep() -> list[uuid.UUID]:
                 worker = run.worker.name if run.worker else "its worker"
                 _lost(row, f"{worker} was not heard of for {settings.RUN_LOST_AFTER_S:g} s")
                 taken.append(row.pk)
+    _fail_silent()
     for run in ready_to_queue():
         with transaction.atomic():
             _queue_waiting(run)
@@ -493,6 +609,11 @@ def _note(
     by: User | None = None,
     attempt: int | None = None,
 ) -> None:
+    from webapp.notify import outbox  # its models refer to those of this app
+
     if attempt is None:
         attempt = Run.objects.values_list("attempt", flat=True).get(pk=run_id)
-    RunEvent.objects.create(run_id=run_id, kind=kind, message=message[:400], by=by, attempt=attempt)
+    event = RunEvent.objects.create(
+        run_id=run_id, kind=kind, message=message[:400], by=by, attempt=attempt
+    )
+    outbox.note(event)

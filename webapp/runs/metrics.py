@@ -20,11 +20,13 @@ import numpy as np
 from django.db import transaction
 from django.db.models import Exists, Max, OuterRef, Q, QuerySet
 
+from vad.errors import VadError
 from vad.timeline import thin
 from webapp.runs.models import MetricChunk, MetricSummary, Run
 
 CHUNK_POINTS = 4096
 BUCKET_POINTS = 64
+MERGE_EVERY = 8  # batches
 KEY_LENGTH = 120
 # What the worker measured of the machine. The "steps" of these keys are seconds since the run first
 # started, over all of its attempts: a resume takes none of that time back.
@@ -93,22 +95,31 @@ def columns(rows: Iterable[tuple[int, Mapping[str, float]]]) -> dict[str, tuple[
     }
 
 
-@transaction.atomic
-def append(run: Run, points: Columns) -> None:
+@transaction.atomic(savepoint=False)
+def append(run: Run, points: Columns, *, most_keys: int | None = None) -> None:
     """Add points; a step that is there already gets the new value. Any order is right, rising fast.
 
     Two writers of one run must not do this at once: call it under `lifecycle.guarded`.
 
     Args:
         points: by key, steps [n] and values [n].
+        most_keys: of the run; None for any number.
+
+    Raises:
+        VadError: `log-invalid`, the run would have more metrics than that.
     """
     points = {key: _last_wins(*pair) for key, pair in points.items() if len(pair[0])}
     if not points:
         return
     summaries = {s.key: s for s in MetricSummary.objects.filter(run=run, key__in=list(points))}
+    if most_keys is not None and len(summaries) < len(points):
+        known = MetricSummary.objects.filter(run=run).count()
+        _refuse_more(known + len(points) - len(summaries), most_keys)
     touched: dict[str, list[MetricChunk]] = {}
-    for chunk in MetricChunk.objects.filter(_touched(run, points, summaries), run=run):
-        touched.setdefault(chunk.key, []).append(chunk)
+    falling_into = _touched(run, points, summaries)
+    if falling_into is not None:
+        for chunk in MetricChunk.objects.filter(falling_into, run=run):
+            touched.setdefault(chunk.key, []).append(chunk)
     chunks: list[MetricChunk] = []
     obsolete: list[int] = []
     rising: list[MetricSummary] = []
@@ -126,7 +137,8 @@ def append(run: Run, points: Columns) -> None:
             rising.append(_summary(run, key, [_as_chunk(before), _extremes(steps, values)]))
         else:
             recount.append(key)
-    MetricChunk.objects.filter(pk__in=obsolete).delete()
+    if obsolete:
+        MetricChunk.objects.filter(pk__in=obsolete).delete()
     MetricChunk.objects.bulk_create(
         chunks,
         update_conflicts=True,
@@ -135,6 +147,15 @@ def append(run: Run, points: Columns) -> None:
     )
     _save_summaries(rising)
     _recount(run, recount)
+
+
+def _refuse_more(keys: int, most: int) -> None:
+    if keys > most:
+        raise VadError(
+            "log-invalid",
+            f"The run would have {keys:,} metrics, {most:,} at most.",
+            "Give a metric one name, whatever its step: what changes is not part of the name.",
+        )
 
 
 @transaction.atomic
@@ -186,25 +207,38 @@ def _last_wins(steps: Any, values: Any) -> tuple[np.ndarray, np.ndarray]:
     return steps, values
 
 
-def _touched(run: Run, points: Columns, summaries: Mapping[str, MetricSummary]) -> Q:
-    """The chunks to write anew: those that points fall into, or the small ones that they follow."""
-    found = Q(pk=None)
+def _touched(run: Run, points: Columns, summaries: Mapping[str, MetricSummary]) -> Q | None:
+    """The chunks to write anew: those that points fall into, or the small ones that they follow.
+
+    None when there are none, as for most of the batches that follow each other.
+    """
+    found = Q()
     rising: dict[str, int] = {}
     for key, (steps, _) in points.items():
-        if key not in summaries:
+        before = summaries.get(key)
+        if before is None:
             continue
-        if steps[0] > summaries[key].last_step:
-            rising[key] = len(steps)
+        if steps[0] > before.last_step:
+            if _is_time_to_merge(before.count, len(steps)):
+                rising[key] = len(steps)
         else:
             found |= Q(key=key, last_step__gte=int(steps[0]), first_step__lte=int(steps[-1]))
-    return found | Q(pk__in=_tails(run, rising)) if rising else found
+    if rising and (tails := _tails(run, rising)):
+        found |= Q(pk__in=tails)
+    return found or None
+
+
+def _is_time_to_merge(before: int, new: int) -> bool:
+    """Once in `MERGE_EVERY` batches of this size: the others only add a chunk."""
+    span = MERGE_EVERY * new
+    return before // span != (before + new) // span
 
 
 def _tails(run: Run, rising: dict[str, int]) -> list[int]:
     """Chunks at the end of their key that are no larger than what follows them.
 
-    Merged like the digits of a binary counter, a point is rewritten log2(CHUNK_POINTS) times at
-    most, not once for every later batch, and a key has no more small chunks than that.
+    Merged like the digits of a counter, a point is rewritten log2(CHUNK_POINTS) times at most, not
+    once for every later batch, and a key has few small chunks more than that.
     """
     later = MetricChunk.objects.filter(
         run=run, key=OuterRef("key"), first_step__gt=OuterRef("first_step"), count=CHUNK_POINTS

@@ -10,7 +10,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from vad.configs import CONFIGS, RunConfig, config_class
+from vad.configs import CONFIGS, ExternalConfig, RunConfig, config_class
 from webapp.accounts.access import ProjectQuerySet, through
 from webapp.accounts.models import Project
 from webapp.datasets.models import DatasetVersion, FeatureSet
@@ -32,6 +32,7 @@ def kind_choices() -> list[tuple[str, str]]:
     return [(kind, config.title) for kind, config in CONFIGS.items()]
 
 
+EXTERNAL = ExternalConfig.kind
 CLAIMED = (State.STARTING, State.RUNNING)
 ENDED = (State.SUCCEEDED, State.FAILED, State.CANCELLED)
 
@@ -176,6 +177,19 @@ class Run(models.Model):
     @property
     def has_ended(self) -> bool:
         return self.state in ENDED
+
+    @property
+    def is_external(self) -> bool:
+        """Trained elsewhere: no worker has it, and it ends when its script says so."""
+        return self.kind == EXTERNAL
+
+    @property
+    def silent_s(self) -> float | None:
+        """Seconds since a running external run was heard of; None unless they are too many."""
+        if not self.is_external or self.state != State.RUNNING or self.beat_at is None:
+            return None
+        since_s = (timezone.now() - self.beat_at).total_seconds()
+        return since_s if since_s >= settings.EXTERNAL_SILENT_S else None
 
     @property
     def percent(self) -> int:

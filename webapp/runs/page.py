@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from django.db.models import Q, QuerySet
@@ -18,9 +16,10 @@ from webapp.datasets.models import DatasetVersion
 from webapp.evaluations.models import Evaluation
 from webapp.evaluations.numbers import SELECTION
 from webapp.runs import metrics
-from webapp.runs.models import CLAIMED, Checkpoint, Run, RunEvent
+from webapp.runs.models import Checkpoint, Run, RunEvent
+from webapp.storage import artifacts, retention
 
-TABS = ("overview", "system", "log", "checkpoints", "config", "events", "lineage")
+TABS = ("overview", "system", "log", "checkpoints", "files", "config", "events", "lineage")
 
 NAMED = 5  # videos in a sentence
 EVENTS = 500  # on a page
@@ -61,12 +60,26 @@ class Compared:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointRow:
-    """`kept`: its file is still there; training keeps the last ones and the best."""
+    """One checkpoint.
+
+    Args:
+        kept: its file is there.
+        stored: in the object storage.
+        removed_at: when the rule let it go; else a file that is not there is missing.
+        why: the reasons for which it stays.
+    """
 
     checkpoint: Checkpoint
     values: list[float | None]
     last: bool
     kept: bool
+    stored: bool
+    removed_at: datetime | None
+    why: list[str]
+
+    @property
+    def pinned(self) -> bool:
+        return "pinned" in self.why
 
     @property
     def step_text(self) -> str:
@@ -106,6 +119,10 @@ def tabs(run: Run) -> list[tuple[str, str, int]]:
         ("events", "Events", run.events.count()),
         ("lineage", "Lineage", 0),
     ]
+    if run.is_external:
+        files = run.uploads.filter(kind="artifact", finished_at__isnull=False).count()
+        found.insert(4, ("files", "Files", files))
+        return [tab for tab in found if tab[0] != "system"]  # no worker measures it
     trains = run.kind.startswith("train")
     return [tab for tab in found if trains or tab[0] != "checkpoints"]
 
@@ -200,14 +217,19 @@ def checkpoint_rows(run: Run, sort: str = "") -> tuple[list[str], list[Checkpoin
         sort: "step", "size", "written" or a metric's key, with "-" before it from the greatest;
             else the newest first. Rows without the value come last either way.
     """
-    checkpoints = list(run.checkpoints.order_by("-step"))
+    checkpoints = list(run.checkpoints.select_related("removed").order_by("-step"))
+    stored = artifacts.stored_below(run.folder)
+    stays = retention.holdings([run])[0].reasons()
     keys = sorted({key for c in checkpoints for key in c.metrics})
     rows = [
         CheckpointRow(
             checkpoint=c,
             values=[c.metrics.get(k) for k in keys],
             last=i == 0,
-            kept=(run.folder / c.path).is_file(),
+            kept=c.path in stored or (run.folder / c.path).is_file(),
+            stored=c.path in stored,
+            removed_at=c.removed.at if hasattr(c, "removed") else None,
+            why=stays.get(c.step, []),
         )
         for i, c in enumerate(checkpoints)
     ]
@@ -266,27 +288,3 @@ def happened(run: Run, *, kind: str = "", by: str = "", text: str = "") -> Happe
 
 def metric_keys(run: Run) -> list[str]:
     return metrics.keys(run)
-
-
-def deletion(runs: Sequence[Run]) -> dict[str, Any]:
-    """What would go with these runs, and what keeps them from going."""
-    ids = [run.pk for run in runs]
-    also = list(Run.objects.filter(of_run__in=ids).exclude(pk__in=ids))
-    gone = [*runs, *also]
-    return {
-        "runs": runs,
-        "also": also,
-        "size_bytes": sum(_size_bytes(run.folder) for run in gone),
-        "evaluations": Evaluation.objects.filter(run__in=gone).count(),
-        "blocking": [run for run in gone if run.state in CLAIMED],
-    }
-
-
-def _size_bytes(folder: Path) -> int:
-    """Of all files below a folder; files that vanish meanwhile count nothing."""
-    total = 0
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            with contextlib.suppress(OSError):
-                total += (Path(parent) / name).lstat().st_size
-    return total

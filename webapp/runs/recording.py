@@ -14,6 +14,7 @@ from vad import results
 from webapp.runs import lifecycle, metrics
 from webapp.runs.lifecycle import Claim
 from webapp.runs.models import Checkpoint, Run
+from webapp.storage import retention
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +72,7 @@ def record_batch(claim: Claim, records: Sequence[Said], *, rate: float | None = 
                     progress_note=record.note[:200],
                 )
             elif isinstance(record, results.CheckpointWritten):
-                _keep_checkpoint(run, record)
+                keep_checkpoint(run, record)
         _append(run, pending, samples)
         Run.objects.filter(pk=run.pk).update(**fields)
         return run.stop
@@ -79,7 +80,7 @@ def record_batch(claim: Claim, records: Sequence[Said], *, rate: float | None = 
 
 def checkpoint_for(run_id: uuid.UUID, which: str) -> Checkpoint | None:
     """The checkpoint that 'best' or 'last' means now; 'best' is the last one without a rule."""
-    checkpoints = Checkpoint.objects.filter(run_id=run_id)
+    checkpoints = Checkpoint.objects.filter(run_id=run_id, removed=None)
     best = checkpoints.filter(best=True).last() if which == "best" else None
     return best or checkpoints.order_by("step").last()
 
@@ -112,8 +113,9 @@ def _resume(claim: Claim, run: Run, record: results.Started) -> None:
     _mark_best(run)
 
 
-def _keep_checkpoint(run: Run, record: results.CheckpointWritten) -> None:
-    Checkpoint.objects.update_or_create(
+def keep_checkpoint(run: Run, record: results.CheckpointWritten) -> None:
+    """Note a checkpoint whose file is complete; one of the same step is replaced."""
+    row, _ = Checkpoint.objects.update_or_create(
         run=run,
         step=record.step,
         defaults={
@@ -124,7 +126,9 @@ def _keep_checkpoint(run: Run, record: results.CheckpointWritten) -> None:
             "was_best": record.best,
         },
     )
+    retention.taken_up(row)
     _mark_best(run)
+    retention.apply_later(run.pk)
 
 
 def _mark_best(run: Run) -> None:

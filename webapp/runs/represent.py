@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+
 from django.urls import reverse
 
 from webapp.runs import accounting
@@ -20,6 +22,7 @@ from webapp.runs.shapes import (
     StartJson,
     ViewJson,
 )
+from webapp.storage import artifacts, retention
 
 
 def run_json(run: Run) -> RunJson:
@@ -94,9 +97,19 @@ def event_json(event: RunEvent) -> RunEventJson:
     }
 
 
-def checkpoint_json(checkpoint: Checkpoint, run: Run) -> CheckpointJson:
-    """`file` is where it can be fetched; null when training made room for others."""
-    kept = (run.folder / checkpoint.path).is_file()
+def checkpoint_json(
+    checkpoint: Checkpoint,
+    run: Run,
+    stays: Mapping[int, list[str]] | None = None,
+    stored: Collection[str] | None = None,
+) -> CheckpointJson:
+    """`file` is where it can be fetched; null when the rule let it go (`removed_at`), or it is
+    missing. `why` says for what it stays."""
+    if stored is None:
+        stored = artifacts.stored_below(run.folder)
+    kept = checkpoint.path in stored or (run.folder / checkpoint.path).is_file()
+    if stays is None:
+        stays = retention.holdings([run])[0].reasons()
     file = reverse("runs:checkpoint-file", args=[run.pk, checkpoint.step]) if kept else None
     return {
         "step": checkpoint.step,
@@ -106,6 +119,8 @@ def checkpoint_json(checkpoint: Checkpoint, run: Run) -> CheckpointJson:
         "best": checkpoint.best,
         "metrics": checkpoint.metrics,
         "created_at": checkpoint.created_at,
+        "removed_at": checkpoint.removed.at if hasattr(checkpoint, "removed") else None,
+        "why": stays.get(checkpoint.step, []),
         "file": file,
     }
 

@@ -74,6 +74,8 @@ def run_set_resources(*, run: Run, changes: Mapping[str, Any], by: User) -> Run:
     row = Run.objects.select_for_update().filter(pk=run.pk).first()
     if row is None or row.state == State.SUCCEEDED:
         raise lifecycle.not_movable(run, "given other resources")
+    if row.is_external:
+        raise lifecycle.external_refused(run, "given other resources")
     before = of(row)
     wanted = Resources(**{**before.__dict__, **changes})
     wanted.check(row.typed_config)

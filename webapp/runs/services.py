@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -27,10 +24,11 @@ from webapp.accounts.permissions import require_editor
 from webapp.datasets import services as datasets
 from webapp.datasets.models import DatasetVersion, FeatureSet
 from webapp.runs import lifecycle, needs
-from webapp.runs.models import CLAIMED, ENDED, Run
+from webapp.runs.models import CLAIMED, Run
 from webapp.runs.needs import Inputs
 from webapp.runs.resources import Resources
 from webapp.runs.resources import of as resources_of
+from webapp.storage import deletion, leftovers
 
 NAME_LENGTH = 120
 TAG_LENGTH, MAX_TAGS = 40, 20
@@ -78,7 +76,7 @@ def run_create(
         kind=config.kind,
         config=config.to_dict(),
         owner=by,
-        tags=_tags(tags),
+        tags=clean_tags(tags),
         notes=_notes(notes),
         color=_color(project, config, inputs),
         version=inputs.version,
@@ -142,9 +140,39 @@ def _color(project: Project, config: RunConfig, inputs: Inputs) -> int:
     """The next of the palette among runs of its kind; an evaluation has that of its training."""
     if inputs.of_run is not None:
         return inputs.of_run.color
-    newest = Run.objects.filter(project=project, kind=config.kind).order_by("-created_at", "-id")
+    return _next_color(project, config.kind)
+
+
+def _next_color(project: Project, kind: str) -> int:
+    newest = Run.objects.filter(project=project, kind=kind).order_by("-created_at", "-id")
     last = newest.values_list("color", flat=True).first()
     return 0 if last is None else (last + 1) % 10_000
+
+
+def run_row(
+    *,
+    project: Project,
+    kind: str,
+    config: Mapping[str, Any],
+    by: User,
+    name: str,
+    tags: Iterable[str],
+    notes: str,
+) -> Run:
+    """A run that is no configuration of ours, checked and not saved."""
+    return Run(
+        project=project,
+        name=_name(name),
+        kind=kind,
+        config=dict(config),
+        owner=by,
+        tags=clean_tags(tags),
+        notes=notes.strip(),
+        color=_next_color(project, kind),
+        device="cpu",
+        gpus=0,
+        max_attempts=1,
+    )
 
 
 # --- describing -----------------------------------------------------------------------------
@@ -171,7 +199,7 @@ def run_annotate(*, run: Run, notes: str, by: User) -> Run:
 @transaction.atomic
 def run_set_tags(*, run: Run, tags: Iterable[str], by: User) -> Run:
     require_editor(by, run.project)
-    run.tags = _tags(tags)
+    run.tags = clean_tags(tags)
     run.save(update_fields=["tags"])
     return run
 
@@ -179,7 +207,7 @@ def run_set_tags(*, run: Run, tags: Iterable[str], by: User) -> Run:
 @transaction.atomic
 def runs_tag(*, runs: Sequence[Run], tag: str, by: User, remove: bool = False) -> None:
     """Give all these runs a tag more, or take it off."""
-    given = _tags([tag])
+    given = clean_tags([tag])
     if not given:
         raise ConfigError({"tag": "must not be empty"}, what="The tag")
     _require_editor_of(runs, by)
@@ -187,7 +215,7 @@ def runs_tag(*, runs: Sequence[Run], tag: str, by: User, remove: bool = False) -
     found = list(Run.objects.select_for_update(of=("self",)).filter(pk__in=ids).order_by("pk"))
     for run in found:
         others = [other for other in run.tags if other not in given]
-        run.tags = others if remove else _tags([*others, *given])
+        run.tags = others if remove else clean_tags([*others, *given])
     Run.objects.bulk_update(found, ["tags"])
 
 
@@ -214,8 +242,12 @@ def _name(text: str) -> str:
     return name
 
 
-def _tags(tags: Iterable[str]) -> list[str]:
-    """Without blanks and repetitions, in their order."""
+def clean_tags(tags: Iterable[str]) -> list[str]:
+    """Without blanks and repetitions, in their order.
+
+    Raises:
+        ConfigError: too many, or too long.
+    """
     found = list(dict.fromkeys(" ".join(tag.split()) for tag in tags if tag.strip()))
     if len(found) > MAX_TAGS or any(len(tag) > TAG_LENGTH for tag in found):
         problem = f"{MAX_TAGS} at most, of {TAG_LENGTH} characters each"
@@ -237,8 +269,7 @@ def runs_delete(*, runs: Sequence[Run], by: User) -> None:
             one; then nothing is deleted.
     """
     _require_editor_of(runs, by)
-    ids = {run.pk for run in runs}
-    ids |= set(Run.objects.filter(of_run__in=ids).values_list("pk", flat=True))
+    ids = deletion.with_evaluations(run.pk for run in runs)
     gone = list(Run.objects.select_for_update(of=("self",)).filter(pk__in=ids).order_by("pk"))
     busy = [run.name for run in gone if run.state in CLAIMED]
     if busy:
@@ -247,13 +278,8 @@ def runs_delete(*, runs: Sequence[Run], by: User) -> None:
             f"{_listed(busy)} cannot be deleted while running.",
             "Stop it first, and delete it when it has ended.",
         )
-    unfinished = FeatureSet.objects.filter(produced_by__in=ids, ready=False)
-    children = Run.objects.filter(parents__in=ids) | Run.objects.filter(
-        feature_set__in=unfinished.values("pk")
-    )
-    waiting = children.exclude(pk__in=ids).exclude(state__in=ENDED).distinct()
-    users = Run.objects.filter(feature_set__in=unfinished.values("pk")).exclude(pk__in=ids)
-    needed_by = sorted({run.name for run in [*waiting, *users]})
+    unfinished = deletion.unfinished_features(ids)
+    needed_by = [run.name for run in deletion.needed_by(ids)]
     if needed_by:
         raise VadError(
             "run-in-use",
@@ -269,16 +295,11 @@ def runs_delete(*, runs: Sequence[Run], by: User) -> None:
     Run.objects.filter(pk__in=ids).update(feature_set=None)  # or their own features keep them
     unfinished.delete()
     Run.objects.filter(pk__in=ids).delete()
-    transaction.on_commit(partial(_remove, folders))
+    leftovers.let_go(folders)
 
 
 def run_delete(*, run: Run, by: User) -> None:
     runs_delete(runs=[run], by=by)
-
-
-def _remove(folders: Iterable[Path]) -> None:
-    for folder in folders:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _listed(names: Sequence[str]) -> str:

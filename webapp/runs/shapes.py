@@ -207,7 +207,10 @@ class RunEventJson(TypedDict):
 
 
 class CheckpointJson(TypedDict):
-    """`file` is where it can be fetched; null when training made room for others."""
+    """`file` is where it can be fetched; null when the rule let it go, or it is missing.
+
+    `why` says for what it stays.
+    """
 
     step: int
     path: str
@@ -216,6 +219,8 @@ class CheckpointJson(TypedDict):
     best: bool
     metrics: dict[str, Any]
     created_at: Time
+    removed_at: Time | None
+    why: list[str]
     file: str | None
 
 
@@ -266,6 +271,7 @@ class NewPipeline(TypedDict, total=False):
 
     kind: Literal["train-urdmu", "train-two-stage"]
     train: Config
+    stage2: Annotated[Config | None, Meta(description="both stages, starts from `train`'s weights")]
     evaluate: Annotated[Config | None, Meta(description="null for no evaluations")]
     extract: Config | None
     proxies: Config | None

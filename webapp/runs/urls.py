@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.urls import path
 
 from webapp.runs import bag_views, create, detail, list_views, views
+from webapp.storage.views import checkpoint_pin
 
 app_name = "runs"
 urlpatterns = [
@@ -26,6 +27,7 @@ urlpatterns = [
     path(
         "<uuid:run_id>/checkpoints/<int:step>/file/", detail.checkpoint_file, name="checkpoint-file"
     ),
+    path("<uuid:run_id>/checkpoints/<int:step>/pin/", checkpoint_pin, name="checkpoint-pin"),
     path("<uuid:run_id>/bags/", bag_views.run_bags, name="bags"),
     path("<uuid:run_id>/bags/figures/<slug:name>/", bag_views.run_bag_figure, name="bag-figure"),
     path("<uuid:run_id>/notes/", views.run_note, name="notes"),

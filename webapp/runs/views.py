@@ -12,8 +12,9 @@ from django.views.decorators.http import require_POST
 
 from webapp.core.http import Request, back, go
 from webapp.core.query import uuids, whole
-from webapp.runs import page, services
+from webapp.runs import services
 from webapp.runs.models import Run
+from webapp.storage import deletion
 
 
 @require_POST
@@ -56,7 +57,7 @@ def run_delete(request: Request) -> HttpResponse:
         services.runs_delete(runs=runs, by=request.user)
         messages.success(request, f"{runs_word(len(runs))} deleted.")
         return go(request, reverse("runs:list"))
-    return render(request, "runs/run_delete.html", page.deletion(runs))
+    return render(request, "runs/run_delete.html", {"deletion": deletion.preview(runs)})
 
 
 # --- small things ---------------------------------------------------------------------------

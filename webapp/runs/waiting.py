@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import Max, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce, Greatest
 from django.utils import timezone
 
 from webapp.accounts.models import Project
 from webapp.fleet.models import Pause, Worker
 from webapp.runs import backlog, scheduling
-from webapp.runs.models import CLAIMED, ENDED, Run, RunEvent, State
+from webapp.runs.models import CLAIMED, ENDED, Attempt, Run, RunEvent, State
 from webapp.runs.recovery import words
 from webapp.runs.scheduling import Candidate, Room
 
@@ -36,14 +37,27 @@ class Line:
         return {run.id: n for kind in (self.gpu, self.cpu) for n, run in enumerate(kind)}
 
 
+def startable(of: QuerySet[Run] | None = None) -> QuerySet[Run]:
+    """Queued runs that nothing keeps but the want of a slot; a pause of the server is not seen."""
+    runs = Run.objects.all() if of is None else of
+    return runs.filter(backlog.may_start(), state=State.QUEUED)
+
+
+def since() -> Greatest:
+    """Since when a queued run waits. It keeps its age, but while it ran it did not wait."""
+    ended = Attempt.objects.filter(run=OuterRef("pk")).order_by().values("run")
+    last = Subquery(ended.annotate(last=Max("ended_at")).values("last"))
+    return Greatest("queued_at", Coalesce(last, "queued_at"))
+
+
 def line() -> Line:
     """The order as of now: `lifecycle.claim_best` decides with the same function and figures."""
-    startable = Run.objects.filter(backlog.may_start(), state=State.QUEUED)
-    return Line(gpu=_ordered("gpu", startable), cpu=_ordered("cpu", startable))
+    queued = startable()
+    return Line(gpu=_ordered("gpu", queued), cpu=_ordered("cpu", queued))
 
 
-def _ordered(kind: str, startable: QuerySet[Run]) -> list[Candidate]:
-    wanting = startable.filter(backlog.fits(kind))
+def _ordered(kind: str, queued: QuerySet[Run]) -> list[Candidate]:
+    wanting = queued.filter(backlog.fits(kind))
     candidates = backlog.queued(wanting)
     if not candidates:
         return []
@@ -88,8 +102,13 @@ def reasons(runs: Sequence[Run]) -> dict[UUID, str]:
 
 
 def reason(run: Run) -> str:
-    """Why this run waits; empty when it does not."""
-    return reasons([run]).get(run.pk, "")
+    """Why this run does not get on; empty when it does."""
+    return silence(run) or reasons([run]).get(run.pk, "")
+
+
+def silence(run: Run) -> str:
+    """That a run which is trained elsewhere was not heard of for long; empty otherwise."""
+    return "" if run.silent_s is None else f"Not heard of for {words(run.silent_s)}."
 
 
 # --- queued ---------------------------------------------------------------------------------

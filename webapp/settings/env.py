@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -34,6 +35,13 @@ def env_bool(name: str, default: bool = False) -> bool:
     if text.lower() in _FALSE:
         return False
     raise ImproperlyConfigured(f"{name}={text!r} is neither yes nor no. Use 1 or 0.")
+
+
+def env_choice(name: str, default: str, allowed: Sequence[str]) -> str:
+    text = env_str(name, default)
+    if text not in allowed:
+        raise ImproperlyConfigured(f"{name}={text!r} is none of {', '.join(allowed)}.")
+    return text
 
 
 def env_int(name: str, default: int, *, least: int = 0) -> int:
@@ -83,6 +91,32 @@ def secret_key(data_dir: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
+# A worker that stops within a transaction, or whose host is gone, must not hold its rows for ever.
+_POSTGRES_SESSION = (
+    "-c idle_in_transaction_session_timeout=60s "
+    "-c tcp_keepalives_idle=15 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
+)
+
+
+def mail(url: str) -> dict[str, Any]:
+    """Django's settings for `smtp://user:password@host:port`, `smtp+tls://…` or `smtps://…`."""
+    parts = urlsplit(url)
+    ports = {"smtp": 25, "smtp+tls": 587, "smtps": 465}
+    if parts.scheme not in ports or not parts.hostname:
+        raise ImproperlyConfigured(
+            f"VADLAB_MAIL_URL starts with {parts.scheme!r}; use smtp://HOST, smtp+tls://HOST "
+            "(STARTTLS) or smtps://HOST, with USER:PASSWORD@ before it if need be."
+        )
+    return {
+        "EMAIL_HOST": parts.hostname,
+        "EMAIL_PORT": parts.port or ports[parts.scheme],
+        "EMAIL_HOST_USER": unquote(parts.username or ""),
+        "EMAIL_HOST_PASSWORD": unquote(parts.password or ""),
+        "EMAIL_USE_TLS": parts.scheme == "smtp+tls",
+        "EMAIL_USE_SSL": parts.scheme == "smtps",
+    }
+
+
 def database(url: str) -> dict[str, Any]:
     """Django's settings for `sqlite:///FILE` or `postgres://user:password@host:port/name`."""
     parts = urlsplit(url)
@@ -108,7 +142,7 @@ def database(url: str) -> dict[str, Any]:
             "PASSWORD": unquote(parts.password or ""),
             "HOST": parts.hostname or "",
             "PORT": parts.port or "",
-            "OPTIONS": dict(parse_qsl(parts.query)),
+            "OPTIONS": {"options": _POSTGRES_SESSION, **dict(parse_qsl(parts.query))},
             "CONN_MAX_AGE": 60,
             "CONN_HEALTH_CHECKS": True,
         }

@@ -103,7 +103,14 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     return make_world(tmp_path_factory.mktemp("tiny"))
 
 
-def run(world: World, output: Path, *, stop_after: int | None = None, **settings: Any) -> Recorder:
+def run(
+    world: World,
+    output: Path,
+    *,
+    stop_after: int | None = None,
+    keep_all: bool = False,
+    **settings: Any,
+) -> Recorder:
     """Train in this process; returns what the run said."""
     recorder = Recorder(stop_after)
     train(
@@ -112,6 +119,7 @@ def run(world: World, output: Path, *, stop_after: int | None = None, **settings
         features_dir=world.features,
         output=output,
         reporter=recorder,
+        keep_all=keep_all,
     )
     return recorder
 

@@ -298,3 +298,26 @@ def test_the_width_of_the_features_is_that_of_the_network(whole: tuple[Path, Rec
 
     assert found.metadata["architecture"]["feature_dim"] == DIM
     assert found.metadata["config"] == UrdmuConfig(**SETTINGS).to_dict()
+
+
+def test_with_keep_all_every_checkpoint_stays_and_is_told_again_after_a_resume(
+    world: World, whole: tuple[Path, Recorder], tmp_path: Path
+) -> None:
+    first = run(world, tmp_path, stop_after=4, keep_all=True)
+    second = run(world, tmp_path, keep_all=True)
+    told = {r.step: r for r in [*first.of(results.CheckpointWritten)]}
+    again = {r.step: r for r in [*second.of(results.CheckpointWritten)]}
+
+    assert [p.name for p in sorted((tmp_path / "checkpoints").iterdir())] == [
+        f"step-{s:06d}.safetensors" for s in sorted(again)
+    ]
+    assert {s: again[s] for s in told} == told
+    assert weights(tmp_path) == weights(whole[0])
+
+
+def test_a_checkpoint_says_what_was_measured_at_it(whole: tuple[Path, Recorder]) -> None:
+    curve = whole[1].losses()
+
+    for record in whole[1].of(results.CheckpointWritten):
+        expected = {k: v for k, v in curve[record.step].items() if not k.startswith("loss/")}
+        assert record.metrics == expected

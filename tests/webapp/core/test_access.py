@@ -28,7 +28,7 @@ from webapp.datasets.models import Video
 from webapp.evaluations.models import Evaluation
 from webapp.runs.models import Checkpoint, RunPin, SavedView, State
 
-OPEN = {"login", "healthz", "logout", "join"}
+OPEN = {"login", "healthz", "readyz", "metrics", "logout", "join"}
 PERSONAL = ("settings/", "api/v1/tokens/", "api/v1/projects/")
 METHODS = ("get", "post", "put", "patch", "delete")
 

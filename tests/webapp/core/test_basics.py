@@ -22,12 +22,6 @@ from webapp.core.rest import StrictRenderer
 from webapp.settings import env
 
 
-def test_health_needs_no_sign_in(db):
-    answer = Client().get("/healthz")
-
-    assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
-
-
 @pytest.mark.parametrize("links", [True, False])
 def test_processes_that_start_together_have_one_secret_key(data_dir, monkeypatch, links):
     found = []

@@ -8,6 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from webapp.settings import env
+
 ROOT = Path(__file__).parents[3]
 TLS = {
     "VADLAB_TLS": "1",
@@ -78,7 +83,32 @@ def test_without_tls_people_can_sign_in_over_http_and_no_proxy_is_believed(tmp_p
 
 def test_health_answers_without_tls_for_the_machine_itself(client, settings):
     settings.SECURE_SSL_REDIRECT = True
-    settings.SECURE_REDIRECT_EXEMPT = [r"^healthz$"]
+    settings.SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz)$"]
 
     assert client.get("/healthz").status_code == 200
     assert client.get("/runs/").status_code == 301
+
+
+@pytest.mark.parametrize(
+    ("url", "port", "tls"),
+    [
+        ("smtp://mail.lab", 25, (False, False)),
+        ("smtp+tls://me:p%40ss@mail.lab", 587, (True, False)),
+        ("smtps://mail.lab:4465", 4465, (False, True)),
+    ],
+)
+def test_mail_is_set_up_by_one_address(url, port, tls):
+    found = env.mail(url)
+
+    assert (found["EMAIL_HOST"], found["EMAIL_PORT"]) == ("mail.lab", port)
+    assert (found["EMAIL_USE_TLS"], found["EMAIL_USE_SSL"]) == tls
+    assert found["EMAIL_HOST_PASSWORD"] == ("p@ss" if "@mail" in url else "")
+
+
+def test_half_a_setting_of_mail_stops_the_start(tmp_path):
+    done = run(tmp_path, "manage.py", "check", VADLAB_MAIL_URL="smtp://mail.lab")
+
+    assert done.returncode != 0
+    assert "given together" in done.stderr
+    with pytest.raises(ImproperlyConfigured, match="pop3"):
+        env.mail("pop3://mail.lab")

@@ -38,6 +38,11 @@ from django.utils import timezone
 from webapp.accounts import invitations, tokens
 from webapp.accounts.models import ApiToken, Membership, Project, Role, User
 from webapp.datasets.models import Video
+from webapp.interop.models import Experiment
+from webapp.notify.models import Channel, Delivery
+from webapp.notify.models import Rule as NotifyRule
+from webapp.reports import blocks, sharing
+from webapp.reports import services as reports
 from webapp.runs.models import Run, SavedView
 
 pytestmark = pytest.mark.django_db
@@ -52,6 +57,7 @@ class Level(IntEnum):
     MEMBER = 3
     ADMIN = 4
     SERVER = 5  # who administers the server: none of those who ask here
+    KEY = 6  # a machine with a key of its own; for people, who have none, it is not there
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,8 @@ class Rule:
     write: Level | None = None  # None: no other method is taken
     in_browser: str = ""  # "all" or "writes": an endpoint for sessions alone
     of_query: bool = False  # the query or the body, not the path, names a thing of the project
+    search: bool = False  # asked by POST, and changes nothing
+    nothing: bool = False  # 404, whoever asks
     quiet: bool = False  # refuses a write by doing nothing, without a word
     body: dict[str, str] = field(default_factory=dict)
     args: dict[str, str] = field(default_factory=dict)
@@ -98,6 +106,8 @@ API_ADMIN_ACTION = Rule(write=Level.ADMIN)
 TABLE: dict[str, Rule] = {
     "home": OWN_FORM,
     "healthz": OPEN,
+    "readyz": OPEN,
+    "metrics": Rule(read=Level.KEY),
     "login": OPEN_FORM,
     "logout": OWN_ACTION,
     "api-docs": OWN,
@@ -117,6 +127,18 @@ TABLE: dict[str, Rule] = {
     "settings:invitation-new": ADMIN_ACTION,
     "settings:invitation-revoke": ADMIN_ACTION,
     "settings:audit": ADMIN,
+    # notifications
+    "notify:mine": OWN_FORM,
+    "notify:project": Rule(read=Level.ADMIN, write=Level.ADMIN),
+    "notify:channel": ADMIN_ACTION.at(action="test"),
+    "notify:rule": ADMIN_ACTION.at(action="pause"),
+    "notify:again": ADMIN_ACTION,
+    "storage:storage": OWN,
+    "storage:measure": ACTION,
+    "storage:rule": ACTION.sends(keep_best="2"),
+    "storage:orphans": replace(OWN, write=Level.PERSON),
+    "interop:export": PAGE,
+    "interop:export-file": PAGE,
     # runs
     "runs:list": PAGE,
     "runs:live": PAGE,
@@ -134,6 +156,7 @@ TABLE: dict[str, Rule] = {
     "runs:bags": PAGE.at(video="{watched}"),
     "runs:bag-figure": PAGE.at(name="memory", video="{watched}"),
     "runs:checkpoint-file": PAGE.at(run_id="{first}", step="300"),
+    "runs:checkpoint-pin": ACTION.at(run_id="{first}", step="300"),
     "runs:log": PAGE.at(run_id="{running}"),
     "runs:log-tail": PAGE,
     "runs:notes": ACTION,
@@ -158,18 +181,49 @@ TABLE: dict[str, Rule] = {
     "compare:index": PAGE,
     "compare:figure": PAGE.at(name="roc"),
     "compare:table": PAGE.at(name="metrics").named(),
+    # reports
+    "shared": OPEN_FORM.at(secret="{share}"),
+    "reports:list": PAGE,
+    "reports:new": EDIT.sends(title="A", action="save"),
+    "reports:make": ACTION.sends(evaluation="{run_id}").named(),
+    "reports:add": EDIT.at(report_id="{report_id}").sends(
+        kind="roc", evaluations="{run_id}", title="A"
+    ),
+    "reports:detail": PAGE,
+    "reports:edit": EDIT.sends(title="A", action="save"),
+    "reports:history": PAGE,
+    "reports:restore": ACTION.sends(number="1"),
+    "reports:freeze": ACTION,
+    "reports:recheck": PAGE,
+    "reports:delete": ACTION,
+    "reports:export": PAGE.at(form="tex"),
+    "reports:comment-add": ACTION.sends(block="{block}", text="Look"),
+    "reports:comment-delete": ADMIN_ACTION,
+    "reports:share": EDIT.sends(days="3"),
+    "reports:share-revoke": ACTION,
+    "external:file": PAGE.at(run_id="{external}"),
     "fleet:queue": PAGE,
     "fleet:move": ACTION.at(run_id="{queued}").sends(to="top"),
     "fleet:more-time": ACTION.at(run_id="{failed}").sends(time_limit_s="60"),
     "fleet:pause": ACTION.sends(scope="project"),
     "fleet:resume": ACTION.sends(scope="project"),
     "fleet:worker": Rule(write=Level.SERVER).at(action="drain"),
+    "sweeps:list": PAGE,
+    "sweeps:new": EDIT,
+    "sweeps:pipeline-new": EDIT,
+    "sweeps:detail": PAGE,
+    "sweeps:figure": PAGE.at(name="history"),
+    "sweeps:act": ACTION.at(action="hold"),
     # the API
     "api:schema": API_OWN,
     "api:me": API_OWN,
     "api:tokens": Rule(read=Level.PERSON, write=Level.PERSON, in_browser="all"),
     "api:token": Rule(write=Level.VIEWER, in_browser="all").at(token_id="{viewer_token}"),
     "api:queue-pause": API_ACTION.sends(project="{slug}").named(),
+    "api:storage": replace(API_OWN, write=Level.MEMBER),
+    "api:storage-rule": API_WRITE,
+    "api:storage-orphans": replace(API_OWN, write=Level.PERSON),
+    "api:storage-deletion": replace(API_READ, read=Level.MEMBER).named(),
     "api:usage": Rule(read=Level.VIEWER, write=Level.SERVER).sends(user="{username}", share="2"),
     "api:worker-action": Rule(write=Level.SERVER).at(name="{worker}", action="drain"),
     "api:projects": Rule(read=Level.PERSON, write=Level.PERSON, in_browser="writes"),
@@ -178,6 +232,7 @@ TABLE: dict[str, Rule] = {
     "api:invitations": API_ADMIN,
     "api:invitation": API_ADMIN_ACTION,
     "api:audit": API_ADMIN_READ,
+    "api:project-export": API_READ,
     "api:runs": API_WRITE.sends(kind="register", config='{{"name": "a", "root": "/a"}}'),
     "api:runs-complete": API_READ,
     "api:runs-views": API_WRITE,
@@ -191,6 +246,7 @@ TABLE: dict[str, Rule] = {
     "api:run-events": API_READ,
     "api:run-bags": API_READ.at(video="{watched}"),
     "api:run-checkpoints": API_READ,
+    "api:checkpoint-pin": API_ACTION.at(run_id="{first}", step="300"),
     "api:run-action": API_ACTION,
     "api:pipelines": API_ACTION,
     "api:configs": API_OWN,
@@ -214,8 +270,83 @@ TABLE: dict[str, Rule] = {
     "api:compare": API_READ,
     "api:compare-pairs": API_READ,
     "api:compare-explain": API_READ,
+    "api:reports": API_WRITE.sends(title="A"),
+    "api:report": API_WRITE.sends(title="Another"),
+    "api:report-revisions": API_READ,
+    "api:report-revision": API_WRITE.at(number="1"),
+    "api:report-freeze": API_ACTION,
+    "api:report-recheck": API_READ,
+    "api:report-export": API_READ.at(form="tex"),
+    "api:report-comments": API_WRITE.sends(block="{block}", text="Look"),
+    "api:report-comment": replace(ADMIN_ACTION, in_browser="writes"),
+    "api:report-links": Rule(read=Level.MEMBER, write=Level.MEMBER),
+    "api:report-link": API_ACTION,
+    "api:external-list": API_ACTION,
+    "api:uploads": API_ACTION.at(run_id="{external}"),
+    "api:upload": API_WRITE,
+    "api:files": API_READ.at(run_id="{external}"),
+    "api:file": API_READ.at(run_id="{external}"),
+    "api:run-checkpoint-file": API_READ.at(step="300"),
+    "api:external": API_READ.at(run_id="{external}"),
+    "api:external-history": API_READ.at(run_id="{external}"),
+    **{
+        f"api:external-{name}": API_ACTION.at(run_id="{external}")
+        for name in ("metrics", "log", "params", "tags", "labels", "end", "resume")
+    },
     "api:queue": API_READ,
+    "api:sweeps": API_WRITE,
+    "api:sweep": API_WRITE,
+    "api:sweep-trials": API_READ,
+    "api:sweep-action": API_ACTION.at(action="hold"),
     "api:workers": API_READ,
+    "api:channels": Rule(read=Level.PERSON, write=Level.PERSON),
+    "api:channel": API_ADMIN_ACTION,
+    "api:channel-action": API_ADMIN_ACTION.at(action="test"),
+    "api:rules": Rule(read=Level.PERSON, write=Level.PERSON),
+    "api:rule": API_ADMIN_ACTION,
+    "api:deliveries": API_OWN,
+    # MLflow's
+    "version": OPEN,
+    "mlflow:experiment-create": ACTION.sends(name="Another"),
+    "mlflow:experiment": API_READ.named(),
+    "mlflow:experiment-by-name": API_READ,
+    "mlflow:experiments": Rule(read=Level.VIEWER, write=Level.VIEWER, search=True),
+    **{
+        f"mlflow:experiment-{name}": ACTION.sends(experiment_id="{experiment}", **body).named()
+        for name, body in {
+            "update": {"new_name": "Renamed"},
+            "delete": {},
+            "restore": {},
+            "tag": {"key": "a", "value": "b"},
+            "untag": {"key": "a"},
+        }.items()
+    },
+    "mlflow:run-create": ACTION.sends(experiment_id="{experiment}").named(),
+    "mlflow:run": API_READ.named(),
+    "mlflow:runs": replace(LEAVE, search=True).sends(experiment_ids='["{experiment}"]').named(),
+    "mlflow:metric-history": API_READ.named(),
+    "mlflow:logged-models": Rule(write=Level.PERSON, search=True),
+    "mlflow:artifacts": API_READ.named(),
+    "mlflow:artifacts-of": API_READ.at(path="{external}").named(),
+    "mlflow:artifact": API_WRITE.at(artifact="{external}/{kept_path}").named(),
+    **{
+        f"mlflow:{name}": ACTION.sends(run_id="{external}", **body).named()
+        for name, body in {
+            "run-update": {"run_name": "Renamed"},
+            "run-delete": {},
+            "run-restore": {},
+            "log-metric": {"key": "a", "value": "NaN"},
+            "log-batch": {},
+            "log-inputs": {},
+            "log-parameter": {"key": "a", "value": "b"},
+            "set-tag": {"key": "a", "value": "b"},
+            "delete-tag": {"key": "mlflow.note.content"},
+        }.items()
+    },
+    **{
+        f"mlflow:unknown{what}": Rule(read=Level.PERSON, write=Level.PERSON, nothing=True)
+        for what in ("", "-3", "-artifacts")
+    },
 }
 
 
@@ -255,9 +386,12 @@ class World:
         return browser
 
 
-WHO = ("nobody", "viewer", "member", "admin", "stranger", "read token", "write token")
+WHO = (
+    "nobody", "link holder", "viewer", "member", "admin", "stranger", "read token", "write token",
+)  # fmt: skip
 LEVELS = {
-    "nobody": Level.ANYBODY, "viewer": Level.VIEWER, "member": Level.MEMBER, "admin": Level.ADMIN,
+    "nobody": Level.ANYBODY, "link holder": Level.ANYBODY, "viewer": Level.VIEWER,
+    "member": Level.MEMBER, "admin": Level.ADMIN,
     "stranger": Level.MEMBER,  # of a project of their own
     "read token": Level.VIEWER, "write token": Level.MEMBER,
 }  # fmt: skip
@@ -284,6 +418,7 @@ def _world(data_dir: Path) -> World:
     seeding.add_maps(seeded, seeded.evaluations[0])
     bags = seeding.add_bags(seeded, seeded.runs["first"])
     seeding.add_checkpoint_files(seeded.runs["first"], [300])
+    sweep = seeding.add_sweep(seeded)
     elsewhere = Project.objects.create(name="Elsewhere", slug="elsewhere")
     people: dict[str, User] = {}
     for name in ("viewer", "member", "admin", "stranger"):
@@ -311,20 +446,38 @@ def _world(data_dir: Path) -> World:
     video = Video.objects.filter(version=seeded.version, split="test").first()
     assert video is not None
     seeding.add_footage(seeded, video.key)
+    external = seeding.add_external(seeded)
+    kept = external.uploads.filter(kind="artifact").get()
     view = SavedView.objects.create(
         project=project, name="Best", query="sort=-auc", created_by=owner
     )
+    channel = Channel.objects.create(
+        project=project, kind="webhook", name="team", target="https://hooks.example.org/team",
+        confirmed_at=timezone.now(),
+    )  # fmt: skip
+    rule = NotifyRule.objects.create(channel=channel, project=project, event="run-ended")
+    told = Delivery.objects.create(
+        channel=channel, once="x", event="test", subject="A test", text="", status="failed"
+    )
+    shared = _report(owner, project)
+    clients["link holder"] = Client()
+    clients["link holder"].post(f"/s/{shared['share']}/", {"password": seeding.PASSWORD})
     values = {
+        "sweep_id": sweep.pk,
+        "channel_id": channel.pk, "rule_id": rule.pk, "delivery_id": told.pk,
         "view_id": view.pk, "run_id": seeded.evaluations[0].pk, "version_id": seeded.version.pk,
         "feature_set_id": seeded.feature_set.pk, "dataset_id": seeded.version.dataset_id,
         "kind": "evaluate", "action": "stop", "video_id": video.pk, "video": video.key,
         "first": seeded.runs["first"].pk, "second": seeded.runs["second"].pk,
         "watched": bags[0].keys[0], "running": seeded.runs["running"].pk,
-        "failed": seeded.runs["failed"].pk,
+        "failed": seeded.runs["failed"].pk, "external": external.pk,
+        "upload_id": kept.pk, "file_id": kept.pk, "kept_path": kept.path,
+        "experiment": Experiment.objects.create(project=project, name="An experiment").pk,
+        "rest": "nothing/of/the/kind",
         "worker_id": seeded.worker.pk, "worker": seeded.worker.name,
         "queued": Run.objects.filter(project=project, state="queued").first().pk,
         "slug": project.slug, "user_id": owner.pk, "username": owner.username,
-        "invitation_id": invitation.pk, "secret": secret,
+        "invitation_id": invitation.pk, "secret": secret, **shared,
         **{f"{name}_token": token.pk for name, token in theirs.items()},
     }  # fmt: skip
     hidden = (str(seeded.version.pk), seeded.runs["second"].name, project.name)
@@ -332,6 +485,19 @@ def _world(data_dir: Path) -> World:
         values={name: str(value) for name, value in values.items()},
         people=clients, headers=headers, data_dir=data_dir, secrets=hidden, before=rows(),
     )  # fmt: skip
+
+
+def _report(owner: User, project: Project) -> dict[str, Any]:
+    """A report with a panel, a comment of its owner, and a link with a password."""
+    given = [blocks.panel("runs", q="", sort="", cols="")]
+    report = reports.report_create(project=project, title="Findings", given=given, by=owner)
+    block = given[0]["id"]
+    comment = reports.comment_add(report=report, block=block, text="Well", by=owner)
+    link, secret = sharing.link_create(report=report, by=owner, password=seeding.PASSWORD)
+    return {
+        "report_id": report.pk, "block": block, "comment_id": comment.pk, "share": secret,
+        "link_id": link.pk,
+    }  # fmt: skip
 
 
 def _second() -> User:
@@ -378,6 +544,8 @@ def ask(world: World, name: str, rule: Rule, method: str, who: str) -> Answer:
         values["token_id"] = world.values[own]
     path = fill(ROUTES[name], values)
     query = "?run={run_id}&run={first}&runs={first},{second}&key={video}&video={video}"
+    query += "&run_id={external}&metric_key=loss&experiment_id={experiment}"
+    query += "&experiment_name=Default&path={external}"
     body = {k: v.format(**world.values) for k, v in rule.body.items()}
     extra: dict[str, Any] = {}
     if who in world.headers:
@@ -387,7 +555,7 @@ def ask(world: World, name: str, rule: Rule, method: str, who: str) -> Answer:
         if method == "get":
             answer = call(path + query.format(**values), **extra)
         elif path.startswith("/api/"):
-            given = {k: json.loads(v) if v.startswith("{") else v for k, v in body.items()}
+            given = {k: json.loads(v) if v.startswith(("{", "[")) else v for k, v in body.items()}
             answer = call(path, json.dumps(given), content_type="application/json", **extra)
         elif method == "post":
             answer = call(path, body, **extra)
@@ -404,7 +572,7 @@ def ask(world: World, name: str, rule: Rule, method: str, who: str) -> Answer:
 
 def fill(route: str, values: dict[str, str]) -> str:
     for part, value in values.items():
-        for converter in ("uuid", "int", "slug", "str"):
+        for converter in ("uuid", "int", "slug", "str", "path"):
             route = route.replace(f"<{converter}:{part}>", value)
     assert "<" not in route, f"give a value for {route}: in _world, or with .at(...) in TABLE"
     return "/" + route
@@ -427,15 +595,19 @@ def expected(name: str, rule: Rule, method: str, who: str) -> set[str]:
     """What the table says that the request comes to."""
     level = rule.read if method == "get" else rule.write
     assert level is not None
-    route, api = ROUTES[name], name.startswith("api:")
+    route, api = ROUTES[name], ROUTES[name].startswith("api/")
     if level == Level.ANYBODY:
         return {"allowed", "405"}  # the sign-in page sends who is signed in on, by any method
-    if who == "nobody" or (who in TOKENS and not api):
+    if level == Level.KEY:
+        return {"404"}
+    if who in STRANGERS or (who in TOKENS and not api):
         return {"401"} if api else {"login"}
     if who in TOKENS and (rule.in_browser == "all" or (rule.in_browser and method != "get")):
         return {"403"}
-    if who == "read token" and method != "get":
+    if who == "read token" and method != "get" and not rule.search:
         return {"403"}
+    if rule.nothing:
+        return {"404"}
     if level == Level.PERSON:
         return {"allowed"}
     in_path = any(part in route for part in ("<uuid:", "<int:", "<slug:slug>"))
@@ -447,6 +619,7 @@ def expected(name: str, rule: Rule, method: str, who: str) -> set[str]:
 
 
 TOKENS = ("read token", "write token")
+STRANGERS = ("nobody", "link holder")  # who reads one report by its link has no other address
 
 
 # --- the tests ------------------------------------------------------------------------------
@@ -527,4 +700,4 @@ def test_every_view_needs_a_sign_in_unless_the_table_calls_it_open(world: World)
     assert "webapp.core.middleware.SignInMiddleware" in django_settings.MIDDLEWARE
     opened = {n for n, rule in TABLE.items() if Level.ANYBODY in (rule.read, rule.write)}
 
-    assert opened == {"healthz", "login", "join"}
+    assert opened == {"healthz", "readyz", "login", "join", "shared", "version"}

@@ -91,6 +91,7 @@ def value(node: Condition, run: Run, now: datetime) -> Any:
         "dataset": str(run.version) if run.version else None, "created": run.created_at,
         "started": run.started_at, "ended": run.ended_at, "steps": run.done,
         "attempt": run.attempt, "priority": run.priority,
+        "sweep": run.trial.sweep.name if hasattr(run, "trial") else None,
     }[field.name]  # fmt: skip
 
 

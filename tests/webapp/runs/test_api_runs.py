@@ -454,8 +454,8 @@ def test_half_a_surrogate_pair_is_refused_on_every_database(post, feature_set, m
 
 
 def test_a_body_is_bounded_in_length_and_depth(client, settings):
-    long = '{"kind": "dance"}' + " " * settings.DATA_UPLOAD_MAX_MEMORY_SIZE
-    for body, status in (("[" * 100_000, 400), (long, 413)):
+    too_long = '{"kind": "dance"}' + " " * settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+    for body, status in (("[" * 100_000, 400), (too_long, 413)):
         answer = client.post(RUNS, body, content_type=JSON)
 
         assert (answer.status_code, answer.json()["code"]) == (status, "request-invalid")

@@ -91,7 +91,7 @@ def test_a_batch_is_stored_as_a_whole_or_not_at_all(run, claim, monkeypatch):
     def broken(*args):
         raise RuntimeError("disk")
 
-    monkeypatch.setattr(recording, "_keep_checkpoint", broken)
+    monkeypatch.setattr(recording, "keep_checkpoint", broken)
     with pytest.raises(RuntimeError):
         recording.record_batch(claim, [start(), point(1), saved(1)])
 

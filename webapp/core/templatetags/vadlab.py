@@ -253,6 +253,10 @@ def get(mapping: Mapping[str, Any] | None, key: str) -> Any:
     return (mapping or {}).get(key)
 
 
+# Namespaces whose pages have no entry of their own in the rail.
+BELONGS_TO = {"sweeps": "runs", "storage": "settings", "notify": "settings"}
+
+
 @register.inclusion_tag("partials/rail_item.html", takes_context=True)
 def rail_item(
     context: template.Context, url_name: str, label: str, icon_name: str, count: int | None = None
@@ -260,7 +264,8 @@ def rail_item(
     """An entry of the rail; current when the page belongs to the same URL namespace."""
     request = context.get("request")
     match = getattr(request, "resolver_match", None)
-    current = match is not None and match.namespace == url_name.partition(":")[0]
+    namespace = match.namespace if match is not None else ""
+    current = BELONGS_TO.get(namespace, namespace) == url_name.partition(":")[0]
     url = reverse(url_name)
     return {"url": url, "label": label, "icon_name": icon_name, "current": current, "count": count}
 
@@ -307,11 +312,13 @@ def chart(
     zoom_src: str = "",
     group: str = "",
     css: str = "",
+    eager: bool = False,
 ) -> dict[str, Any]:
     """A chart container. Give `src` (URL of a figure's JSON) or `figure` (id of a json_script).
 
     `group` joins charts with the same x axis: one cursor for all of them. `zoom_src` is asked
-    again with ?from=&to= when a person zooms, for the raw points of that range.
+    again with ?from=&to= when a person zooms, for the raw points of that range. `eager` draws it
+    before it is near the window, for pages that are printed.
     """
     return {
         "id": id,
@@ -323,6 +330,7 @@ def chart(
         "zoom_src": zoom_src,
         "group": group,
         "css": css,
+        "eager": eager,
     }
 
 

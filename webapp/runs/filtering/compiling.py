@@ -25,6 +25,7 @@ from django.utils import timezone
 from vad.configs import CONFIGS
 from webapp.accounts.models import User
 from webapp.core.jsonvalues import JsonHas, JsonLiteral, JsonNumber, JsonText, Sure
+from webapp.core.query import uuids
 from webapp.datasets.models import DatasetVersion
 from webapp.evaluations.models import Evaluation
 from webapp.runs.filtering.names import CONFIG, FIELDS, Type
@@ -198,6 +199,15 @@ def _dataset(operator: str, text: str) -> Q:
     return there & (found if operator == "=" else ~found)
 
 
+def _sweep(operator: str, text: str) -> Q:
+    """By the name; = and != also by the id, as links write it."""
+    there = Q(trial__isnull=False)
+    if operator == ":":
+        return there & Q(trial__sweep__name__icontains=text)
+    found = Q(trial__sweep__name=text) | Q(trial__sweep__in=uuids([text]))
+    return there & (found if operator == "=" else ~found)
+
+
 def _column(name: str) -> Callable[[str, str], Q]:
     def condition(operator: str, text: str) -> Q:
         if operator == ":":
@@ -224,5 +234,5 @@ def _tag(operator: str, text: str) -> Q:
 
 _TEXTS: Mapping[str, Callable[[str, str], Q]] = {
     "name": _column("name"), "notes": _column("notes"), "owner": _owner, "dataset": _dataset,
-    "state": _state, "kind": _kind, "tag": _tag,
+    "state": _state, "kind": _kind, "tag": _tag, "sweep": _sweep,
 }  # fmt: skip

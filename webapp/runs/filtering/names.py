@@ -92,6 +92,7 @@ FIELDS: Mapping[str, Field] = {
     "tag": Field(type=Type.TAG, title="Tags", help="The run has this tag."),
     "owner": Field(type=Type.TEXT, title="Owner", help="Who queued it."),
     "dataset": Field(type=Type.TEXT, title="Data set", help="Name and version of its data set."),
+    "sweep": Field(type=Type.TEXT, title="Sweep", help="Name or id of the sweep it is a trial of."),
     "notes": Field(type=Type.TEXT, title="Notes", help="What people wrote about it."),
     "created": Field(type=Type.TIME, title="Queued", help="When it was queued."),
     "started": Field(type=Type.TIME, title="Started", help="When it first started."),

@@ -5,6 +5,7 @@
 //   data-figure-zoom-src="url" asked with ?from=&to= for the raw points of a zoomed range (on an axis
 //                              of time, in seconds)
 //   data-figure-group="name"   charts of one group share the cursor
+//   data-figure-eager          drawn at once, not when it comes near the window: for printing
 //   data-live                  asked again every 3 s while visible, until a figure says live: false
 //
 // Events on the element: "vadlab:figure" (detail: the figure) after each drawing. The element's
@@ -53,6 +54,7 @@ function attach(element) {
   };
   seen.observe(element);
   resized.observe(state.plot);
+  if ("figureEager" in element.dataset) load(state);
 }
 
 const seen = new IntersectionObserver(

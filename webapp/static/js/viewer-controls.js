@@ -152,6 +152,15 @@ export class Controls extends Readout {
       else query = ownPage(query, desk.data);
       kept.search = query;
     });
+    // a moment for a report: the frame that is seen, of the chosen run
+    this.on(document, "click", ({ target }) => {
+      const link = target.closest?.("a[data-viewer-report]");
+      if (!link) return;
+      const query = new URLSearchParams(link.search);
+      query.set("evaluations", desk.data.runs[desk.state.a].id);
+      query.set("frame", String(desk.clock.frame));
+      link.search = query;
+    });
     this.on(this.part("add"), "change", ({ target }) => {
       this.addressChanged();
       if (target.value) target.form.requestSubmit();

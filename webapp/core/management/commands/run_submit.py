@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
-from vad.configs import CONFIGS, config_class
+from vad.configs import QUEUED_KINDS, config_class
 from webapp.accounts.models import Project, User
 from webapp.core import inputs
 from webapp.core.terminal import VadCommand
@@ -18,7 +18,7 @@ class Command(VadCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("kind", choices=list(CONFIGS))
+        parser.add_argument("kind", choices=QUEUED_KINDS)
         parser.add_argument("--config", help="JSON: a file, or the object itself")
         parser.add_argument(
             "--set", action="append", default=[], metavar="NAME=VALUE",

@@ -1,0 +1,129 @@
+"""Reports in a real browser: the page, the shared page, the file without a network, the PDF."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import accessibility
+import entering
+import pytest
+import seeding
+from playwright.sync_api import Page
+from test_every_page import OVERFLOW, SIZES, Watch
+
+from webapp.reports import offline, pdf, queries, ready, services, sharing
+from webapp.reports.models import Report
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+DRAWN = """() => {
+  const charts = [...document.querySelectorAll('.chart')];
+  return charts.length && charts.every(chart => chart.querySelector('.main-svg'));
+}"""
+
+
+@pytest.fixture
+def report(seeded: seeding.Seeded) -> Report:
+    evaluation = seeded.evaluations[0]
+    seeding.add_maps(seeded, evaluation)
+    seeding.add_usage(seeded.runs["first"])
+    title, given = ready.of_evaluation(evaluation)
+    for block in given:
+        if block["kind"] == "moment":
+            seeding.add_footage(seeded, block["video"])
+    return services.report_create(project=seeded.project, title=title, given=given, by=seeded.user)
+
+
+def picture(page: Page, name: str, **options: Any) -> None:
+    folder = os.environ.get("VADLAB_SCREENSHOTS")
+    if folder:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=Path(folder) / f"{name}.png", full_page=True, **options)
+
+
+def test_every_page_of_a_report_is_drawn_without_a_complaint(
+    live_server: Any, report: Report, context: Callable[..., Any]
+) -> None:
+    by = report.owner
+    panel = queries.revision_of(report).blocks[1]["id"]
+    services.comment_add(report=report, block=panel, text="Is this with *seed* 2022?", by=by)
+    services.report_freeze(report=report, by=by)
+    link, secret = sharing.link_create(report=report, by=by, note="Reviewers", password="reviewers")
+    sharing.link_create(report=report, by=by, note="The workshop", revision=1)
+    here = f"/reports/{report.pk}/"
+    moment = next(b for b in queries.revision_of(report).blocks if b["kind"] == "moment")
+    fields = f"evaluations={moment['evaluations'][0]}&video={moment['video']}"
+    complaints = []
+    for size, scheme in (("wide", "light"), ("narrow", "dark")):
+        width, height = SIZES[size]
+        page = context(
+            base_url=live_server.url,
+            viewport={"width": width, "height": height},
+            color_scheme=scheme,
+        ).new_page()
+        watch = Watch(page)
+        entering.sign_in(page, by.username)
+        for name, address in {
+            "list": "/reports/",
+            "report": here,
+            "edit": f"{here}edit/",
+            "history": f"{here}history/",
+            "recheck": f"{here}recheck/",
+            "share": f"{here}share/",
+            "add": f"/reports/add/?kind=moment&{fields}",
+            "new": "/reports/new/",
+            "shared-password": f"/s/{secret}/",
+            "shared-gone": "/s/unknown/",
+            "shared": f"/s/{secret}/",
+        }.items():
+            page.goto(address)
+            if name == "shared":
+                page.fill("#password", "reviewers")
+                page.click("main button")
+            if name in ("report", "shared"):
+                page.wait_for_function(DRAWN, timeout=20_000)
+            found = accessibility.findings(page) + [c for c in watch.found if name != "shared-gone"]
+            if page.evaluate(OVERFLOW) > 0:
+                found.append(f"is {page.evaluate(OVERFLOW)} px wider than the window")
+            complaints += [f"{name}-{size}: {each}" for each in found]
+            watch.found.clear()
+            picture(page, f"{name}-{size}-{scheme}")
+    link.refresh_from_db()
+
+    assert not complaints, "\n".join(complaints)
+    assert link.views == 2
+
+
+def test_the_file_works_without_a_network_and_prints_as_pdf(
+    report: Report, context: Callable[..., Any], chromium: str, settings: Any, tmp_path: Path
+) -> None:
+    path = Path(os.environ.get("VADLAB_SCREENSHOTS", tmp_path)) / "report.html"
+    path.write_text(offline.html(queries.revision_of(report)), encoding="utf-8")
+    browser = context(viewport={"width": 1200, "height": 900}, offline=True)
+    page = browser.new_page()
+    watch, asked = Watch(page), []
+    page.on("request", lambda request: asked.append(request.url))
+
+    page.goto(path.as_uri())
+    page.wait_for_function(DRAWN)
+    plot = page.locator(".chart .nsewdrag").first
+    plot.scroll_into_view_if_needed()
+    box = plot.bounding_box()
+    for step in range(5):  # along the upper end of the ROC curve
+        page.mouse.move(box["x"] + 400 + 10 * step, box["y"] + 14)
+    page.wait_for_selector(".chart-readout:not([hidden]), .hoverlayer .hovertext")
+    picture(page, "offline")
+
+    outside = [url for url in asked if not url.startswith(("file:", "data:", "blob:"))]
+    assert (outside, watch.found) == ([], [])
+    assert page.locator(".report-picture img").count() == 4
+    assert page.evaluate("[...document.images].every(i => i.naturalWidth > 0)")
+
+    settings.CHROMIUM = chromium
+    made = pdf.pdf(queries.revision_of(report))
+    path.with_suffix(".pdf").write_bytes(made)
+    assert made.startswith(b"%PDF-")
+    assert len(made) > 50_000

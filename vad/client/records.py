@@ -1,0 +1,110 @@
+"""What the client returns: the server's rows, typed. `raw` holds all that it said."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+ENDED = ("succeeded", "failed", "cancelled")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A run of any kind, as the server had it when it was asked."""
+
+    id: str
+    name: str
+    kind: str
+    state: str
+    project: str
+    owner: str
+    tags: tuple[str, ...] = ()
+    config: Mapping[str, Any] = field(default_factory=dict)  # empty in a list
+    result: Mapping[str, Any] = field(default_factory=dict)
+    done: int = 0
+    total: int = 0
+    unit: str = ""
+    percent: int = 0
+    eta_s: float | None = None
+    note: str = ""
+    why: str = ""  # it waits, or is silent
+    error: Mapping[str, Any] | None = None
+    values: Mapping[str, Any] = field(default_factory=dict)  # of the columns that were asked for
+    raw: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Run:
+        return cls(
+            id=row["id"], name=row["name"], kind=row["kind"], state=row["state"],
+            project=row["project"], owner=row["owner"], tags=tuple(row.get("tags", ())),
+            config=row.get("config") or {}, result=row.get("result") or {}, done=row["done"],
+            total=row["total"], unit=row["unit"], percent=row["percent"], eta_s=row["eta_s"],
+            note=row["note"], why=row.get("why") or "", error=row["error"],
+            values=row.get("values") or {}, raw=row,
+        )  # fmt: skip
+
+    @property
+    def has_ended(self) -> bool:
+        return self.state in ENDED
+
+
+@dataclass(frozen=True, kw_only=True)
+class Series:
+    """Points of a metric by step; a value that is not finite is NaN.
+
+    Args:
+        total: points that the server has; more than these where they were thinned.
+    """
+
+    steps: list[int]
+    values: list[float]
+    total: int
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Series:
+        values = [math.nan if v is None else float(v) for v in row["values"]]
+        return cls(steps=row["steps"], values=values, total=row["total"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A checkpoint; `file` is None where it made room for others."""
+
+    step: int
+    best: bool
+    sha256: str
+    size_bytes: int
+    metrics: Mapping[str, float]
+    file: str | None
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Checkpoint:
+        return cls(**{name: row[name] for name in cls.__dataclass_fields__})
+
+
+@dataclass(frozen=True, kw_only=True)
+class File:
+    """A complete file of an external run. `path` is what its sender called it."""
+
+    id: str
+    kind: str
+    path: str
+    sha256: str
+    size_bytes: int
+    file: str
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> File:
+        return cls(**{name: row[name] for name in cls.__dataclass_fields__})
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogPart:
+    """Text of a log, and where to go on; `live` while there may come more."""
+
+    text: str
+    offset: int
+    size: int
+    live: bool

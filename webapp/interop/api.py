@@ -1,0 +1,16 @@
+"""A project's export over the REST API."""
+
+from __future__ import annotations
+
+from django.http import StreamingHttpResponse
+from rest_framework.views import APIView
+
+from webapp.accounts.queries import project_of
+from webapp.core.api import Request
+from webapp.interop import export, files
+
+
+class ProjectExport(APIView):
+    def get(self, request: Request, slug: str) -> StreamingHttpResponse:
+        """A ZIP of Parquet tables, with `?files=scores` or `all` of files, too."""
+        return export.download(project_of(request.user, slug), request.GET.get("files", files.NONE))

@@ -1,0 +1,196 @@
+"""Sweeps over HTTP."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.http import Http404
+from django.shortcuts import get_object_or_404
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from vad.configs import ExtractConfig, TwoStageConfig, UrdmuConfig
+from webapp.accounts import access
+from webapp.core.api import Cursor, Offset, Request, invalid, json_object, member, project_of, row
+from webapp.core.api import texts as texts_of
+from webapp.datasets.models import DatasetVersion, FeatureSet
+from webapp.runs.resources import Resources
+from webapp.sweeps import listing, services, space
+from webapp.sweeps.importance import Importance
+from webapp.sweeps.listing import View
+from webapp.sweeps.models import StopRule, Sweep, Take
+from webapp.sweeps.results import Row, Setting
+
+RESOURCES = ("gpus", "memory_mb", "time_limit_s")
+NUMBERS = {
+    "settings": 0, "parallel": 4, "entropy": 0, "stop_after": 0, "stop_least": 4, "priority": 0,
+}  # fmt: skip
+TEXTS = {
+    "name": "", "strategy": "grid", "objective": "validation/video_auc", "direction": "",
+    "take": Take.BEST, "stop_rule": StopRule.NONE,
+}  # fmt: skip
+KINDS = {config.kind: config for config in (UrdmuConfig, TwoStageConfig)}
+
+
+class SweepList(APIView):
+    """GET: sweeps, the newest first; `?project=`. POST: start one; see docs/sweeps.md."""
+
+    def get(self, request: Request) -> Response:
+        slug = request.GET.get("project")
+        projects = [project_of(request, slug)] if slug else access.projects(request.user)
+        rows = Sweep.objects.visible_to(request.user).filter(project__in=projects)
+        pages = Cursor()
+        page = pages.paginate_queryset(rows.select_related("owner", "project"), request) or []
+        return pages.get_paginated_response([sweep_json(sweep) for sweep in page])
+
+    def post(self, request: Request) -> Response:
+        data = json_object(
+            request, *NUMBERS, *TEXTS, *RESOURCES, "project", "kind", "config", "space", "seeds",
+            "extract", "version", "feature_set", "evaluate", "tags",
+        )  # fmt: skip
+        kind = member(data, "kind", str, UrdmuConfig.kind)
+        if kind not in KINDS:
+            raise invalid({"kind": f"{kind[:40]!r} is no kind of training"})
+        evaluate = data.get("evaluate", True)
+        if type(evaluate) is not bool:
+            raise invalid({"evaluate": "expected true or false"})
+        extract = data.get("extract")
+        sweep = services.sweep_create(
+            project=project_of(request, member(data, "project", str, "")),
+            by=request.user,
+            config=KINDS[kind].from_dict(member(data, "config", dict, {})),
+            space=space.from_json(kind, member(data, "space", dict, {})),
+            extract=(
+                None
+                if extract is None
+                else ExtractConfig.from_dict(member(data, "extract", dict, {}))
+            ),
+            version=row(DatasetVersion.objects.visible_to(request.user), data, "version"),
+            feature_set=row(FeatureSet.objects.visible_to(request.user), data, "feature_set"),
+            seeds=member(data, "seeds", list, []),
+            evaluate=evaluate,
+            tags=texts_of(data, "tags"),
+            resources=Resources(
+                gpus=member(data, "gpus", int, 1),
+                memory_mb=_optional(data, "memory_mb"),
+                time_limit_s=_optional(data, "time_limit_s"),
+            ),
+            **{name: member(data, name, int, usual) for name, usual in NUMBERS.items()},  # type: ignore[arg-type]
+            **{name: member(data, name, str, str(usual)) for name, usual in TEXTS.items()},  # type: ignore[arg-type]
+        )
+        return Response(sweep_json(sweep), status=201)
+
+
+class SweepDetail(APIView):
+    """GET: a sweep, its best settings, and what matters. DELETE: forget it; its runs stay."""
+
+    def get(self, request: Request, sweep_id: UUID) -> Response:
+        view = listing.view(_sweep(request, sweep_id))
+        found, trials = listing.importance(view)
+        return Response(
+            sweep_json(view.sweep)
+            | {
+                "trials": view.counts.__dict__ | {"ended": view.counts.ended},
+                "best": [_setting(one) for one in view.settings[:10]],
+                "importance": {
+                    "trials": trials,
+                    "missing": listing.importance_missing(view) or None,
+                    "settings": [_importance(one) for one in found],
+                },
+            }
+        )
+
+    def delete(self, request: Request, sweep_id: UUID) -> Response:
+        services.sweep_delete(sweep=_sweep(request, sweep_id), by=request.user)
+        return Response(status=204)
+
+
+class SweepTrials(APIView):
+    """GET: the trials; `?sort=-objective`, or number, auc, state."""
+
+    def get(self, request: Request, sweep_id: UUID) -> Response:
+        view: View = listing.view(_sweep(request, sweep_id))
+        pages = Offset()
+        rows = listing.ordered(view, request.GET.get("sort", ""))
+        page = pages.paginate_queryset(rows, request) or []
+        return pages.get_paginated_response([_trial(one) for one in page])
+
+
+class SweepAction(APIView):
+    """POST: hold, release or stop a sweep with all of its trials."""
+
+    def post(self, request: Request, sweep_id: UUID, action: str) -> Response:
+        sweep = _sweep(request, sweep_id)
+        if action not in services.STEPS:
+            raise Http404
+        services.STEPS[action](sweep=sweep, by=request.user)
+        return Response(sweep_json(_sweep(request, sweep_id)))
+
+
+def sweep_json(sweep: Sweep) -> dict[str, Any]:
+    return {
+        "id": sweep.pk,
+        "name": sweep.name,
+        "project": sweep.project.slug,
+        "owner": sweep.owner.username,
+        "state": sweep.state,
+        "problem": sweep.problem,
+        "kind": sweep.kind,
+        "config": sweep.config,
+        "feature_set": sweep.feature_set_id,
+        "evaluate": sweep.evaluate,
+        "tags": sweep.tags,
+        "space": sweep.space,
+        "seeds": sweep.seeds,
+        "direction": "min" if sweep.falling else "max",
+        "chosen_on": sweep.chosen_on,
+        "trials_planned": sweep.trials_planned,
+        "created_at": sweep.created_at,
+        "changed_at": sweep.changed_at,
+        **{name: getattr(sweep, name) for name in (*NUMBERS, *RESOURCES)},
+        **{name: getattr(sweep, name) for name in TEXTS if name != "direction"},
+    }
+
+
+def _trial(one: Row) -> dict[str, Any]:
+    trial = one.trial
+    return {
+        "number": trial.number + 1,
+        "params": trial.params,
+        "seed": trial.seed,
+        "state": one.state,
+        "objective": one.value,
+        "auc": one.auc,
+        "run": trial.run_id,
+        "evaluation": trial.evaluation_id,
+        "pruned_step": trial.pruned_step,
+        "pruned_why": trial.pruned_why or None,
+    }
+
+
+def _setting(one: Setting) -> dict[str, Any]:
+    return {
+        "params": one.params,
+        "objective": one.mean,
+        "deviation": one.deviation,
+        "auc": one.auc,
+        "trials": [row.trial.number + 1 for row in one.rows],
+        "runs": [row.trial.run_id for row in one.rows],
+    }
+
+
+def _importance(one: Importance) -> dict[str, Any]:
+    return {
+        "name": one.name, "share": one.share, "error": one.error, "chance": one.chance,
+        "groups": one.groups,
+    }  # fmt: skip
+
+
+def _optional(data: dict[str, Any], name: str) -> int | None:
+    return None if data.get(name) is None else member(data, name, int, 0)
+
+
+def _sweep(request: Request, sweep_id: UUID) -> Sweep:
+    found = Sweep.objects.visible_to(request.user).select_related("owner", "project")
+    return get_object_or_404(found, pk=sweep_id)
