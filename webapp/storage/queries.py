@@ -108,8 +108,8 @@ def storage(user: User) -> Storage:
         projects=_by_project(projects),
         largest=_largest(projects),
         rest=_rest(user),
-        orphans=orphans.select_related("project")[:LISTED],
-        missing=missing.select_related("project")[:LISTED],
+        orphans=list(orphans.select_related("project")[:LISTED]),
+        missing=list(missing.select_related("project")[:LISTED]),
         totals={"orphans": total(orphans), "missing": total(missing)},
     )
 
