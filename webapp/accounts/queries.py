@@ -176,6 +176,10 @@ def audit_detail(event: AuditEvent) -> str:
             return f"at {d['its_address']}" if d.get("its_address") else ""
         case "runs-deleted":
             return f"{d.get('count')} runs"
+        case "retention-changed":
+            return f"the best {d.get('keep_best')}"
+        case "leftovers-removed":
+            return f"{d.get('count')} files or folders"
         case "sign-in-failed":
             return str(d.get("where", ""))
     return ""

@@ -213,10 +213,15 @@ def apply(run_id: uuid.UUID) -> int:
     return freed
 
 
-def tidy(project_id: int | None = None) -> int:
-    """Finish removals that were interrupted and apply the rule to all runs; the bytes freed."""
+def tidy(project_id: int | None = None, *, at_most: int | None = None) -> int:
+    """Finish removals that were interrupted and apply the rule to all runs; the bytes freed.
+
+    Args:
+        project_id: to the runs of this project alone.
+        at_most: to so many runs; the clock comes to the others.
+    """
     leftovers.clear()
-    return sum(apply(found.run.pk) for found in with_too_many(project_id))
+    return sum(apply(found.run.pk) for found in with_too_many(project_id)[:at_most])
 
 
 def with_too_many(project_id: int | None = None, *, keep_best: int | None = None) -> list[Holdings]:

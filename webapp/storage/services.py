@@ -18,6 +18,7 @@ from webapp.storage import leftovers, queries, retention, survey
 from webapp.storage.models import CheckpointPin, Finding, Measured, RetentionRule
 
 MEASURE_AGAIN_S = 60.0
+AT_ONCE = 100  # runs that a new rule is applied to while a person waits; the rest by the clock
 
 
 @transaction.atomic
@@ -53,7 +54,9 @@ def checkpoint_unpin(*, run: Run, step: int, by: User) -> None:
 
 @transaction.atomic
 def rule_set(*, project: Project, keep_best: int | None, by: User) -> int:
-    """Decide how many of the best checkpoints the project's runs keep; applied at once.
+    """Decide how many of the best checkpoints the project's runs keep.
+
+    Applied at once; where very many runs are touched, to the rest of them within `TIDY_EVERY_S`.
 
     Args:
         keep_best: None: as many as the server's default says.
@@ -72,7 +75,7 @@ def rule_set(*, project: Project, keep_best: int | None, by: User) -> int:
         )
     held = settings.KEEP_BEST if keep_best is None else keep_best
     audit.record("retention-changed", by=by, project=project, keep_best=held)
-    transaction.on_commit(partial(retention.tidy, project.pk), robust=True)
+    transaction.on_commit(partial(retention.tidy, project.pk, at_most=AT_ONCE), robust=True)
     return held
 
 

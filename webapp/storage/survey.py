@@ -111,29 +111,41 @@ def is_orphan(path: str) -> bool:
     area, _, rest = path.partition("/")
     key, _, inside = rest.partition("/")
     try:
-        pk: uuid.UUID | None = uuid.UUID(key)
-    except ValueError:
-        pk = None
-    try:
         settled = _settled((settings.DATA_DIR / path).lstat().st_mtime)
     except OSError:
         return False
-    if not settled:
+    if not settled or not key or area not in (RUNS, FEATURES, DATASETS):
         return False
     if inside:
-        run = Run.objects.filter(pk=pk, state__in=ENDED).first() if area == RUNS and pk else None
-        if run is None:
-            return False
-        is_torn = Path(inside).name.startswith(".") and inside.endswith(".part")
-        in_use = Checkpoint.objects.filter(run=run, removed=None, path=inside).exists()
-        return is_torn or (inside.startswith("checkpoints/") and not in_use)
-    models: dict[str, type[Model]] = {
-        RUNS: Run, FEATURES: FeatureSet, DATASETS: DatasetVersion,
-    }  # fmt: skip
-    if area not in models:
+        return area == RUNS and _is_orphan_in_run(_id(key), inside)
+    pk = _id(key)
+    if pk is None:
+        return key not in (".", "..")
+    known = {
+        RUNS: Run.objects.filter(pk=pk),
+        FEATURES: FeatureSet.objects.filter(pk=pk),
+        DATASETS: DatasetVersion.objects.filter(pk=pk),
+    }
+    return not known[area].exists()
+
+
+def _is_orphan_in_run(pk: uuid.UUID | None, inside: str) -> bool:
+    run = Run.objects.filter(pk=pk, state__in=ENDED).first() if pk else None
+    if run is None or ".." in Path(inside).parts:
         return False
-    known = pk is not None and str(pk) == key
-    return not (known and models[area]._default_manager.filter(pk=pk).exists())
+    if Path(inside).name.startswith(".") and inside.endswith(".part"):
+        return True
+    in_use = Checkpoint.objects.filter(run=run, removed=None, path=inside).exists()
+    return inside.startswith("checkpoints/") and not in_use
+
+
+def _id(key: str) -> uuid.UUID | None:
+    """The id that names a folder; None for a name that no row could have."""
+    try:
+        pk = uuid.UUID(key)
+    except ValueError:
+        return None
+    return pk if str(pk) == key else None
 
 
 class _Rows:
