@@ -322,6 +322,7 @@ def add_external(seeded: Seeded) -> Run:
     uploads.upload_append(upload_id=kept.pk, offset=0, data=io.BytesIO(weights), by=by)
     uploads.upload_finish(upload_id=kept.pk, by=by)
     run.refresh_from_db()
+    seeded.runs["external"] = run
     return run
 
 

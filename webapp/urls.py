@@ -19,6 +19,7 @@ urlpatterns = [
     path("datasets/", include("webapp.datasets.urls")),
     path("evaluations/", include("webapp.evaluations.urls")),
     path("compare/", include("webapp.compare.urls")),
+    path("external/", include("webapp.external.urls")),
     path("queue/", include("webapp.fleet.urls")),
     path("api/v1/", include("webapp.api_urls")),
     path("api/", include("webapp.interop.tracking.urls")),

@@ -25,6 +25,7 @@ def addresses(seeded: seeding.Seeded) -> dict[str, str]:
     """Name and address of every page and every tab of it."""
     runs, evaluation = seeded.runs, seeded.evaluations[0]
     first, second = runs["first"].pk, runs["second"].pk
+    external = runs["external"].pk
     return {
         "runs": "/runs/",
         "runs-none": "/runs/?q=nosuchrun",
@@ -44,6 +45,10 @@ def addresses(seeded: seeding.Seeded) -> dict[str, str]:
         "run-events": f"/runs/{first}/?tab=events",
         "run-bags": f"/runs/{first}/bags/",
         "run-lineage": f"/runs/{first}/?tab=lineage&clones=yes",
+        "external": f"/runs/{external}/",
+        "external-config": f"/runs/{external}/?tab=config",
+        "external-files": f"/runs/{external}/?tab=files",
+        "external-checkpoints": f"/runs/{external}/?tab=checkpoints",
         "run-delete": f"/runs/delete/?run={first}",
         "new-train": "/runs/new/",
         "new-extract": "/runs/new/?kind=extract",
@@ -69,7 +74,7 @@ def addresses(seeded: seeding.Seeded) -> dict[str, str]:
 
 CHARTS = {
     "run": 5, "run-bags": 4, "run-running": 3, "run-system": 7, "dataset": 1, "evaluation": 4,
-    "viewer": 1, "compare": 3,
+    "viewer": 1, "compare": 3, "external": 1,
 }  # fmt: skip
 
 
@@ -108,6 +113,7 @@ def test_every_page_is_drawn_without_a_complaint(
     watch = Watch(page)
     seeding.add_bags(seeded, seeded.runs["first"])
     seeding.add_usage(seeded.runs["running"])
+    seeding.add_external(seeded)
     complaints: dict[str, list[str]] = {}
     page.goto(f"{live_server.url}/login/")
     _picture(page, f"login-{size}-{scheme}")

@@ -8,16 +8,15 @@ from uuid import UUID
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
-from django.utils.http import content_disposition_header
 from rest_framework.parsers import BaseParser
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from webapp.core.api import Cursor, Request, int_param, json_object, member
-from webapp.core.ranges import ranged
 from webapp.core.rest import StrictParser
 from webapp.external import uploads
 from webapp.external.models import Upload
+from webapp.external.views import file_answer
 from webapp.runs.models import EXTERNAL, Run
 
 
@@ -97,12 +96,7 @@ class FileDetail(APIView):
     """GET: a file, whole or a range of it."""
 
     def get(self, request: Request, run_id: UUID, file_id: UUID) -> HttpResponseBase:
-        rows = Upload.objects.visible_to(request.user).select_related("run")
-        upload = get_object_or_404(rows, pk=file_id, run=run_id, finished_at__isnull=False)
-        answer = ranged(request._request, upload.file, "application/octet-stream")
-        name = upload.path.rpartition("/")[2]
-        answer["Content-Disposition"] = content_disposition_header(True, name) or "attachment"
-        return answer
+        return file_answer(request._request, request.user, run_id, file_id)
 
 
 def upload_json(upload: Upload) -> dict[str, Any]:

@@ -154,6 +154,12 @@ def _checkpoints(request: Request, run: Run) -> dict[str, Any]:
     }
 
 
+def _files(request: Request, run: Run) -> dict[str, Any]:
+    """What the script of an external run sent, by its path; the first 500."""
+    kept = run.uploads.filter(kind="artifact", finished_at__isnull=False).order_by("path")
+    return {"files": kept[:500], "file_count": kept.count()}
+
+
 def _config(request: Request, run: Run) -> dict[str, Any]:
     return {
         "compared": page.compared(
@@ -191,6 +197,7 @@ _CONTEXTS = {
     "system": _system,
     "log": _log,
     "checkpoints": _checkpoints,
+    "files": _files,
     "config": _config,
     "events": _events,
     "lineage": _lineage,

@@ -20,7 +20,7 @@ from webapp.evaluations.numbers import SELECTION
 from webapp.runs import metrics
 from webapp.runs.models import CLAIMED, Checkpoint, Run, RunEvent
 
-TABS = ("overview", "system", "log", "checkpoints", "config", "events", "lineage")
+TABS = ("overview", "system", "log", "checkpoints", "files", "config", "events", "lineage")
 
 NAMED = 5  # videos in a sentence
 EVENTS = 500  # on a page
@@ -106,7 +106,11 @@ def tabs(run: Run) -> list[tuple[str, str, int]]:
         ("events", "Events", run.events.count()),
         ("lineage", "Lineage", 0),
     ]
-    trains = run.kind.startswith("train") or run.is_external
+    if run.is_external:
+        files = run.uploads.filter(kind="artifact", finished_at__isnull=False).count()
+        found.insert(4, ("files", "Files", files))
+        return [tab for tab in found if tab[0] != "system"]  # no worker measures it
+    trains = run.kind.startswith("train")
     return [tab for tab in found if trains or tab[0] != "checkpoints"]
 
 

@@ -61,11 +61,12 @@ class Section:
 def sections(run: Run) -> list[Section]:
     """Code, machine, and data with its seeds."""
     waits = "" if run.environment else "The run says this when it starts."
-    return [
+    found = [
         Section(title="Code", facts=_code(run.environment), empty=waits),
         Section(title="Environment", facts=_environment(run.environment), empty=waits),
         Section(title="Data and seeds", facts=_data(run)),
     ]
+    return [s for s in found if s.facts] if run.is_external else found
 
 
 def _code(told: dict[str, Any]) -> list[Fact]:

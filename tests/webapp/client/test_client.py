@@ -7,6 +7,7 @@ import json
 import logging
 import math
 import os
+import re
 import socket
 import sys
 import threading
@@ -399,6 +400,28 @@ def test_a_bar_is_drawn_for_people_and_shows_no_tricks():
             bar.show(1, 2, "note")
         assert ("50%" in out.getvalue()) is drawn
         assert "\x1b[31m" not in out.getvalue()
+
+
+# --- docs/client.md -------------------------------------------------------------------------
+
+
+def test_the_examples_of_the_documentation_run(
+    live_server, token, project, weights, monkeypatch, capsys
+):
+    monkeypatch.setenv(settings.URL, live_server.url)
+    monkeypatch.setenv(settings.TOKEN, token)
+    monkeypatch.chdir(weights.parent)
+    Path("report.txt").write_text("all is well")
+    text = (Path(__file__).parents[3] / "docs" / "client.md").read_text()
+    examples = re.findall(r"```python\n(.*?)```", text, re.S)
+    assert len(examples) == 3
+    for example in examples:
+        exec(compile(example, "docs/client.md", "exec"), {})
+
+    assert set(Run.objects.values_list("name", "state")) == {
+        ("my baseline", "succeeded"), ("with files", "succeeded"),
+    }  # fmt: skip
+    assert "my baseline succeeded" in capsys.readouterr().out
 
 
 # --- the way there --------------------------------------------------------------------------

@@ -161,6 +161,7 @@ TABLE: dict[str, Rule] = {
     "compare:index": PAGE,
     "compare:figure": PAGE.at(name="roc"),
     "compare:table": PAGE.at(name="metrics").named(),
+    "external:file": PAGE.at(run_id="{external}"),
     "fleet:queue": PAGE,
     "fleet:move": ACTION.at(run_id="{queued}").sends(to="top"),
     "fleet:more-time": ACTION.at(run_id="{failed}").sends(time_limit_s="60"),

@@ -169,7 +169,12 @@ def group_filter_link(shown: Shown, group: Group) -> str:
 
 
 def _state(row: Row, column: Column) -> Text:
-    return _badge(str(row.run.state))
+    badge = _badge(str(row.run.state))
+    silent_s = row.run.silent_s
+    if silent_s is None:
+        return badge
+    words = vadlab.duration(silent_s)
+    return format_html('{} <span class="caption nowrap">silent {}</span>', badge, words)
 
 
 def _progress(row: Row, column: Column) -> Text:
