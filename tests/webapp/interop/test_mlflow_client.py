@@ -90,6 +90,7 @@ def test_the_quick_start_of_mlflow_runs_and_is_read_back(
     assert [r.info.run_id for r in found] == [run_id]
     ours = Run.objects.get()
     assert (ours.owner, ours.state, ours.config["lr"]) == (user, "succeeded", "0.1")
+    assert ours.tags == ["MLflow Quickstart"]
     assert "first" in client.get("/runs/").content.decode()
     assert client.get(f"/runs/{ours.pk}/").status_code == 200
 
