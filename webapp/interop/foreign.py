@@ -22,7 +22,7 @@ from webapp.external import history, points, services, uploads
 from webapp.external.models import ExternalRun, Upload
 from webapp.external.points import Points
 from webapp.interop.models import Experiment, TrackedRun
-from webapp.interop.tracking.logging import moment, shortened
+from webapp.interop.tracking.logging import experiment_tags, moment, shortened
 from webapp.runs.models import EXTERNAL, Run
 
 MOST_TOLD = 200
@@ -118,20 +118,21 @@ class _Taking:
         return "made" if known is None else "extended" if any(changed) else ""
 
     def _start(self) -> Run:
-        run = services.run_start(
-            project=self.project,
-            by=self.by,
-            name=shortened(self.foreign.name),
-            notes=self.foreign.notes,
-            started_at=moment(self.foreign.started_ms),
-            client=self.foreign.client,
-            run_id=self.foreign.id,
-        )
         experiment = None
         if self.foreign.experiment:
             experiment, _ = Experiment.objects.get_or_create(
                 project=self.project, name=self.foreign.experiment[:250]
             )
+        run = services.run_start(
+            project=self.project,
+            by=self.by,
+            name=shortened(self.foreign.name),
+            tags=experiment_tags(experiment),
+            notes=self.foreign.notes,
+            started_at=moment(self.foreign.started_ms),
+            client=self.foreign.client,
+            run_id=self.foreign.id,
+        )
         TrackedRun.objects.create(run=run, experiment=experiment)
         return run
 

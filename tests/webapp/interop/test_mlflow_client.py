@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import math
 import os
@@ -18,6 +19,7 @@ from django.test import Client
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag, ViewType
 from mlflow.exceptions import MlflowException, RestException
+from mlflow.utils import request_utils
 from requests import HTTPError
 
 from webapp.accounts import tokens
@@ -53,6 +55,8 @@ def server(
     yield MlflowClient()
     mlflow.set_tracking_uri(before)
     os.environ.pop("MLFLOW_EXPERIMENT_ID", None)  # set_experiment leaves it there
+    request_utils._cached_get_request_session.cache_clear()  # open connections of the server's
+    gc.collect()
 
 
 def test_the_quick_start_of_mlflow_runs_and_is_read_back(
@@ -86,6 +90,7 @@ def test_the_quick_start_of_mlflow_runs_and_is_read_back(
     assert [r.info.run_id for r in found] == [run_id]
     ours = Run.objects.get()
     assert (ours.owner, ours.state, ours.config["lr"]) == (user, "succeeded", "0.1")
+    assert ours.tags == ["MLflow Quickstart"]
     assert "first" in client.get("/runs/").content.decode()
     assert client.get(f"/runs/{ours.pk}/").status_code == 200
 

@@ -15,7 +15,7 @@ from django.utils import timezone
 from webapp.accounts.models import User
 from webapp.external import points
 from webapp.external import services as external
-from webapp.interop.models import TrackedRun
+from webapp.interop.models import Experiment, TrackedRun
 from webapp.interop.tracking import shapes
 from webapp.interop.tracking.errors import TrackingError, missing
 from webapp.interop.tracking.experiments import Group
@@ -71,6 +71,7 @@ def run_create(
         project=group.project,
         by=by,
         name=shortened(name),
+        tags=experiment_tags(group.row),
         labels={k: v for k, v in tags.items() if k not in (NAME, NOTE)},
         notes=tags.get(NOTE, ""),
         started_at=moment(started_ms),
@@ -180,6 +181,13 @@ def _points(rows: Iterable[Mapping[str, Any]]) -> list[tuple[str, Any, int, int]
 def shortened(name: str) -> str:
     name = " ".join(name.split())
     return name if len(name) <= NAME_LENGTH else f"{name[: NAME_LENGTH - 1]}…"
+
+
+def experiment_tags(experiment: Experiment | None) -> list[str]:
+    """By which the runs table finds and groups the runs of an experiment."""
+    if experiment is None:
+        return []
+    return [" ".join(experiment.name.replace(",", " ").split())[: services.TAG_LENGTH].strip()]
 
 
 def moment(time_ms: int | None) -> datetime | None:
