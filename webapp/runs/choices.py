@@ -68,6 +68,11 @@ def read_resources(values: Mapping[str, str], problems: dict[str, str]) -> Resou
     )
 
 
+def shown_at(name: str) -> str:
+    """The form's input at which a problem of a service's argument is shown."""
+    return {"feature_set": "inputs", "seed": "seeds", "time_limit_s": "time_limit"}.get(name, name)
+
+
 # --- what can be chosen ---------------------------------------------------------------------
 
 

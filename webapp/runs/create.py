@@ -58,7 +58,7 @@ def run_new(request: Request) -> HttpResponse:
     try:
         made = _create(request, kind, values, context["source"])
     except VadError as exc:
-        fields = {_shown_at(name): text for name, text in exc.fields.items()}
+        fields = {choices.shown_at(name): text for name, text in exc.fields.items()}
         answer = {**context, "values": values, "errors": fields, "error": exc}
         return render(request, "runs/run_form.html", answer, status=errors.status_of(exc))
     messages.success(request, _queued(made))
@@ -210,11 +210,6 @@ def _missing_training() -> dict[str, str]:
         "url": reverse("runs:new"),
         "label": "Train first",
     }
-
-
-def _shown_at(name: str) -> str:
-    """The form's field at which a problem of the service's argument is shown."""
-    return {"feature_set": "inputs", "seed": "seeds", "time_limit_s": "time_limit"}.get(name, name)
 
 
 def _queued(runs: list[Run]) -> str:

@@ -29,7 +29,6 @@ USUAL = {
     "stop_least": "4", "evaluate": "yes",
 }  # fmt: skip
 ROWS = 4  # of swept settings at first
-_AT = {"feature_set": "inputs", "time_limit_s": "time_limit"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +139,8 @@ def create(*, project: Project, by: User, kind: str, given: Mapping[str, str]) -
     except ConfigError as exc:
         swept_names = {d.name for d in swept}
         fields = {
-            f"swept:{n}" if n in swept_names else _AT.get(n, n): t for n, t in exc.fields.items()
+            f"swept:{n}" if n in swept_names else choices.shown_at(n): t
+            for n, t in exc.fields.items()
         }
         raise _refusal(fields) from None
 

@@ -60,7 +60,7 @@ def pipeline_new(request: Request) -> HttpResponse:
         made = _create(request, request.POST)
     except VadError as exc:
         values = {name: request.POST.get(name, "") for name in FIELDS}
-        fields = {_at(name): text for name, text in exc.fields.items()}
+        fields = {choices.shown_at(name): text for name, text in exc.fields.items()}
         context |= {"values": values, "errors": fields, "error": exc}
         context["parts"] = _parts(request.POST, fields)
         return render(request, "sweeps/pipeline_form.html", context, status=errors.status_of(exc))
@@ -128,8 +128,3 @@ def _parts(given: QueryDict | dict[str, str], fields: dict[str, str]) -> list[di
             }
         )
     return found
-
-
-def _at(name: str) -> str:
-    """The form's input at which a problem of the service's argument is shown."""
-    return {"feature_set": "inputs", "seed": "seeds", "time_limit_s": "time_limit"}.get(name, name)
