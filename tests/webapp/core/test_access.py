@@ -29,7 +29,7 @@ from webapp.evaluations.models import Evaluation
 from webapp.runs.models import Checkpoint, RunPin, SavedView, State
 
 OPEN = {"login", "healthz", "readyz", "metrics", "logout", "join"}
-PERSONAL = ("settings/", "api/v1/tokens/", "api/v1/projects/")
+PERSONAL = ("settings/", "api/v1/tokens/", "api/v1/projects/", "api/v1/notifications/")
 METHODS = ("get", "post", "put", "patch", "delete")
 
 
