@@ -21,7 +21,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 
 from django.conf import settings
 from django.db import transaction
@@ -36,6 +36,7 @@ from webapp.storage.models import CheckpointPin, RemovedCheckpoint, RetentionRul
 
 MOST_KEPT = 1000  # the greatest k that a rule may name
 BATCH = 200  # runs looked at in one go
+_DECIDING = ("selection", "validation_share", "validation_clips")  # fields that name the metric
 
 log = logging.getLogger(__name__)
 
@@ -156,11 +157,18 @@ def holdings(runs: Sequence[Run], *, keep_best: int | None = None) -> list[Holdi
 
 
 def _best_key(run: Run) -> str | None:
+    return _key_of(run.kind, *(run.config.get(name) for name in _DECIDING))
+
+
+@lru_cache(maxsize=256)
+def _key_of(kind: str, *values: str | float | None) -> str | None:
+    """From the fields that decide it alone: a configuration is slow to check as a whole."""
+    given = zip(_DECIDING, values, strict=True)
     try:
-        cls = config_class(run.kind)
-        return getattr(cls.from_dict(run.config), "best_key", None)
-    except VadError:  # of a version that had other fields
+        config = config_class(kind).from_dict({k: v for k, v in given if v is not None})
+    except VadError:  # of a kind without these fields, or of a version that had others
         return None
+    return getattr(config, "best_key", None)
 
 
 def _note_users(found: Mapping[uuid.UUID, Holdings]) -> None:
