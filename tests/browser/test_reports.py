@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import accessibility
 import entering
@@ -56,7 +57,7 @@ def test_every_page_of_a_report_is_drawn_without_a_complaint(
     here = f"/reports/{report.pk}/"
     moment = next(b for b in queries.revision_of(report).blocks if b["kind"] == "moment")
     fields = f"evaluations={moment['evaluations'][0]}&video={moment['video']}"
-    complaints = []
+    complaints, added = [], []
     for size, scheme in (("wide", "light"), ("narrow", "dark")):
         width, height = SIZES[size]
         page = context(
@@ -74,9 +75,7 @@ def test_every_page_of_a_report_is_drawn_without_a_complaint(
             "recheck": f"{here}recheck/",
             "share": f"{here}share/",
             "add": f"/reports/add/?kind=moment&{fields}",
-            "new": "/reports/new/",
             "shared-password": f"/s/{secret}/",
-            "shared-gone": "/s/unknown/",
             "shared": f"/s/{secret}/",
         }.items():
             page.goto(address)
@@ -85,14 +84,21 @@ def test_every_page_of_a_report_is_drawn_without_a_complaint(
                 page.click("main button")
             if name in ("report", "shared"):
                 page.wait_for_function(DRAWN, timeout=20_000)
-            found = accessibility.findings(page) + [c for c in watch.found if name != "shared-gone"]
+            found = accessibility.findings(page) + watch.found
             if page.evaluate(OVERFLOW) > 0:
                 found.append(f"is {page.evaluate(OVERFLOW)} px wider than the window")
             complaints += [f"{name}-{size}: {each}" for each in found]
             watch.found.clear()
             picture(page, f"{name}-{size}-{scheme}")
+        page.goto(f"/evaluations/viewer/?run={moment['evaluations'][0]}&video={moment['video']}")
+        page.wait_for_selector("[data-viewer-frame]:not(:text-is('\u2013'))")
+        page.click("[data-viewer-do='snippet-forward']")
+        page.click("[data-viewer-report]")
+        page.wait_for_url("**/reports/add/?**")
+        added.append(parse_qs(urlsplit(page.url).query)["frame"])
     link.refresh_from_db()
 
+    assert added == [["16"], ["16"]]
     assert not complaints, "\n".join(complaints)
     assert link.views == 2
 

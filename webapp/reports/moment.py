@@ -41,9 +41,9 @@ def content(evaluation: Evaluation, key: str, frame: int) -> Content:
     frame = min(frame, video.num_frames - 1)
     at = int(np.searchsorted(video.start_frames, frame, side="right")) - 1
     grid = _map_at(evaluation, key, frame)
-    truth = maps.truth(evaluation, key)
-    boxes = [row[2:] for row in truth["boxes"] if row[0] <= frame < row[1]]
-    anomalous = any(start <= frame < end for start, end in truth["intervals"])
+    boxes = _boxes_at(evaluation, key, frame)
+    truth = store.truth_of(evaluation, key, scores)
+    anomalous = any(start <= frame < end for start, end in truth)
     picture, problem = _picture(evaluation, key, frame, grid, boxes)
     known = Video.objects.filter(version=evaluation.version_id, key=key).first()
     time_s = f", {frame / known.fps:.1f} s" if known is not None and known.fps else ""
@@ -76,6 +76,15 @@ def content(evaluation: Evaluation, key: str, frame: int) -> Content:
         map=grid,
         sources=sources,
     )  # fmt: skip
+
+
+def _boxes_at(evaluation: Evaluation, key: str, frame: int) -> list[list[float]]:
+    """Where the anomaly is in the frame; nothing where the truth's file is gone."""
+    try:
+        found = maps.truth(evaluation, key)["boxes"]
+    except VadError:
+        return []
+    return [row[2:] for row in found if row[0] <= frame < row[1]]
 
 
 def _note(grid: dict[str, Any] | None, boxes: list[Any]) -> str:
