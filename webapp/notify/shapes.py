@@ -42,7 +42,7 @@ class RuleJson(TypedDict):
 
 
 class DeliveryJson(TypedDict):
-    id: int
+    id: UUID
     channel: int
     rule: int | None
     run: UUID | None
