@@ -128,11 +128,11 @@ class SearchTokenAuth(TokenAuth):
 def find(secret: str, now: datetime | None = None) -> ApiToken | None:
     """The living token of a person who may sign in; notes its use, once a minute at most."""
     now = now or timezone.now()
-    living = ApiToken.objects.select_related("user", "project").filter(
-        digest=digest_of(secret), revoked_at=None, expires_at__gt=now, user__is_active=True
-    )
-    token: Any = living.first()
-    if token is None:
+    rows = ApiToken.objects.select_related("user").filter(digest=digest_of(secret))
+    token: Any = rows.order_by().first()
+    if token is None or token.revoked_at is not None or token.expires_at <= now:
+        return None
+    if not token.user.is_active:
         return None
     if token.last_used_at is None or token.last_used_at <= now - USED_EVERY:
         stale = Q(last_used_at=None) | Q(last_used_at__lte=now - USED_EVERY)
