@@ -154,7 +154,7 @@ def operation(
         summary: a few words, for a list of operations.
         query: what `request.GET` may hold.
         path: the values that a part of the address may have, where they are few.
-        body: the type of the JSON body.
+        body: the type of the JSON body, or a media type for one that is no JSON.
         returns: the type of the answer, a media type (or several) for one that is no JSON, None for
             204; unions are alternatives.
         also: further statuses with the same answer.

@@ -35,6 +35,8 @@ REFUSALS: dict[int, tuple[str, str]] = {
     415: ("NotJson", "The body has to be `application/json`."),
     422: ("Impossible", "Understood, but it cannot be done as it was asked."),
     429: ("TooMany", "Too many at once, or too many failed tries; wait."),
+    503: ("Unavailable", "Something that the server needs cannot be reached; ask again."),
+    507: ("NoRoom", "The server's disk is full."),
 }
 ALWAYS = (400, 401, 403, 404, 406, 422)
 WITH_BODY = (409, 413, 415)
@@ -132,6 +134,8 @@ class Schema(AutoSchema):
         if self.described is None:
             return found
         for parameter in found:
+            if parameter["schema"].get("type") == "integer":
+                parameter["schema"].setdefault("minimum", 0)  # an address has digits only
             if parameter["name"] in self.described.path:
                 parameter["schema"] = {
                     "type": "string", "enum": list(self.described.path[parameter["name"]])
@@ -164,7 +168,8 @@ class Schema(AutoSchema):
         if self.described is None or self.described.body is None:
             return None
         if isinstance(self.described.body, str):
-            return {"content": {self.described.body: {"schema": {}}}, "required": True}
+            media = self.described.body
+            return {"content": {media: {"schema": _file(media)}}, "required": True}
         schema = self.of_type(self.described.body, closed=True)
         return {"content": {"application/json": {"schema": schema}}, "required": True}
 
@@ -176,7 +181,7 @@ class Schema(AutoSchema):
         files = described.returns
         if isinstance(files, str | tuple):
             answer["content"] = {
-                media: {"schema": {"type": "string", "contentMediaType": media}}
+                media: {"schema": _file(media)}
                 for media in ([files] if isinstance(files, str) else files)
             }
         elif described.returns is not None:
@@ -219,6 +224,10 @@ class Schema(AutoSchema):
             self.registry.register(component)
         elif self.registry[component].schema != schema:
             warn(f"two types are named {name}; the API's names have to be different")
+
+
+def _file(media_type: str) -> dict[str, Any]:
+    return {"type": "string", "contentMediaType": media_type}
 
 
 def _named(name: str) -> str:

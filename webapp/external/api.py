@@ -21,20 +21,22 @@ from webapp.external.shapes import (
     ExternalRunJson,
     HeardJson,
     HistoryJson,
+    LabelsChange,
+    LogPart,
+    MetricBatch,
     NewExternalRun,
-    NewLabels,
-    NewLines,
-    NewParams,
-    NewPoints,
-    NewTags,
+    ParamsChange,
     RunEnd,
     StateJson,
+    TagsChange,
 )
+from webapp.idempotency.services import idempotent
+from webapp.runs.metrics import KEY_LENGTH
 from webapp.runs.models import EXTERNAL, Run
 
 HISTORY_POINTS = 50_000  # in one answer
-KEY = text("key", "a metric", required=True)
-OFFSET = whole("offset", "points to leave out", least=0, most=2**53, default=0)
+KEY = text("key", "the name of the metric", most=KEY_LENGTH, required=True)
+OFFSET = whole("offset", "how many points to leave out", least=0, most=2**53, default=0)
 LIMIT = whole("limit", "points at most", least=1, most=HISTORY_POINTS, default=HISTORY_POINTS)
 
 
@@ -45,12 +47,10 @@ class ExternalList(APIView):
         returns=ExternalRunJson,
         status=201,
     )
+    @idempotent
     def post(self, request: Request) -> Response:
-        """`id` is chosen by the client, if at all: asking twice makes one run."""
-        data = json_object(
-            request, "name", "project", "params", "tags", "labels", "notes", "started_at",
-            "environment", "client", "id",
-        )  # fmt: skip
+        """It runs at once; tell what it measures, and how it ends."""
+        data = json_object(request, NewExternalRun)
         run = services.run_start(
             project=project_of(request, member(data, "project", str, "")),
             by=request.user,
@@ -76,11 +76,13 @@ class ExternalDetail(APIView):
 class ExternalMetrics(APIView):
     in_project = False  # the run is named; nothing else of the person's is looked up
 
-    @operation("Log points", body=NewPoints, returns=HeardJson)
+    @operation("Log metrics", body=MetricBatch, returns=HeardJson)
     def post(self, request: Request, run_id: UUID) -> Response:
-        """All of the batch is kept, or nothing."""
-        columns = ("metrics", "rows")
-        data = json_object(request, *columns, "done", "total", numbers=columns)
+        """All of the batch is kept, or nothing; an empty one says that the script lives. A value
+        that JSON has no number for is the text `NaN`, `Infinity` or `-Infinity`. The same batch
+        again changes nothing, so no `Idempotency-Key` is needed.
+        """
+        data = json_object(request, MetricBatch, numbers=("metrics", "rows"))
         heard = services.metrics_log(
             run_id=run_id,
             batch=_batch(data),
@@ -92,30 +94,29 @@ class ExternalMetrics(APIView):
 
 
 class ExternalHistory(APIView):
-    @operation("Points with their times", query=[KEY, OFFSET, LIMIT], returns=HistoryJson)
+    @operation("Points as they were sent", query=[KEY, OFFSET, LIMIT], returns=HistoryJson)
     def get(self, request: Request, run_id: UUID) -> Response:
-        """The points that came with times, as they were sent."""
+        """Those that came with times, of one metric."""
         run = _visible(request, run_id)
         key = points.check_key(request.GET.get("key", ""))
-        offset, limit = OFFSET.of(request) or 0, LIMIT.of(request)
+        offset, limit = OFFSET.of(request) or 0, LIMIT.of(request) or HISTORY_POINTS
         found = history.read(run, key)
-        part = found[offset : offset + (limit or HISTORY_POINTS)]
-        return Response(
-            {
-                "key": key,
-                "total": len(found),
-                "steps": part["step"].tolist(),
-                "times": part["time"].tolist(),
-                "values": [points.as_json(v) for v in part["value"].tolist()],
-            }
-        )
+        part = found[offset : offset + limit]
+        answer: HistoryJson = {
+            "key": key,
+            "total": len(found),
+            "steps": part["step"].tolist(),
+            "times": part["time"].tolist(),
+            "values": [points.as_json(v) for v in part["value"].tolist()],
+        }
+        return Response(answer)
 
 
 class ExternalLog(APIView):
-    @operation("Append to the log", body=NewLines, returns=HeardJson)
+    @operation("Add to the log", body=LogPart, returns=HeardJson)
     def post(self, request: Request, run_id: UUID) -> Response:
-        """With `session` and a rising `part`, each part is kept once."""
-        data = json_object(request, "lines", "session", "part")
+        """The number of the part takes the place of an `Idempotency-Key`."""
+        data = json_object(request, LogPart)
         heard = services.log_append(
             run_id=run_id,
             lines=texts(data, "lines"),
@@ -127,10 +128,9 @@ class ExternalLog(APIView):
 
 
 class ExternalParams(APIView):
-    @operation("Add settings", body=NewParams, returns=HeardJson)
+    @operation("Add settings", body=ParamsChange, returns=HeardJson)
     def post(self, request: Request, run_id: UUID) -> Response:
-        """`"replace": false` refuses to change a known one."""
-        data = json_object(request, "params", "replace")
+        data = json_object(request, ParamsChange)
         params = member(data, "params", dict, {})
         replace = data.get("replace", True) is not False
         return _answer(
@@ -139,18 +139,17 @@ class ExternalParams(APIView):
 
 
 class ExternalTags(APIView):
-    @operation("Set the tags", body=NewTags, returns=HeardJson)
+    @operation("Set the tags", body=TagsChange, returns=HeardJson)
     def post(self, request: Request, run_id: UUID) -> Response:
         """Instead of those that the run has."""
-        tags = texts(json_object(request, "tags"), "tags")
+        tags = texts(json_object(request, TagsChange), "tags")
         return _answer(services.tags_set(run_id=run_id, tags=tags, by=request.user))
 
 
 class ExternalLabels(APIView):
-    @operation("Add or change labels", body=NewLabels, returns=HeardJson)
+    @operation("Change the labels", body=LabelsChange, returns=HeardJson)
     def post(self, request: Request, run_id: UUID) -> Response:
-        """`remove` names those that go."""
-        data = json_object(request, "labels", "remove")
+        data = json_object(request, LabelsChange)
         heard = services.labels_set(
             run_id=run_id,
             labels=member(data, "labels", dict, {}),
@@ -161,10 +160,10 @@ class ExternalLabels(APIView):
 
 
 class ExternalEnd(APIView):
-    @operation("End the run", body=RunEnd, returns=StateJson)
+    @operation("End a run that is trained elsewhere", body=RunEnd, returns=StateJson)
     def post(self, request: Request, run_id: UUID) -> Response:
-        """`status` is finished, failed or killed."""
-        data = json_object(request, "status", "reason", "ended_at")
+        """One that has ended stays as it ended."""
+        data = json_object(request, RunEnd)
         run = services.run_end(
             run_id=run_id,
             status=member(data, "status", str, "finished"),
@@ -176,15 +175,16 @@ class ExternalEnd(APIView):
 
 
 class ExternalResume(APIView):
-    @operation("Let a run that has ended go on", returns=StateJson)
+    @operation("Go on with a run that has ended", returns=StateJson)
     def post(self, request: Request, run_id: UUID) -> Response:
+        """One that is trained elsewhere; one that runs stays as it is."""
         run = services.run_resume(run_id=run_id, by=request.user)
         return Response({"state": run.state})
 
 
 def _answer(heard: Heard) -> Response:
-    """`stop` asks the script to end: somebody stopped its run."""
-    return Response({"state": heard.state, "stop": heard.stop})
+    answer: HeardJson = {"state": heard.state, "stop": heard.stop}
+    return Response(answer)
 
 
 def _visible(request: Request, run_id: UUID) -> Run:

@@ -1,4 +1,4 @@
-"""What the API says and takes of external runs, as types."""
+"""What the API says and takes of external runs: mypy and the OpenAPI document read these types."""
 
 from __future__ import annotations
 
@@ -8,11 +8,34 @@ from uuid import UUID
 from msgspec import Meta
 
 from webapp.core.openapi import Time
+from webapp.external.models import Upload
+from webapp.external.points import MOST_KEYS, MOST_POINTS, MOST_STEP, MOST_TIME_MS, Value
+from webapp.external.services import (
+    ENDS,
+    LABEL_TEXT,
+    LINE,
+    MOST_LABELS,
+    MOST_LINES,
+    MOST_PARAMS,
+    PARAM_TEXT,
+)
+from webapp.external.uploads import PATH_LENGTH
 from webapp.runs.shapes import Name, Notes, RunDetailJson, Tags
+
+Step = Annotated[int, Meta(ge=-MOST_STEP, le=MOST_STEP)]
+TimeMs = Annotated[int, Meta(ge=0, le=MOST_TIME_MS, description="milliseconds since 1970, UTC")]
+Count = Annotated[int, Meta(ge=0, le=MOST_STEP)]
+Params = Annotated[
+    dict[str, Any],
+    Meta(max_length=MOST_PARAMS, description="texts, numbers, yes and no; nested get dots"),
+]
+Labels = Annotated[
+    dict[str, Annotated[str, Meta(max_length=LABEL_TEXT)]], Meta(max_length=MOST_LABELS)
+]
 
 
 class ExternalRunJson(RunDetailJson):
-    """The run, with what logs it and for how long it has been silent."""
+    """A run, with what logs it, its labels, when it was `heard` and how long it is silent."""
 
     client: str
     labels: dict[str, str]
@@ -21,7 +44,7 @@ class ExternalRunJson(RunDetailJson):
 
 
 class HeardJson(TypedDict):
-    """`stop` asks the script to end: somebody stopped its run."""
+    """`stop`: somebody stopped the run, and its script should end."""
 
     state: str
     stop: bool
@@ -32,13 +55,13 @@ class StateJson(TypedDict):
 
 
 class HistoryJson(TypedDict):
-    """Points that came with times, as they were sent; a number that JSON lacks is a text."""
+    """Points of one metric as they were sent; `total` is how many there are."""
 
     key: str
     total: int
     steps: list[int]
     times: list[int]
-    values: list[Any]
+    values: list[Value]
 
 
 class UploadJson(TypedDict):
@@ -61,70 +84,84 @@ class UploadJson(TypedDict):
 
 
 class NewExternalRun(TypedDict, total=False):
-    """`id` is chosen by the client, if at all: asking twice makes one run."""
+    """`client`: what logs it. `id`: asked twice with the same one, it is one run."""
 
     name: Name
     project: str
-    params: dict[str, Any]
+    params: Params
     tags: Tags
-    labels: dict[str, str]
+    labels: Labels
     notes: Notes
-    started_at: str
-    environment: dict[str, Any]
+    started_at: Time
+    environment: Params
     client: str
-    id: str
+    id: UUID
 
 
-class NewPoints(TypedDict, total=False):
-    """Either; times are optional, in milliseconds since 1970. All is kept, or nothing.
+class ColumnsJson(TypedDict, total=False):
+    """Points of one metric; each list has equally many."""
 
-    `{"metrics": {KEY: {"steps": [], "values": [], "times": []}}}`, or
-    `{"rows": [{"step": 1, "values": {KEY: 0.5}, "time": 0}]}`.
-    """
-
-    metrics: dict[str, Any]
-    rows: list[dict[str, Any]]
-    done: Annotated[int, Meta(ge=0)]
-    total: Annotated[int, Meta(ge=0)]
+    steps: Required[Annotated[list[Step], Meta(max_length=MOST_POINTS)]]
+    values: Required[Annotated[list[Value], Meta(max_length=MOST_POINTS)]]
+    times: Annotated[list[TimeMs], Meta(max_length=MOST_POINTS)] | None
 
 
-class NewLines(TypedDict, total=False):
-    """With `session` and a rising `part`, each part is kept once."""
+class PointsJson(TypedDict, total=False):
+    """What was measured at one step, by metric."""
 
-    lines: list[str]
+    step: Required[Step]
+    values: Required[dict[str, Value]]
+    time: TimeMs | None
+
+
+class MetricBatch(TypedDict, total=False):
+    """`metrics` or `rows`; `done` and `total` say how far the run is."""
+
+    metrics: Annotated[dict[str, ColumnsJson], Meta(max_length=MOST_KEYS)]
+    rows: Annotated[list[PointsJson], Meta(max_length=MOST_POINTS)]
+    done: Count | None
+    total: Count | None
+
+
+class LogPart(TypedDict, total=False):
+    """With `session` and a rising `part`, each part is added once."""
+
+    lines: Annotated[list[Annotated[str, Meta(max_length=LINE)]], Meta(max_length=MOST_LINES)]
     session: str
-    part: Annotated[int, Meta(ge=0)]
+    part: Count | None
 
 
-class NewParams(TypedDict, total=False):
-    """`"replace": false` refuses to change a known one."""
+class ParamsChange(TypedDict, total=False):
+    """`"replace": false` refuses another value for a setting that is known."""
 
-    params: dict[str, Any]
+    params: Params
     replace: bool
 
 
-class NewTags(TypedDict, total=False):
+class TagsChange(TypedDict, total=False):
     tags: Tags
 
 
-class NewLabels(TypedDict, total=False):
-    labels: dict[str, str]
+class LabelsChange(TypedDict, total=False):
+    """`labels` to add or change; `remove` names others to take off."""
+
+    labels: Labels
     remove: list[str]
 
 
 class RunEnd(TypedDict, total=False):
-    status: str
-    reason: str
-    ended_at: str
+    status: Annotated[str, Meta(extra_json_schema={"enum": list(ENDS)})]
+    reason: Annotated[str, Meta(max_length=PARAM_TEXT)]
+    ended_at: Time
 
 
 class NewUpload(TypedDict, total=False):
-    """Of a checkpoint `step` too."""
+    """`step`, `best` and `metrics` are of a checkpoint."""
 
-    kind: str
-    path: Required[str]
-    size_bytes: Required[Annotated[int, Meta(ge=0)]]
-    sha256: Required[str]
-    step: int | None
+    kind: Annotated[str, Meta(extra_json_schema={"enum": Upload.Kind.values})]
+    path: Required[Annotated[str, Meta(min_length=1, max_length=PATH_LENGTH)]]
+    size_bytes: Required[Count]
+    sha256: Required[Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]]
+    step: Count | None
     best: bool
     metrics: dict[str, Any]

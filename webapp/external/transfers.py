@@ -21,28 +21,27 @@ from webapp.external.shapes import NewUpload, UploadJson
 from webapp.external.views import file_answer
 from webapp.runs.models import EXTERNAL, Run
 
-OFFSET = whole("offset", "where the part begins, in bytes", least=0, most=2**53, default=0)
-BELOW = text("path", "files below this folder")
+BYTES = "application/octet-stream"
+OFFSET = whole("offset", "the part's first byte", least=0, most=2**53, default=0)
+PATH = text("path", "files of this path, or below this folder", most=uploads.PATH_LENGTH)
 
 
 class RawParser(BaseParser):
     """Bytes as they come, still to be read."""
 
-    media_type = "application/octet-stream"
+    media_type = BYTES
 
     def parse(self, stream: Any, media_type: Any = None, parser_context: Any = None) -> Any:
         return stream
 
 
 class UploadList(APIView):
-    @operation("Announce a file", body=NewUpload, returns=UploadJson, status=201)
+    @operation("Announce a file", body=NewUpload, returns=UploadJson, status=201, refuses=(507,))
     def post(self, request: Request, run_id: UUID) -> Response:
-        """The answer's `offset` is where to begin: the same file announced again goes on where it
-        was cut.
+        """The answer's `offset` is where to begin. The same file announced again is the same
+        upload, to go on with where it was cut: what an `Idempotency-Key` would answer is outdated.
         """
-        data = json_object(
-            request, "kind", "path", "size_bytes", "sha256", "step", "best", "metrics"
-        )
+        data = json_object(request, NewUpload)
         upload = uploads.upload_create(
             run_id=run_id,
             kind=member(data, "kind", str, Upload.Kind.ARTIFACT),
@@ -60,18 +59,16 @@ class UploadList(APIView):
 class UploadDetail(APIView):
     parser_classes = [RawParser, StrictParser]
 
-    @operation("How far a file is", returns=UploadJson)
+    @operation("How far an upload is", returns=UploadJson)
     def get(self, request: Request, upload_id: UUID) -> Response:
         rows = Upload.objects.visible_to(request.user).select_related("run")
         return Response(upload_json(get_object_or_404(rows, pk=upload_id)))
 
-    @operation(
-        "Send the next part of a file",
-        query=[OFFSET],
-        body="application/octet-stream",
-        returns=UploadJson,
-    )
+    @operation("Send the next part", query=[OFFSET], body=BYTES, returns=UploadJson, refuses=(507,))
     def put(self, request: Request, upload_id: UUID) -> Response:
+        """`chunk_bytes` at most. At another place than the next one it is 409 `upload-offset`,
+        whose `fields` name the right `offset`.
+        """
         offset = OFFSET.of(request) or 0
         body = cast(IO[bytes], request._request)  # a request reads like a file
         upload = uploads.upload_append(
@@ -79,20 +76,22 @@ class UploadDetail(APIView):
         )
         return Response(upload_json(upload))
 
-    @operation("Finish a file", returns=UploadJson)
+    @operation("Finish an upload", returns=UploadJson, refuses=(507,))
     def post(self, request: Request, upload_id: UUID) -> Response:
+        """A file of another hash or shape is deleted, to be sent again. Twice is harmless."""
         return Response(upload_json(uploads.upload_finish(upload_id=upload_id, by=request.user)))
 
-    @operation("Give a file up")
+    @operation("Give an upload up")
     def delete(self, request: Request, upload_id: UUID) -> Response:
+        """And what was received of it; one that is complete stays."""
         uploads.upload_abort(upload_id=upload_id, by=request.user)
         return Response(status=204)
 
 
 class FileList(APIView):
-    @operation("Files of an external run", query=[BELOW], returns=Page[UploadJson], paging=Cursor)
+    @operation("Files of an external run", query=[PATH], returns=Page[UploadJson], paging=Cursor)
     def get(self, request: Request, run_id: UUID) -> Response:
-        """Complete files, checkpoints too, the newest first."""
+        """Complete ones, checkpoints too, the newest first."""
         run = get_object_or_404(Run.objects.visible_to(request.user), pk=run_id, kind=EXTERNAL)
         found = Upload.objects.filter(run=run, finished_at__isnull=False).select_related("run")
         if request.GET.get("path"):
@@ -104,18 +103,13 @@ class FileList(APIView):
 
 
 class FileDetail(APIView):
-    @operation(
-        "A file, whole or a range of it",
-        returns="application/octet-stream",
-        also=(206,),
-        refuses=(416,),
-    )
+    @operation("A file of an external run", returns=BYTES, also=(206,), refuses=(416,))
     def get(self, request: Request, run_id: UUID, file_id: UUID) -> HttpResponseBase:
+        """Whole, or the one range of it that `Range` asks for."""
         return file_answer(request._request, request.user, run_id, file_id)
 
 
 def upload_json(upload: Upload) -> UploadJson:
-    """`offset`: bytes received so far; `file`: where it can be fetched, null before it is whole."""
     done = upload.finished_at is not None
     return {
         "id": upload.pk,

@@ -1,4 +1,4 @@
-"""What the API says and takes of disk space, as types."""
+"""What the API says and takes of disk space, as types: mypy and the OpenAPI document read them."""
 
 from __future__ import annotations
 
@@ -8,14 +8,19 @@ from uuid import UUID
 from msgspec import Meta
 
 from webapp.core.openapi import Time
+from webapp.storage.retention import MOST_KEPT
 
 
 class DiskJson(TypedDict):
+    """The file system of the data folder."""
+
     used_bytes: int
     free_bytes: int
 
 
 class ProjectUseJson(TypedDict):
+    """What a project takes, by what it is; `stored_bytes` are in the object storage."""
+
     project: str
     size_bytes: int
     checkpoint_bytes: int
@@ -28,6 +33,8 @@ class ProjectUseJson(TypedDict):
 
 
 class LargeJson(TypedDict):
+    """One of the largest things; `url` is its page."""
+
     kind: str
     name: str
     url: str
@@ -41,7 +48,7 @@ class TotalJson(TypedDict):
 
 
 class StorageJson(TypedDict):
-    """As of the last survey; `measured_at` is null before the first."""
+    """`orphans`: files that no row knows; `missing`: rows whose file is gone."""
 
     measured_at: Time | None
     disk: DiskJson
@@ -52,24 +59,36 @@ class StorageJson(TypedDict):
     missing: TotalJson
 
 
-class KeepJson(TypedDict):
+class RetentionRuleJson(TypedDict):
+    """How many of the best checkpoints each run keeps."""
+
     project: str
-    keep_best: int | None
+    keep_best: int
 
 
 class OrphanJson(TypedDict):
+    """`path` is below the data folder; `project` is null where nobody knows whose it is."""
+
     path: str
     what: str
     project: str | None
     size_bytes: int
 
 
-class OrphansJson(TotalJson):
+class OrphansJson(TypedDict):
+    """`results` are the largest; `count` and `size_bytes` are of all."""
+
+    count: int
+    size_bytes: int
     results: list[OrphanJson]
 
 
 class DeletionJson(TypedDict):
-    """What deleting runs would free, and what keeps it from being done."""
+    """A deletion before it is done.
+
+    `also`: evaluations, which go with the runs that they evaluate. `running` and `needed_by`, runs
+    that stay and could not go on, keep it from being done.
+    """
 
     runs: list[UUID]
     also: list[UUID]
@@ -81,12 +100,11 @@ class DeletionJson(TypedDict):
     possible: bool
 
 
-class NewKeep(TypedDict, total=False):
-    """null: the server's default."""
+# --- bodies ---------------------------------------------------------------------------------
+
+
+class RetentionRuleChange(TypedDict, total=False):
+    """`"keep_best": null` is the server's default."""
 
     project: str
-    keep_best: Annotated[int, Meta(ge=1)] | None
-
-
-class Nothing(TypedDict):
-    """An empty object."""
+    keep_best: Annotated[int, Meta(ge=1, le=MOST_KEPT)] | None

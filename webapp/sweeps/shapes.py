@@ -1,51 +1,78 @@
-"""What the API says and takes of sweeps, as types."""
+"""What the API says and takes of sweeps, as types: mypy and the OpenAPI document read them."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any, Required, TypedDict
 from uuid import UUID
 
 from msgspec import Meta
 
+from vad.configs import TwoStageConfig, UrdmuConfig
 from webapp.core.openapi import Time
-from webapp.runs.shapes import Config, Gpus, MemoryMb, Name, Priority, Tags, TimeLimit
+from webapp.runs.shapes import Config, Gpus, MemoryMb, Priority, Tags, TimeLimit
+from webapp.sweeps.models import StopRule, Strategy, Take
+from webapp.sweeps.objectives import KEY_LENGTH
+from webapp.sweeps.services import MOST_PARALLEL, MOST_SEEDS, MOST_TRIALS, NAME_LENGTH
+from webapp.sweeps.space import MOST_SETTINGS, MOST_VALUES
+
+KINDS = {config.kind: config for config in (UrdmuConfig, TwoStageConfig)}
+DIRECTIONS = ("", "max", "min")
+
+Seed = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+
+
+class DimensionJson(TypedDict, total=False):
+    """What one setting may be: one of `values`, or a number from `low` to `high`.
+
+    `log`: equal ratios are equally likely. `points`: how many values a grid takes.
+    """
+
+    values: Annotated[list[Any], Meta(min_length=1, max_length=MOST_VALUES)]
+    low: float
+    high: float
+    log: bool
+    points: Annotated[int, Meta(ge=0, le=MOST_VALUES)]
 
 
 class SweepJson(TypedDict):
+    """`problem`: why it held itself. `chosen_on`: the split that its best settings fit."""
+
     id: UUID
     name: str
     project: str
     owner: str
     state: str
-    problem: Any
+    problem: dict[str, Any] | None
     kind: str
     config: dict[str, Any]
     feature_set: UUID | None
     evaluate: bool
     tags: list[str]
-    space: Any
-    seeds: list[int]
-    direction: str
-    chosen_on: str
-    trials_planned: int
-    created_at: Time
-    changed_at: Time
-    settings: int
-    parallel: int
-    entropy: int
-    stop_after: int
-    stop_least: int
     priority: int
     gpus: int
     memory_mb: int | None
     time_limit_s: int | None
+    space: dict[str, DimensionJson]
     strategy: str
+    settings: int
+    seeds: list[int]
+    parallel: int
+    entropy: int
     objective: str
+    direction: str
     take: str
+    chosen_on: str
     stop_rule: str
+    stop_after: int
+    stop_least: int
+    trials_planned: int
+    created_at: Time
+    changed_at: Time
 
 
-class CountsJson(TypedDict):
+class TrialCountsJson(TypedDict):
+    """How many trials stand how."""
+
     planned: int
     made: int
     active: int
@@ -56,6 +83,8 @@ class CountsJson(TypedDict):
 
 
 class SettingJson(TypedDict):
+    """A setting over its seeds: means over the trials that ended well."""
+
     params: dict[str, Any]
     objective: float | None
     deviation: float | None
@@ -64,32 +93,37 @@ class SettingJson(TypedDict):
     runs: list[UUID | None]
 
 
-class ShareOfSettingJson(TypedDict):
-    """How much of the objective's variance a setting explains, with its error and a p-value."""
+class ImportanceJson(TypedDict):
+    """`share` of the objective's variance that a setting explains, its standard `error`, and how
+    often `chance` gives as much."""
 
     name: str
-    share: float | None
-    error: float | None
-    chance: float | None
+    share: float
+    error: float
+    chance: float
     groups: int
 
 
-class WhatMattersJson(TypedDict):
+class ImportancesJson(TypedDict):
+    """`missing`: why there are none yet."""
+
     trials: int
-    missing: Any
-    settings: list[ShareOfSettingJson]
+    missing: str | None
+    settings: list[ImportanceJson]
 
 
 class SweepDetailJson(SweepJson):
-    trials: CountsJson
+    trials: TrialCountsJson
     best: list[SettingJson]
-    importance: WhatMattersJson
+    importance: ImportancesJson
 
 
 class TrialJson(TypedDict):
+    """`auc`: on the test split, of its best evaluation. `run` is null when it was deleted."""
+
     number: int
     params: dict[str, Any]
-    seed: int | None
+    seed: int
     state: str
     objective: float | None
     auc: float | None
@@ -99,29 +133,32 @@ class TrialJson(TypedDict):
     pruned_why: str | None
 
 
-class NewSweep(TypedDict, total=False):
-    """What each member means is in docs/sweeps.md."""
+# --- bodies ---------------------------------------------------------------------------------
 
-    name: Name
+
+class NewSweep(TypedDict, total=False):
+    """`config` is what is not swept; `extract` with `version` makes the features first."""
+
+    name: Required[Annotated[str, Meta(min_length=1, max_length=NAME_LENGTH)]]
     project: str
-    kind: str
+    kind: Annotated[str, Meta(extra_json_schema={"enum": list(KINDS)})]
     config: Config
-    space: dict[str, Any]
-    seeds: list[int]
-    strategy: str
-    settings: Annotated[int, Meta(ge=0)]
-    parallel: Annotated[int, Meta(ge=1)]
-    entropy: int
-    objective: str
-    direction: str
-    take: str
-    stop_rule: str
-    stop_after: Annotated[int, Meta(ge=0)]
-    stop_least: Annotated[int, Meta(ge=0)]
+    space: Annotated[dict[str, DimensionJson], Meta(max_length=MOST_SETTINGS)]
+    strategy: Annotated[str, Meta(extra_json_schema={"enum": Strategy.values})]
+    settings: Annotated[int, Meta(ge=0, le=MOST_TRIALS, description="how many; not of a grid")]
+    seeds: Annotated[list[Seed], Meta(max_length=MOST_SEEDS)]
+    parallel: Annotated[int, Meta(ge=1, le=MOST_PARALLEL, description="runs at once")]
+    entropy: Annotated[int, Meta(ge=0, le=2**31 - 1, description="seed of the draws")]
+    objective: Annotated[str, Meta(min_length=1, max_length=KEY_LENGTH)]
+    direction: Annotated[str, Meta(extra_json_schema={"enum": list(DIRECTIONS)})]
+    take: Annotated[str, Meta(extra_json_schema={"enum": Take.values})]
+    stop_rule: Annotated[str, Meta(extra_json_schema={"enum": StopRule.values})]
+    stop_after: Annotated[int, Meta(ge=0, le=1_000_000, description="steps")]
+    stop_least: Annotated[int, Meta(ge=1, le=100, description="trials to compare with")]
+    evaluate: bool
+    feature_set: UUID | None
     extract: Config | None
     version: UUID | None
-    feature_set: UUID | None
-    evaluate: bool
     tags: Tags
     priority: Priority
     gpus: Gpus
