@@ -35,7 +35,7 @@ REFUSALS: dict[int, tuple[str, str]] = {
     415: ("NotJson", "The body has to be `application/json`."),
     422: ("Impossible", "Understood, but it cannot be done as it was asked."),
     429: ("TooMany", "Too many at once, or too many failed tries; wait."),
-    503: ("Unavailable", "Something that the server needs cannot be reached; ask again."),
+    503: ("Unavailable", "The server lacks something that it needs for this, now or at all."),
     507: ("NoRoom", "The server's disk is full."),
 }
 ALWAYS = (400, 401, 403, 404, 406, 422)
@@ -243,7 +243,8 @@ def _renamed(part: Any) -> Any:
         return [_renamed(item) for item in part]
     if not isinstance(part, dict):
         return part
-    found = {key: _renamed(value) for key, value in part.items() if key != "title"}
+    named = isinstance(part.get("title"), str)  # the schema; a member `title` has one of its own
+    found = {k: _renamed(value) for k, value in part.items() if not (named and k == "title")}
     if isinstance(found.get("$ref"), str):
         found["$ref"] = REFS + _named(found["$ref"].removeprefix(REFS))
     return found

@@ -79,6 +79,17 @@ def test_every_reference_leads_somewhere() -> None:
     assert {name for name, _ in REFUSALS.values()} == set(components["responses"])
 
 
+def test_what_is_required_is_described() -> None:
+    schemas = document()["components"]["schemas"]
+
+    assert not {
+        f"{name}.{member}"
+        for name, schema in schemas.items()
+        for member in schema.get("required", ())
+        if member not in schema.get("properties", {})
+    }
+
+
 @pytest.mark.django_db
 def test_the_document_is_served_to_who_is_signed_in(client: Client) -> None:
     assert client.get("/api/v1/schema/").json()["info"]["title"] == "VADLab"
