@@ -93,6 +93,11 @@ COMPONENTS = {
 }
 
 
+def ours(endpoints: list[tuple[Any, ...]], **kwargs: Any) -> list[tuple[Any, ...]]:
+    """Our own API alone, not those of others that are spoken; named in the settings."""
+    return [one for one in endpoints if one[0].startswith("/api/v1/")]
+
+
 def complete(result: dict[str, Any], generator: Any, **kwargs: Any) -> dict[str, Any]:
     """Add what all operations refer to; named in the settings."""
     components = result.setdefault("components", {})
@@ -158,6 +163,8 @@ class Schema(AutoSchema):
     def _get_request_body(self, direction: Any = "request") -> dict[str, Any] | None:
         if self.described is None or self.described.body is None:
             return None
+        if isinstance(self.described.body, str):
+            return {"content": {self.described.body: {"schema": {}}}, "required": True}
         schema = self.of_type(self.described.body, closed=True)
         return {"content": {"application/json": {"schema": schema}}, "required": True}
 
@@ -166,9 +173,12 @@ class Schema(AutoSchema):
         if described is None:
             return {"200": {"description": ""}}
         answer: dict[str, Any] = {"description": described.summary}
-        if isinstance(described.returns, str):
-            schema = {"type": "string", "contentMediaType": described.returns}
-            answer["content"] = {described.returns: {"schema": schema}}
+        files = described.returns
+        if isinstance(files, str | tuple):
+            answer["content"] = {
+                media: {"schema": {"type": "string", "contentMediaType": media}}
+                for media in ([files] if isinstance(files, str) else files)
+            }
         elif described.returns is not None:
             schema = self.of_type(described.returns)
             answer["content"] = {"application/json": {"schema": schema}}
@@ -179,6 +189,9 @@ class Schema(AutoSchema):
         refusals = {*ALWAYS, *described.refuses, *(WITH_BODY if self.method in WRITES else ())}
         if described.if_match:
             refusals.add(412)
+        if 416 in refusals:
+            refusals.discard(416)
+            found["416"] = {"description": "The file has no such range."}
         for status in sorted(refusals):
             found[str(status)] = {"$ref": f"#/components/responses/{REFUSALS[status][0]}"}
         return found

@@ -11,20 +11,42 @@ from django.utils.dateparse import parse_datetime
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from webapp.core.api import Request, int_param, invalid, json_object, member, project_of, texts
+from webapp.core.api import Request, invalid, json_object, member, project_of, texts
+from webapp.core.openapi import operation, text, whole
 from webapp.external import history, points, services
 from webapp.external.points import Batch
 from webapp.external.queries import external_json
 from webapp.external.services import Heard
+from webapp.external.shapes import (
+    ExternalRunJson,
+    HeardJson,
+    HistoryJson,
+    NewExternalRun,
+    NewLabels,
+    NewLines,
+    NewParams,
+    NewPoints,
+    NewTags,
+    RunEnd,
+    StateJson,
+)
 from webapp.runs.models import EXTERNAL, Run
 
 HISTORY_POINTS = 50_000  # in one answer
+KEY = text("key", "a metric", required=True)
+OFFSET = whole("offset", "points to leave out", least=0, most=2**53, default=0)
+LIMIT = whole("limit", "points at most", least=1, most=HISTORY_POINTS, default=HISTORY_POINTS)
 
 
 class ExternalList(APIView):
-    """POST: begin a run. `id` is chosen by the client, if at all: asking twice makes one run."""
-
+    @operation(
+        "Begin a run that is trained elsewhere",
+        body=NewExternalRun,
+        returns=ExternalRunJson,
+        status=201,
+    )
     def post(self, request: Request) -> Response:
+        """`id` is chosen by the client, if at all: asking twice makes one run."""
         data = json_object(
             request, "name", "project", "params", "tags", "labels", "notes", "started_at",
             "environment", "client", "id",
@@ -46,23 +68,17 @@ class ExternalList(APIView):
 
 
 class ExternalDetail(APIView):
-    """GET: the run, with `client`, `labels`, `heard_at` and `silent_s`."""
-
+    @operation("A run that is trained elsewhere", returns=ExternalRunJson)
     def get(self, request: Request, run_id: UUID) -> Response:
         return Response(external_json(_visible(request, run_id)))
 
 
 class ExternalMetrics(APIView):
-    """POST: a batch of points; all of it is kept, or nothing.
-
-    `{"metrics": {KEY: {"steps": [...], "values": [...], "times": [...]}}}`, or
-    `{"rows": [{"step": 1, "values": {KEY: 0.5}, "time": ...}]}`; times are optional, in
-    milliseconds since 1970. `done` and `total` say how far the run is.
-    """
-
     in_project = False  # the run is named; nothing else of the person's is looked up
 
+    @operation("Log points", body=NewPoints, returns=HeardJson)
     def post(self, request: Request, run_id: UUID) -> Response:
+        """All of the batch is kept, or nothing."""
         columns = ("metrics", "rows")
         data = json_object(request, *columns, "done", "total", numbers=columns)
         heard = services.metrics_log(
@@ -76,13 +92,12 @@ class ExternalMetrics(APIView):
 
 
 class ExternalHistory(APIView):
-    """GET: `?key=&offset=0&limit=`: the points that came with times, as they were sent."""
-
+    @operation("Points with their times", query=[KEY, OFFSET, LIMIT], returns=HistoryJson)
     def get(self, request: Request, run_id: UUID) -> Response:
+        """The points that came with times, as they were sent."""
         run = _visible(request, run_id)
         key = points.check_key(request.GET.get("key", ""))
-        offset = int_param(request, "offset", 0, least=0, most=2**53) or 0
-        limit = int_param(request, "limit", HISTORY_POINTS, least=1, most=HISTORY_POINTS)
+        offset, limit = OFFSET.of(request) or 0, LIMIT.of(request)
         found = history.read(run, key)
         part = found[offset : offset + (limit or HISTORY_POINTS)]
         return Response(
@@ -97,9 +112,9 @@ class ExternalHistory(APIView):
 
 
 class ExternalLog(APIView):
-    """POST: `lines` for the log; with `session` and a rising `part`, each part once."""
-
+    @operation("Append to the log", body=NewLines, returns=HeardJson)
     def post(self, request: Request, run_id: UUID) -> Response:
+        """With `session` and a rising `part`, each part is kept once."""
         data = json_object(request, "lines", "session", "part")
         heard = services.log_append(
             run_id=run_id,
@@ -112,9 +127,9 @@ class ExternalLog(APIView):
 
 
 class ExternalParams(APIView):
-    """POST: `params`, settings to add; `"replace": false` refuses to change a known one."""
-
+    @operation("Add settings", body=NewParams, returns=HeardJson)
     def post(self, request: Request, run_id: UUID) -> Response:
+        """`"replace": false` refuses to change a known one."""
         data = json_object(request, "params", "replace")
         params = member(data, "params", dict, {})
         replace = data.get("replace", True) is not False
@@ -124,17 +139,17 @@ class ExternalParams(APIView):
 
 
 class ExternalTags(APIView):
-    """POST: `tags`, instead of those that the run has."""
-
+    @operation("Set the tags", body=NewTags, returns=HeardJson)
     def post(self, request: Request, run_id: UUID) -> Response:
+        """Instead of those that the run has."""
         tags = texts(json_object(request, "tags"), "tags")
         return _answer(services.tags_set(run_id=run_id, tags=tags, by=request.user))
 
 
 class ExternalLabels(APIView):
-    """POST: `labels`, names with a text each, to add or change; `remove` names others."""
-
+    @operation("Add or change labels", body=NewLabels, returns=HeardJson)
     def post(self, request: Request, run_id: UUID) -> Response:
+        """`remove` names those that go."""
         data = json_object(request, "labels", "remove")
         heard = services.labels_set(
             run_id=run_id,
@@ -146,9 +161,9 @@ class ExternalLabels(APIView):
 
 
 class ExternalEnd(APIView):
-    """POST: `status` (finished, failed or killed), `reason`, `ended_at`."""
-
+    @operation("End the run", body=RunEnd, returns=StateJson)
     def post(self, request: Request, run_id: UUID) -> Response:
+        """`status` is finished, failed or killed."""
         data = json_object(request, "status", "reason", "ended_at")
         run = services.run_end(
             run_id=run_id,
@@ -161,8 +176,7 @@ class ExternalEnd(APIView):
 
 
 class ExternalResume(APIView):
-    """POST: let a run that has ended go on."""
-
+    @operation("Let a run that has ended go on", returns=StateJson)
     def post(self, request: Request, run_id: UUID) -> Response:
         run = services.run_resume(run_id=run_id, by=request.user)
         return Response({"state": run.state})

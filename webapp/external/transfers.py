@@ -12,12 +12,17 @@ from rest_framework.parsers import BaseParser
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from webapp.core.api import Cursor, Request, int_param, json_object, member
+from webapp.core.api import Cursor, Request, json_object, member
+from webapp.core.openapi import Page, operation, text, whole
 from webapp.core.rest import StrictParser
 from webapp.external import uploads
 from webapp.external.models import Upload
+from webapp.external.shapes import NewUpload, UploadJson
 from webapp.external.views import file_answer
 from webapp.runs.models import EXTERNAL, Run
+
+OFFSET = whole("offset", "where the part begins, in bytes", least=0, most=2**53, default=0)
+BELOW = text("path", "files below this folder")
 
 
 class RawParser(BaseParser):
@@ -30,12 +35,11 @@ class RawParser(BaseParser):
 
 
 class UploadList(APIView):
-    """POST: announce a file: `kind`, `path`, `size_bytes`, `sha256`; of checkpoints `step` too.
-
-    The answer's `offset` is where to begin: the same file announced again goes on where it was cut.
-    """
-
+    @operation("Announce a file", body=NewUpload, returns=UploadJson, status=201)
     def post(self, request: Request, run_id: UUID) -> Response:
+        """The answer's `offset` is where to begin: the same file announced again goes on where it
+        was cut.
+        """
         data = json_object(
             request, "kind", "path", "size_bytes", "sha256", "step", "best", "metrics"
         )
@@ -54,34 +58,41 @@ class UploadList(APIView):
 
 
 class UploadDetail(APIView):
-    """GET: how far it is. PUT: `?offset=`, the next part, as bytes. POST: finish it. DELETE it."""
-
     parser_classes = [RawParser, StrictParser]
 
+    @operation("How far a file is", returns=UploadJson)
     def get(self, request: Request, upload_id: UUID) -> Response:
         rows = Upload.objects.visible_to(request.user).select_related("run")
         return Response(upload_json(get_object_or_404(rows, pk=upload_id)))
 
+    @operation(
+        "Send the next part of a file",
+        query=[OFFSET],
+        body="application/octet-stream",
+        returns=UploadJson,
+    )
     def put(self, request: Request, upload_id: UUID) -> Response:
-        offset = int_param(request, "offset", 0, least=0, most=2**53) or 0
+        offset = OFFSET.of(request) or 0
         body = cast(IO[bytes], request._request)  # a request reads like a file
         upload = uploads.upload_append(
             upload_id=upload_id, offset=offset, data=body, by=request.user
         )
         return Response(upload_json(upload))
 
+    @operation("Finish a file", returns=UploadJson)
     def post(self, request: Request, upload_id: UUID) -> Response:
         return Response(upload_json(uploads.upload_finish(upload_id=upload_id, by=request.user)))
 
+    @operation("Give a file up")
     def delete(self, request: Request, upload_id: UUID) -> Response:
         uploads.upload_abort(upload_id=upload_id, by=request.user)
         return Response(status=204)
 
 
 class FileList(APIView):
-    """GET: complete files, checkpoints too, the newest first; `?path=` those below a folder."""
-
+    @operation("Files of an external run", query=[BELOW], returns=Page[UploadJson], paging=Cursor)
     def get(self, request: Request, run_id: UUID) -> Response:
+        """Complete files, checkpoints too, the newest first."""
         run = get_object_or_404(Run.objects.visible_to(request.user), pk=run_id, kind=EXTERNAL)
         found = Upload.objects.filter(run=run, finished_at__isnull=False).select_related("run")
         if request.GET.get("path"):
@@ -93,13 +104,17 @@ class FileList(APIView):
 
 
 class FileDetail(APIView):
-    """GET: a file, whole or a range of it."""
-
+    @operation(
+        "A file, whole or a range of it",
+        returns="application/octet-stream",
+        also=(206,),
+        refuses=(416,),
+    )
     def get(self, request: Request, run_id: UUID, file_id: UUID) -> HttpResponseBase:
         return file_answer(request._request, request.user, run_id, file_id)
 
 
-def upload_json(upload: Upload) -> dict[str, Any]:
+def upload_json(upload: Upload) -> UploadJson:
     """`offset`: bytes received so far; `file`: where it can be fetched, null before it is whole."""
     done = upload.finished_at is not None
     return {

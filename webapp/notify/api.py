@@ -13,22 +13,35 @@ from rest_framework.views import APIView
 from webapp.accounts.models import Project, User
 from webapp.accounts.queries import administered
 from webapp.core.api import Cursor, Request, invalid, json_object, member, project_of
+from webapp.core.openapi import Page, Results, operation, text
+from webapp.idempotency.services import idempotent
 from webapp.notify import queries, services
 from webapp.notify.models import Channel, Delivery, Kind, Rule, Status
+from webapp.notify.shapes import (
+    ChannelJson,
+    Code,
+    DeliveryJson,
+    NewChannel,
+    NewRule,
+    Pausing,
+    RuleJson,
+    SecretJson,
+)
+
+OF_PROJECT = text("project", "the slug of a project that you administer; your own without it")
+STATUS = text("status", "in this state", choices=("", *Status.values))
 
 
 class ChannelList(APIView):
-    """GET: one's own channels, or with `?project=` those of a project that one administers.
-
-    POST: `kind` (`mail`, `webhook`), `name`, `target`, `project`. A webhook's `secret` is in this
-    answer alone.
-    """
-
+    @operation("Channels", query=[OF_PROJECT], returns=Results[ChannelJson])
     def get(self, request: Request) -> Response:
+        """Your own, or with `project` those of a project that you administer."""
         found = queries.channels(_owner(request, request.GET.get("project")), request.user)
         return Response({"results": [_channel(row) for row in found]})
 
+    @operation("Add a channel", body=NewChannel, returns=ChannelJson, status=201)
     def post(self, request: Request) -> Response:
+        """A webhook's `secret` is in this answer alone."""
         data = json_object(request, "kind", "name", "target", "project")
         made = services.channel_create(
             owner=_owner(request, member(data, "project", str, "")),
@@ -42,8 +55,7 @@ class ChannelList(APIView):
 
 
 class ChannelDetail(APIView):
-    """PATCH: `paused`. DELETE: with its rules and its log."""
-
+    @operation("Pause a channel, or go on", body=Pausing, returns=ChannelJson)
     def patch(self, request: Request, channel_id: int) -> Response:
         found = _channel_of(request, channel_id)
         paused = _flag(json_object(request, "paused"))
@@ -51,15 +63,25 @@ class ChannelDetail(APIView):
         found.refresh_from_db()
         return Response(_channel(found))
 
+    @operation("Delete a channel")
     def delete(self, request: Request, channel_id: int) -> Response:
+        """With its rules and its log."""
         services.channel_delete(channel=_channel_of(request, channel_id), by=request.user)
         return Response(status=204)
 
 
 class ChannelAction(APIView):
-    """POST: `test`; `confirm` with the `code`; `secret` for a new one, in this answer alone."""
-
+    @operation(
+        "Test or confirm a channel, or renew its secret",
+        path={"action": ("test", "confirm", "secret")},
+        body=Code,
+        returns=ChannelJson | DeliveryJson | SecretJson,
+        also=(202,),
+    )
     def post(self, request: Request, channel_id: int, action: str) -> Response:
+        """`test` answers 202 with the delivery, `confirm` takes the `code`, `secret` answers with a
+        new one.
+        """
         if action not in ("test", "confirm", "secret"):
             raise Http404
         found = _channel_of(request, channel_id)
@@ -75,12 +97,14 @@ class ChannelAction(APIView):
 
 
 class RuleList(APIView):
-    """GET: rules, as channels are listed. POST: a rule of a channel."""
-
+    @operation("Rules", query=[OF_PROJECT], returns=Results[RuleJson])
     def get(self, request: Request) -> Response:
+        """As channels are listed."""
         found = queries.rules(_owner(request, request.GET.get("project")), request.user)
         return Response({"results": [_rule(row) for row in found]})
 
+    @operation("Add a rule to a channel", body=NewRule, returns=RuleJson, status=201)
+    @idempotent
     def post(self, request: Request) -> Response:
         data = json_object(
             request, "channel", "event", "project", "metric_key", "crosses", "value", "minutes"
@@ -108,8 +132,7 @@ class RuleList(APIView):
 
 
 class RuleDetail(APIView):
-    """PATCH: `paused`. DELETE: what it told stays in the log."""
-
+    @operation("Pause a rule, or go on", body=Pausing, returns=RuleJson)
     def patch(self, request: Request, rule_id: int) -> Response:
         found = _rule_of(request, rule_id)
         paused = _flag(json_object(request, "paused"))
@@ -117,15 +140,19 @@ class RuleDetail(APIView):
         found.refresh_from_db()
         return Response(_rule(found))
 
+    @operation("Delete a rule")
     def delete(self, request: Request, rule_id: int) -> Response:
+        """What it told stays in the log."""
         services.rule_delete(rule=_rule_of(request, rule_id), by=request.user)
         return Response(status=204)
 
 
 class Deliveries(APIView):
-    """GET: what was told and what became of it, the newest first; `?project=&status=`."""
-
+    @operation(
+        "What was told", query=[OF_PROJECT, STATUS], returns=Page[DeliveryJson], paging=Cursor
+    )
     def get(self, request: Request) -> Response:
+        """And what became of it, the newest first."""
         status = request.GET.get("status", "")
         if status and status not in Status.values:
             raise invalid({"status": f"none of {', '.join(Status.values)}"})
@@ -163,7 +190,7 @@ def _float(value: float) -> float:
         raise invalid({"value": "too large a number"}) from None
 
 
-def _channel(row: Channel) -> dict[str, Any]:
+def _channel(row: Channel) -> ChannelJson:
     return {
         "id": row.pk,
         "kind": row.kind,
@@ -176,7 +203,7 @@ def _channel(row: Channel) -> dict[str, Any]:
     }
 
 
-def _rule(row: Rule) -> dict[str, Any]:
+def _rule(row: Rule) -> RuleJson:
     metric = row.value is not None
     return {
         "id": row.pk,
@@ -192,7 +219,7 @@ def _rule(row: Rule) -> dict[str, Any]:
     }
 
 
-def _delivery(row: Delivery) -> dict[str, Any]:
+def _delivery(row: Delivery) -> DeliveryJson:
     return {
         "id": row.pk,
         "channel": row.channel_id,

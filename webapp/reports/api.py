@@ -15,19 +15,36 @@ from webapp.compare import selection
 from webapp.core.api import (
     Cursor,
     Request,
-    int_param,
     invalid,
     json_object,
     member,
     project_of,
     texts,
 )
+from webapp.core.openapi import PROJECT, Page, Results, operation, text, whole
 from webapp.core.query import uuids
 from webapp.evaluations.models import Evaluation
+from webapp.idempotency.services import idempotent, idempotent_secret
 from webapp.reports import exporting, queries, ready, recheck, services, sharing
 from webapp.reports.models import Comment, Report, Revision, ShareLink
+from webapp.reports.shapes import (
+    CommentJson,
+    Freezing,
+    LinkJson,
+    NewComment,
+    NewLink,
+    NewReport,
+    NewRevision,
+    RecheckJson,
+    ReportJson,
+    RevisionJson,
+    WholeReportJson,
+)
 
 REVISION_MAX = 10**9
+WORDS = text("q", "words of the title")
+REVISION = whole("revision", "its number; the newest without it", least=1, most=REVISION_MAX)
+PANELS = text("panels", "with what the panels show", choices=("yes",))
 
 
 class Changed(Cursor):
@@ -35,19 +52,19 @@ class Changed(Cursor):
 
 
 class ReportList(APIView):
-    """GET: reports, the last changed first, `?q=&project=&limit=&cursor=`. POST: a new one.
-
-    A new one has `blocks`, or is ready-made of an `evaluation` or of compared `runs`.
-    """
-
+    @operation("Reports", query=[WORDS, PROJECT], returns=Page[ReportJson], paging=Changed)
     def get(self, request: Request) -> Response:
+        """The last changed first."""
         project = project_of(request, request.GET.get("project"))
         cursor = Changed()
         rows = queries.reports(project, request.GET.get("q", ""))
         part = cursor.paginate_queryset(rows, request, self)
         return cursor.get_paginated_response([report_json(report) for report in part or ()])
 
+    @operation("Write a report", body=NewReport, returns=WholeReportJson, status=201)
+    @idempotent
     def post(self, request: Request) -> Response:
+        """It has `blocks`, or is ready-made of an `evaluation` or of compared `runs`."""
         data = json_object(request, "title", "blocks", "project", "evaluation", "runs")
         given = [name for name in ("blocks", "evaluation", "runs") if data.get(name) is not None]
         if len(given) > 1:
@@ -71,12 +88,7 @@ class ReportList(APIView):
 
 
 class ReportDetail(APIView):
-    """GET: a revision, `?revision=N`, with its panels' contents for `?panels=yes`.
-
-    PATCH: the next revision, of `title`, `blocks`, `note`; `base` is the revision that it changes:
-    409 when there is a newer one. DELETE: the report, its history, comments and links.
-    """
-
+    @operation("A report", query=[REVISION, PANELS], returns=WholeReportJson)
     def get(self, request: Request, report_id: UUID) -> Response:
         report = _report(request, report_id)
         revision = _revision(request, report)
@@ -87,7 +99,9 @@ class ReportDetail(APIView):
             }
         return Response(found)
 
+    @operation("Write the next revision", body=NewRevision, returns=WholeReportJson)
     def patch(self, request: Request, report_id: UUID) -> Response:
+        """`base` is the revision that it changes: 409 when there is a newer one."""
         report = _editable(request, report_id)
         data = json_object(request, "title", "blocks", "note", "base")
         last = queries.revision_of(report)
@@ -101,7 +115,9 @@ class ReportDetail(APIView):
         )
         return Response(_whole(report, revision))
 
+    @operation("Delete a report")
     def delete(self, request: Request, report_id: UUID) -> Response:
+        """With its history, comments and links."""
         services.report_delete(report=_editable(request, report_id), by=request.user)
         return Response(status=204)
 
@@ -111,9 +127,9 @@ class Numbered(Cursor):
 
 
 class RevisionList(APIView):
-    """GET: the history, the newest first."""
-
+    @operation("The history of a report", returns=Page[RevisionJson], paging=Numbered)
     def get(self, request: Request, report_id: UUID) -> Response:
+        """The newest first."""
         report = _report(request, report_id)
         cursor = Numbered()
         rows = report.revisions.select_related("by").defer("blocks")
@@ -122,22 +138,23 @@ class RevisionList(APIView):
 
 
 class RevisionDetail(APIView):
-    """GET: what the report said then. POST: restore it, as a new revision."""
-
+    @operation("What a report said then", returns=WholeReportJson)
     def get(self, request: Request, report_id: UUID, number: int) -> Response:
         report = _report(request, report_id)
         return Response(_whole(report, queries.revision_of(report, number)))
 
+    @operation("Restore a revision", returns=WholeReportJson, status=201)
     def post(self, request: Request, report_id: UUID, number: int) -> Response:
+        """As a new one."""
         report = _editable(request, report_id)
         made = services.report_restore(report=report, number=number, by=request.user)
         return Response(_whole(report, made), status=201)
 
 
 class ReportFreeze(APIView):
-    """POST: all panels frozen as they are now; with `"freeze": "no"` all live again."""
-
+    @operation("Freeze all panels, or none", body=Freezing, returns=WholeReportJson)
     def post(self, request: Request, report_id: UUID) -> Response:
+        """With `"freeze": "no"` all are live again."""
         report = _editable(request, report_id)
         freeze = member(json_object(request, "freeze"), "freeze", str, "yes") != "no"
         made = services.report_freeze(report=report, by=request.user, freeze=freeze)
@@ -145,12 +162,11 @@ class ReportFreeze(APIView):
 
 
 class ReportRecheck(APIView):
-    """GET: every frozen panel made once more: `identical`, `drifted` or `gone`, with what differs.
-
-    `?revision=N`. The score files are read and hashed anew for it.
-    """
-
+    @operation("Make every frozen panel once more", query=[REVISION], returns=RecheckJson)
     def get(self, request: Request, report_id: UUID) -> Response:
+        """Each is `identical`, `drifted` or `gone`, with what differs. The score files are read and
+        hashed anew.
+        """
         revision = _revision(request, _report(request, report_id))
         findings = recheck.recheck(revision)
         return Response(
@@ -173,21 +189,28 @@ class ReportRecheck(APIView):
 
 
 class ReportExport(APIView):
-    """GET: `html`, `pdf` or `tex`, `?revision=N`."""
-
+    @operation(
+        "A report as a file",
+        path={"form": tuple(exporting.FORMATS)},
+        query=[REVISION],
+        returns=("text/html", "application/pdf", "application/x-tex"),
+    )
     def get(self, request: Request, report_id: UUID, form: str) -> HttpResponse:
+        """`html`, `pdf` or `tex`."""
         if form not in exporting.FORMATS:
             raise Http404
         return exporting.answer(_revision(request, _report(request, report_id)), form)
 
 
 class CommentList(APIView):
-    """GET: what was said, the oldest first. POST: `block`, `text`."""
-
+    @operation("Comments on a report", returns=Results[CommentJson])
     def get(self, request: Request, report_id: UUID) -> Response:
+        """The oldest first."""
         rows = _report(request, report_id).comments.select_related("by")
         return Response({"results": [comment_json(comment) for comment in rows]})
 
+    @operation("Comment on a report", body=NewComment, returns=CommentJson, status=201)
+    @idempotent
     def post(self, request: Request, report_id: UUID) -> Response:
         report = _editable(request, report_id)
         data = json_object(request, "block", "text")
@@ -201,9 +224,9 @@ class CommentList(APIView):
 
 
 class CommentDetail(APIView):
-    """DELETE: one's own, or anybody's by an admin."""
-
+    @operation("Delete a comment")
     def delete(self, request: Request, report_id: UUID, comment_id: int) -> Response:
+        """One's own, or anybody's by an admin."""
         rows = Comment.objects.visible_to(request.user).select_related("report__project")
         comment = get_object_or_404(rows, pk=comment_id, report=report_id)
         services.comment_delete(comment=comment, by=request.user)
@@ -211,14 +234,15 @@ class CommentDetail(APIView):
 
 
 class LinkList(APIView):
-    """GET: links for people without an account. POST: a new one; its address is in this answer
-    alone. `days`, `note`, `password`, `revision`: without it the newest one is shown."""
-
+    @operation("Links for people without an account", returns=Results[LinkJson])
     def get(self, request: Request, report_id: UUID) -> Response:
         rows = _editable(request, report_id).links.select_related("revision", "created_by")
         return Response({"results": [link_json(link) for link in rows]})
 
+    @operation("Share a report by a link", body=NewLink, returns=LinkJson, status=201)
+    @idempotent_secret
     def post(self, request: Request, report_id: UUID) -> Response:
+        """The address is in this answer alone."""
         report = _editable(request, report_id)
         data = json_object(request, "days", "note", "password", "revision")
         made, secret = sharing.link_create(
@@ -235,8 +259,7 @@ class LinkList(APIView):
 
 
 class LinkDetail(APIView):
-    """DELETE: revoke it."""
-
+    @operation("Revoke a link")
     def delete(self, request: Request, report_id: UUID, link_id: int) -> Response:
         rows = ShareLink.objects.editable_by(request.user).select_related("report__project")
         link = get_object_or_404(rows, pk=link_id, report=_editable(request, report_id))
@@ -244,7 +267,7 @@ class LinkDetail(APIView):
         return Response(status=204)
 
 
-def report_json(report: Report) -> dict[str, Any]:
+def report_json(report: Report) -> ReportJson:
     return {
         "id": report.pk,
         "title": report.title,
@@ -254,7 +277,7 @@ def report_json(report: Report) -> dict[str, Any]:
     }
 
 
-def revision_json(revision: Revision) -> dict[str, Any]:
+def revision_json(revision: Revision) -> RevisionJson:
     return {
         "number": revision.number,
         "title": revision.title,
@@ -264,7 +287,7 @@ def revision_json(revision: Revision) -> dict[str, Any]:
     }
 
 
-def comment_json(comment: Comment) -> dict[str, Any]:
+def comment_json(comment: Comment) -> CommentJson:
     return {
         "id": comment.pk,
         "block": comment.block,
@@ -274,7 +297,7 @@ def comment_json(comment: Comment) -> dict[str, Any]:
     }
 
 
-def link_json(link: ShareLink) -> dict[str, Any]:
+def link_json(link: ShareLink) -> LinkJson:
     return {
         "id": link.pk,
         "note": link.note,
@@ -289,7 +312,7 @@ def link_json(link: ShareLink) -> dict[str, Any]:
     }
 
 
-def _whole(report: Report, revision: Revision) -> dict[str, Any]:
+def _whole(report: Report, revision: Revision) -> WholeReportJson:
     return {
         **report_json(report),
         "title": revision.title,
@@ -326,6 +349,4 @@ def _editable(request: Request, report_id: UUID) -> Report:
 
 
 def _revision(request: Request, report: Report) -> Revision:
-    return queries.revision_of(
-        report, int_param(request, "revision", None, least=1, most=REVISION_MAX)
-    )
+    return queries.revision_of(report, REVISION.of(request))

@@ -480,8 +480,12 @@ class RunCheckpoints(APIView):
 
 
 class RunCheckpointFile(APIView):
-    """GET: a checkpoint's file, whole or a range of it."""
-
+    @operation(
+        "The file of a checkpoint, whole or a range of it",
+        returns="application/octet-stream",
+        also=(206,),
+        refuses=(416,),
+    )
     def get(self, request: Request, run_id: UUID, step: int) -> HttpResponseBase:
         return detail.checkpoint_answer(request._request, _run(request, run_id), step)
 

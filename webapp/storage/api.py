@@ -12,24 +12,38 @@ from rest_framework.views import APIView
 
 from webapp.accounts.models import Project
 from webapp.core.api import Request, json_object, member, project_of
+from webapp.core.openapi import PROJECT, operation, text
 from webapp.core.query import uuids
 from webapp.runs.models import Checkpoint, Run
 from webapp.runs.represent import checkpoint_json
+from webapp.runs.shapes import CheckpointJson
 from webapp.storage import deletion, queries, retention, services
 from webapp.storage.models import Finding
+from webapp.storage.shapes import (
+    DeletionJson,
+    KeepJson,
+    NewKeep,
+    Nothing,
+    OrphanJson,
+    OrphansJson,
+    StorageJson,
+    TotalJson,
+)
 
 PARTS = ("checkpoint", "score", "proxy", "log", "feature", "dataset", "stored")
 MOST_RUNS = 1000  # in one preview
+RUNS = text("run", "a run's id; may be repeated", required=True, many=True)
 
 
 class CheckpointPin(APIView):
-    """POST: keep a checkpoint whatever the rule says. DELETE: leave it to the rule again."""
-
+    @operation("Keep a checkpoint", returns=CheckpointJson, status=201)
     def post(self, request: Request, run_id: UUID, step: int) -> Response:
+        """Whatever the rule says."""
         checkpoint = _checkpoint(request, run_id, step)
         services.checkpoint_pin(run=checkpoint.run, step=step, by=request.user)
         return Response(checkpoint_json(checkpoint, checkpoint.run), status=201)
 
+    @operation("Leave a checkpoint to the rule")
     def delete(self, request: Request, run_id: UUID, step: int) -> Response:
         checkpoint = _checkpoint(request, run_id, step)
         services.checkpoint_unpin(run=checkpoint.run, step=step, by=request.user)
@@ -37,11 +51,12 @@ class CheckpointPin(APIView):
 
 
 class Storage(APIView):
-    """GET: what takes the room, by project, as of the last survey. POST: measure now."""
-
+    @operation("What takes the room", returns=StorageJson)
     def get(self, request: Request) -> Response:
+        """By project, as of the last survey."""
         return Response(_storage_json(queries.storage(request.user)))
 
+    @operation("Measure the disk now", body=Nothing, returns=StorageJson)
     def post(self, request: Request) -> Response:
         json_object(request)
         services.measure(by=request.user)
@@ -49,15 +64,14 @@ class Storage(APIView):
 
 
 class Rule(APIView):
-    """GET: how many of the best checkpoints runs keep; `?project=`.
-
-    PUT: `{"project": SLUG, "keep_best": NUMBER}`; null: the server's default.
-    """
-
+    @operation("How many checkpoints runs keep", query=[PROJECT], returns=KeepJson)
     def get(self, request: Request) -> Response:
+        """The best ones."""
         return Response(_rule_json(project_of(request, request.GET.get("project"))))
 
+    @operation("Set how many checkpoints runs keep", body=NewKeep, returns=KeepJson)
     def put(self, request: Request) -> Response:
+        """null is the default of the server."""
         data = json_object(request, "project", "keep_best")
         project = project_of(request, member(data, "project", str, "") or None)
         nothing = data.get("keep_best") is None
@@ -67,9 +81,9 @@ class Rule(APIView):
 
 
 class Orphans(APIView):
-    """GET: files that no row knows and that the person may remove; 500 at most. DELETE: do it."""
-
+    @operation("Files that no row knows", returns=OrphansJson)
     def get(self, request: Request) -> Response:
+        """Those that you may remove; 500 at most are listed."""
         found = services.orphans_of(request.user)
         return Response(
             {
@@ -79,15 +93,16 @@ class Orphans(APIView):
             }
         )
 
+    @operation("Remove the files that no row knows", returns=TotalJson)
     def delete(self, request: Request) -> Response:
         count, freed = services.orphans_remove(by=request.user)
         return Response({"count": count, "size_bytes": freed})
 
 
 class DeletionPreview(APIView):
-    """GET: what deleting `?run=ID&run=ID` would free, and what keeps it from being done."""
-
+    @operation("What deleting runs would free", query=[RUNS], returns=DeletionJson)
     def get(self, request: Request) -> Response:
+        """And what keeps it from being done."""
         ids = uuids(request.GET.getlist("run"))[:MOST_RUNS]
         runs = list(Run.objects.editable_by(request.user).filter(pk__in=ids).distinct())
         if not runs:
@@ -112,7 +127,7 @@ def _checkpoint(request: Request, run_id: UUID, step: int) -> Checkpoint:
     return get_object_or_404(Checkpoint.objects.select_related("run__project"), run=run, step=step)
 
 
-def _rule_json(project: Project) -> dict[str, Any]:
+def _rule_json(project: Project) -> KeepJson:
     return {"project": project.slug, "keep_best": retention.rule_of(project.pk)}
 
 
@@ -146,7 +161,7 @@ def _storage_json(found: queries.Storage) -> dict[str, Any]:
     }
 
 
-def _finding_json(finding: Finding) -> dict[str, Any]:
+def _finding_json(finding: Finding) -> OrphanJson:
     return {
         "path": finding.path,
         "what": finding.what,

@@ -14,13 +14,23 @@ from vad.configs import ExtractConfig, TwoStageConfig, UrdmuConfig
 from webapp.accounts import access
 from webapp.core.api import Cursor, Offset, Request, invalid, json_object, member, project_of, row
 from webapp.core.api import texts as texts_of
+from webapp.core.openapi import Page, operation, text
 from webapp.datasets.models import DatasetVersion, FeatureSet
+from webapp.idempotency.services import idempotent
 from webapp.runs.resources import Resources
 from webapp.sweeps import listing, services, space
 from webapp.sweeps.importance import Importance
 from webapp.sweeps.listing import View
 from webapp.sweeps.models import StopRule, Sweep, Take
 from webapp.sweeps.results import Row, Setting
+from webapp.sweeps.shapes import (
+    NewSweep,
+    SettingJson,
+    ShareOfSettingJson,
+    SweepDetailJson,
+    SweepJson,
+    TrialJson,
+)
 
 RESOURCES = ("gpus", "memory_mb", "time_limit_s")
 NUMBERS = {
@@ -33,10 +43,14 @@ TEXTS = {
 KINDS = {config.kind: config for config in (UrdmuConfig, TwoStageConfig)}
 
 
-class SweepList(APIView):
-    """GET: sweeps, the newest first; `?project=`. POST: start one; see docs/sweeps.md."""
+PROJECTS = text("project", "sweeps of this project, by its slug; of all yours without it")
+SORT = text("sort", "objective, number, auc or state, with - in front for the highest first")
 
+
+class SweepList(APIView):
+    @operation("Sweeps", query=[PROJECTS], returns=Page[SweepJson], paging=Cursor)
     def get(self, request: Request) -> Response:
+        """The newest first."""
         slug = request.GET.get("project")
         projects = [project_of(request, slug)] if slug else access.projects(request.user)
         rows = Sweep.objects.visible_to(request.user).filter(project__in=projects)
@@ -44,7 +58,10 @@ class SweepList(APIView):
         page = pages.paginate_queryset(rows.select_related("owner", "project"), request) or []
         return pages.get_paginated_response([sweep_json(sweep) for sweep in page])
 
+    @operation("Start a sweep", body=NewSweep, returns=SweepJson, status=201)
+    @idempotent
     def post(self, request: Request) -> Response:
+        """What each member means is in docs/sweeps.md."""
         data = json_object(
             request, *NUMBERS, *TEXTS, *RESOURCES, "project", "kind", "config", "space", "seeds",
             "extract", "version", "feature_set", "evaluate", "tags",
@@ -83,8 +100,7 @@ class SweepList(APIView):
 
 
 class SweepDetail(APIView):
-    """GET: a sweep, its best settings, and what matters. DELETE: forget it; its runs stay."""
-
+    @operation("A sweep, its best settings, and what matters", returns=SweepDetailJson)
     def get(self, request: Request, sweep_id: UUID) -> Response:
         view = listing.view(_sweep(request, sweep_id))
         found, trials = listing.importance(view)
@@ -101,14 +117,15 @@ class SweepDetail(APIView):
             }
         )
 
+    @operation("Forget a sweep")
     def delete(self, request: Request, sweep_id: UUID) -> Response:
+        """Its runs stay."""
         services.sweep_delete(sweep=_sweep(request, sweep_id), by=request.user)
         return Response(status=204)
 
 
 class SweepTrials(APIView):
-    """GET: the trials; `?sort=-objective`, or number, auc, state."""
-
+    @operation("Trials of a sweep", query=[SORT], returns=Page[TrialJson], paging=Offset)
     def get(self, request: Request, sweep_id: UUID) -> Response:
         view: View = listing.view(_sweep(request, sweep_id))
         pages = Offset()
@@ -118,9 +135,11 @@ class SweepTrials(APIView):
 
 
 class SweepAction(APIView):
-    """POST: hold, release or stop a sweep with all of its trials."""
-
+    @operation(
+        "Hold, release or stop a sweep", path={"action": tuple(services.STEPS)}, returns=SweepJson
+    )
     def post(self, request: Request, sweep_id: UUID, action: str) -> Response:
+        """With all of its trials."""
         sweep = _sweep(request, sweep_id)
         if action not in services.STEPS:
             raise Http404
@@ -153,7 +172,7 @@ def sweep_json(sweep: Sweep) -> dict[str, Any]:
     }
 
 
-def _trial(one: Row) -> dict[str, Any]:
+def _trial(one: Row) -> TrialJson:
     trial = one.trial
     return {
         "number": trial.number + 1,
@@ -169,7 +188,7 @@ def _trial(one: Row) -> dict[str, Any]:
     }
 
 
-def _setting(one: Setting) -> dict[str, Any]:
+def _setting(one: Setting) -> SettingJson:
     return {
         "params": one.params,
         "objective": one.mean,
@@ -180,7 +199,7 @@ def _setting(one: Setting) -> dict[str, Any]:
     }
 
 
-def _importance(one: Importance) -> dict[str, Any]:
+def _importance(one: Importance) -> ShareOfSettingJson:
     return {
         "name": one.name, "share": one.share, "error": one.error, "chance": one.chance,
         "groups": one.groups,
