@@ -1,4 +1,4 @@
-"""All settings. The environment is read here and nowhere else; README.md lists the variables."""
+"""All settings. The environment is read here and nowhere else; docs/settings.md explains it."""
 
 import os
 import shlex
