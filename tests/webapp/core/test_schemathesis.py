@@ -141,5 +141,7 @@ def _with_rows(case: schemathesis.Case, world: World, chance: random.Random) -> 
             if name == "runs":
                 part[name] = f"{world.values['first']},{world.values['second']}"
             elif key in world.values and name not in ("kind", "action") and chance.random() < 0.9:
-                is_number = type(part[name]) is int
-                part[name] = int(world.values[key]) if is_number else world.values[key]
+                if type(part[name]) is not int:
+                    part[name] = world.values[key]
+                elif world.values[key].isdigit():  # the same name elsewhere means an id
+                    part[name] = int(world.values[key])
