@@ -115,7 +115,7 @@ class Host:
         self.env["VADLAB_CHILD_COMMAND"] = f"{sys.executable} {TRAINER} {step_s} {self.gate}"
 
     def start(self, *options: str, name: str = "") -> subprocess.Popen[bytes]:
-        """A worker, as the README starts it. Returns before it is ready."""
+        """A worker, as docs/operations.md starts it. Returns before it is ready."""
         name = name or f"worker{len(self.workers) + 1}"
         with (self.folder / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(

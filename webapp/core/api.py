@@ -114,7 +114,7 @@ class Cursor(CursorPagination):
         """One page. A cursor that holds no position of this list is 404, as a damaged one is."""
         try:
             return super().paginate_queryset(queryset, request, view)
-        except ValidationError:  # no time
+        except (ValidationError, ValueError):  # no time, or no number
             raise exceptions.NotFound(self.invalid_cursor_message) from None
 
     def decode_cursor(self, request: AnyRequest) -> Any:

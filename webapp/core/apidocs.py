@@ -87,7 +87,7 @@ def _operation(
         summary=said["summary"],
         text=said.get("description", ""),
         parameters=parameters,
-        body=_words(body) if body else "",
+        body=body.get("contentMediaType") or (_words(body) if body else ""),
         answers=answers,
         shapes=list(_shapes(document, used)),
         scope=scopes[0] if scopes else "",
@@ -211,7 +211,10 @@ def _curl(
     parts.append('-H "Authorization: Bearer $VADLAB_TOKEN"')
     if any(one.name == "Idempotency-Key" for one in parameters):
         parts.append('-H "Idempotency-Key: $(uuidgen)"')
-    if body:
+    if media := body.get("contentMediaType"):
+        parts.append(f"-H 'Content-Type: {media}'")
+        parts.append("--data-binary @FILE")
+    elif body:
         parts.append("-H 'Content-Type: application/json'")
         parts.append(f"-d '{json.dumps(_sample(document, body))}'")
     return " \\\n  ".join(parts)

@@ -154,9 +154,9 @@ def operation(
         summary: a few words, for a list of operations.
         query: what `request.GET` may hold.
         path: the values that a part of the address may have, where they are few.
-        body: the type of the JSON body.
-        returns: the type of the answer, a media type for one that is no JSON, None for 204; unions
-            are alternatives.
+        body: the type of the JSON body, or a media type for one that is no JSON.
+        returns: the type of the answer, a media type (or several) for one that is no JSON, None for
+            204; unions are alternatives.
         also: further statuses with the same answer.
         paging: the paginator's class (or several), which adds the parameters that it reads.
         refuses: statuses beyond those that any operation may answer (`webapp.core.schema`).

@@ -25,6 +25,10 @@ class SessionAuth(SessionAuthentication):
         return "Session"
 
 
+MOST_DEPTH = 100  # whatever looks through a body later may do so recursively
+TOO_DEEP = "JSON parse error - nested too deeply"
+
+
 class StrictParser(JSONParser):
     """JSON; what is nested beyond sense is malformed, not a fault of ours."""
 
@@ -36,9 +40,25 @@ class StrictParser(JSONParser):
         if len(body) > most:
             raise RequestDataTooBig
         try:
-            return super().parse(io.BytesIO(body), media_type, parser_context)
+            found = super().parse(io.BytesIO(body), media_type, parser_context)
         except RecursionError:
-            raise ParseError("JSON parse error - nested too deeply") from None
+            raise ParseError(TOO_DEEP) from None
+        if _is_deep(found):
+            raise ParseError(TOO_DEEP)
+        return found
+
+
+def _is_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(MOST_DEPTH):
+        level = [
+            part
+            for one in level if isinstance(one, dict | list)
+            for part in (one.values() if isinstance(one, dict) else one)
+        ]  # fmt: skip
+        if not level:
+            return False
+    return True
 
 
 def finite(value: Any) -> Any:

@@ -35,6 +35,8 @@ REFUSALS: dict[int, tuple[str, str]] = {
     415: ("NotJson", "The body has to be `application/json`."),
     422: ("Impossible", "Understood, but it cannot be done as it was asked."),
     429: ("TooMany", "Too many at once, or too many failed tries; wait."),
+    503: ("Unavailable", "The server lacks something that it needs for this, now or at all."),
+    507: ("NoRoom", "The server's disk is full."),
 }
 ALWAYS = (400, 401, 403, 404, 406, 422)
 WITH_BODY = (409, 413, 415)
@@ -93,6 +95,11 @@ COMPONENTS = {
 }
 
 
+def ours(endpoints: list[tuple[Any, ...]], **kwargs: Any) -> list[tuple[Any, ...]]:
+    """Our own API alone, not those of others that are spoken; named in the settings."""
+    return [one for one in endpoints if one[0].startswith("/api/v1/")]
+
+
 def complete(result: dict[str, Any], generator: Any, **kwargs: Any) -> dict[str, Any]:
     """Add what all operations refer to; named in the settings."""
     components = result.setdefault("components", {})
@@ -127,6 +134,8 @@ class Schema(AutoSchema):
         if self.described is None:
             return found
         for parameter in found:
+            if parameter["schema"].get("type") == "integer":
+                parameter["schema"].setdefault("minimum", 0)  # an address has digits only
             if parameter["name"] in self.described.path:
                 parameter["schema"] = {
                     "type": "string", "enum": list(self.described.path[parameter["name"]])
@@ -158,6 +167,9 @@ class Schema(AutoSchema):
     def _get_request_body(self, direction: Any = "request") -> dict[str, Any] | None:
         if self.described is None or self.described.body is None:
             return None
+        if isinstance(self.described.body, str):
+            media = self.described.body
+            return {"content": {media: {"schema": _file(media)}}, "required": True}
         schema = self.of_type(self.described.body, closed=True)
         return {"content": {"application/json": {"schema": schema}}, "required": True}
 
@@ -166,9 +178,12 @@ class Schema(AutoSchema):
         if described is None:
             return {"200": {"description": ""}}
         answer: dict[str, Any] = {"description": described.summary}
-        if isinstance(described.returns, str):
-            schema = {"type": "string", "contentMediaType": described.returns}
-            answer["content"] = {described.returns: {"schema": schema}}
+        files = described.returns
+        if isinstance(files, str | tuple):
+            answer["content"] = {
+                media: {"schema": _file(media)}
+                for media in ([files] if isinstance(files, str) else files)
+            }
         elif described.returns is not None:
             schema = self.of_type(described.returns)
             answer["content"] = {"application/json": {"schema": schema}}
@@ -179,6 +194,9 @@ class Schema(AutoSchema):
         refusals = {*ALWAYS, *described.refuses, *(WITH_BODY if self.method in WRITES else ())}
         if described.if_match:
             refusals.add(412)
+        if 416 in refusals:
+            refusals.discard(416)
+            found["416"] = {"description": "The file has no such range."}
         for status in sorted(refusals):
             found[str(status)] = {"$ref": f"#/components/responses/{REFUSALS[status][0]}"}
         return found
@@ -208,6 +226,10 @@ class Schema(AutoSchema):
             warn(f"two types are named {name}; the API's names have to be different")
 
 
+def _file(media_type: str) -> dict[str, Any]:
+    return {"type": "string", "contentMediaType": media_type}
+
+
 def _named(name: str) -> str:
     """`Page_RunJson_` is `RunPage`."""
     inner = re.fullmatch(r"(\w+?)_(\w+)_", name)
@@ -221,7 +243,8 @@ def _renamed(part: Any) -> Any:
         return [_renamed(item) for item in part]
     if not isinstance(part, dict):
         return part
-    found = {key: _renamed(value) for key, value in part.items() if key != "title"}
+    named = isinstance(part.get("title"), str)  # the schema; a member `title` has one of its own
+    found = {k: _renamed(value) for k, value in part.items() if not (named and k == "title")}
     if isinstance(found.get("$ref"), str):
         found["$ref"] = REFS + _named(found["$ref"].removeprefix(REFS))
     return found

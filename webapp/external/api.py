@@ -11,24 +11,46 @@ from django.utils.dateparse import parse_datetime
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from webapp.core.api import Request, int_param, invalid, json_object, member, project_of, texts
+from webapp.core.api import Request, invalid, json_object, member, project_of, texts
+from webapp.core.openapi import operation, text, whole
 from webapp.external import history, points, services
 from webapp.external.points import Batch
 from webapp.external.queries import external_json
 from webapp.external.services import Heard
+from webapp.external.shapes import (
+    ExternalRunJson,
+    HeardJson,
+    HistoryJson,
+    LabelsChange,
+    LogPart,
+    MetricBatch,
+    NewExternalRun,
+    ParamsChange,
+    RunEnd,
+    StateJson,
+    TagsChange,
+)
+from webapp.idempotency.services import idempotent
+from webapp.runs.metrics import KEY_LENGTH
 from webapp.runs.models import EXTERNAL, Run
 
 HISTORY_POINTS = 50_000  # in one answer
+KEY = text("key", "the name of the metric", most=KEY_LENGTH, required=True)
+OFFSET = whole("offset", "how many points to leave out", least=0, most=2**53, default=0)
+LIMIT = whole("limit", "points at most", least=1, most=HISTORY_POINTS, default=HISTORY_POINTS)
 
 
 class ExternalList(APIView):
-    """POST: begin a run. `id` is chosen by the client, if at all: asking twice makes one run."""
-
+    @operation(
+        "Begin a run that is trained elsewhere",
+        body=NewExternalRun,
+        returns=ExternalRunJson,
+        status=201,
+    )
+    @idempotent
     def post(self, request: Request) -> Response:
-        data = json_object(
-            request, "name", "project", "params", "tags", "labels", "notes", "started_at",
-            "environment", "client", "id",
-        )  # fmt: skip
+        """It runs at once; tell what it measures, and how it ends."""
+        data = json_object(request, NewExternalRun)
         run = services.run_start(
             project=project_of(request, member(data, "project", str, "")),
             by=request.user,
@@ -46,25 +68,21 @@ class ExternalList(APIView):
 
 
 class ExternalDetail(APIView):
-    """GET: the run, with `client`, `labels`, `heard_at` and `silent_s`."""
-
+    @operation("A run that is trained elsewhere", returns=ExternalRunJson)
     def get(self, request: Request, run_id: UUID) -> Response:
         return Response(external_json(_visible(request, run_id)))
 
 
 class ExternalMetrics(APIView):
-    """POST: a batch of points; all of it is kept, or nothing.
-
-    `{"metrics": {KEY: {"steps": [...], "values": [...], "times": [...]}}}`, or
-    `{"rows": [{"step": 1, "values": {KEY: 0.5}, "time": ...}]}`; times are optional, in
-    milliseconds since 1970. `done` and `total` say how far the run is.
-    """
-
     in_project = False  # the run is named; nothing else of the person's is looked up
 
+    @operation("Log metrics", body=MetricBatch, returns=HeardJson)
     def post(self, request: Request, run_id: UUID) -> Response:
-        columns = ("metrics", "rows")
-        data = json_object(request, *columns, "done", "total", numbers=columns)
+        """All of the batch is kept, or nothing; an empty one says that the script lives. A value
+        that JSON has no number for is the text `NaN`, `Infinity` or `-Infinity`. The same batch
+        again changes nothing, so no `Idempotency-Key` is needed.
+        """
+        data = json_object(request, MetricBatch, numbers=("metrics", "rows"))
         heard = services.metrics_log(
             run_id=run_id,
             batch=_batch(data),
@@ -76,31 +94,29 @@ class ExternalMetrics(APIView):
 
 
 class ExternalHistory(APIView):
-    """GET: `?key=&offset=0&limit=`: the points that came with times, as they were sent."""
-
+    @operation("Points as they were sent", query=[KEY, OFFSET, LIMIT], returns=HistoryJson)
     def get(self, request: Request, run_id: UUID) -> Response:
+        """Those that came with times, of one metric."""
         run = _visible(request, run_id)
         key = points.check_key(request.GET.get("key", ""))
-        offset = int_param(request, "offset", 0, least=0, most=2**53) or 0
-        limit = int_param(request, "limit", HISTORY_POINTS, least=1, most=HISTORY_POINTS)
+        offset, limit = OFFSET.of(request) or 0, LIMIT.of(request) or HISTORY_POINTS
         found = history.read(run, key)
-        part = found[offset : offset + (limit or HISTORY_POINTS)]
-        return Response(
-            {
-                "key": key,
-                "total": len(found),
-                "steps": part["step"].tolist(),
-                "times": part["time"].tolist(),
-                "values": [points.as_json(v) for v in part["value"].tolist()],
-            }
-        )
+        part = found[offset : offset + limit]
+        answer: HistoryJson = {
+            "key": key,
+            "total": len(found),
+            "steps": part["step"].tolist(),
+            "times": part["time"].tolist(),
+            "values": [points.as_json(v) for v in part["value"].tolist()],
+        }
+        return Response(answer)
 
 
 class ExternalLog(APIView):
-    """POST: `lines` for the log; with `session` and a rising `part`, each part once."""
-
+    @operation("Add to the log", body=LogPart, returns=HeardJson)
     def post(self, request: Request, run_id: UUID) -> Response:
-        data = json_object(request, "lines", "session", "part")
+        """The number of the part takes the place of an `Idempotency-Key`."""
+        data = json_object(request, LogPart)
         heard = services.log_append(
             run_id=run_id,
             lines=texts(data, "lines"),
@@ -112,10 +128,9 @@ class ExternalLog(APIView):
 
 
 class ExternalParams(APIView):
-    """POST: `params`, settings to add; `"replace": false` refuses to change a known one."""
-
+    @operation("Add settings", body=ParamsChange, returns=HeardJson)
     def post(self, request: Request, run_id: UUID) -> Response:
-        data = json_object(request, "params", "replace")
+        data = json_object(request, ParamsChange)
         params = member(data, "params", dict, {})
         replace = data.get("replace", True) is not False
         return _answer(
@@ -124,18 +139,17 @@ class ExternalParams(APIView):
 
 
 class ExternalTags(APIView):
-    """POST: `tags`, instead of those that the run has."""
-
+    @operation("Set the tags", body=TagsChange, returns=HeardJson)
     def post(self, request: Request, run_id: UUID) -> Response:
-        tags = texts(json_object(request, "tags"), "tags")
+        """Instead of those that the run has."""
+        tags = texts(json_object(request, TagsChange), "tags")
         return _answer(services.tags_set(run_id=run_id, tags=tags, by=request.user))
 
 
 class ExternalLabels(APIView):
-    """POST: `labels`, names with a text each, to add or change; `remove` names others."""
-
+    @operation("Change the labels", body=LabelsChange, returns=HeardJson)
     def post(self, request: Request, run_id: UUID) -> Response:
-        data = json_object(request, "labels", "remove")
+        data = json_object(request, LabelsChange)
         heard = services.labels_set(
             run_id=run_id,
             labels=member(data, "labels", dict, {}),
@@ -146,10 +160,10 @@ class ExternalLabels(APIView):
 
 
 class ExternalEnd(APIView):
-    """POST: `status` (finished, failed or killed), `reason`, `ended_at`."""
-
+    @operation("End a run that is trained elsewhere", body=RunEnd, returns=StateJson)
     def post(self, request: Request, run_id: UUID) -> Response:
-        data = json_object(request, "status", "reason", "ended_at")
+        """One that has ended stays as it ended."""
+        data = json_object(request, RunEnd)
         run = services.run_end(
             run_id=run_id,
             status=member(data, "status", str, "finished"),
@@ -161,16 +175,16 @@ class ExternalEnd(APIView):
 
 
 class ExternalResume(APIView):
-    """POST: let a run that has ended go on."""
-
+    @operation("Go on with a run that has ended", returns=StateJson)
     def post(self, request: Request, run_id: UUID) -> Response:
+        """One that is trained elsewhere; one that runs stays as it is."""
         run = services.run_resume(run_id=run_id, by=request.user)
         return Response({"state": run.state})
 
 
 def _answer(heard: Heard) -> Response:
-    """`stop` asks the script to end: somebody stopped its run."""
-    return Response({"state": heard.state, "stop": heard.stop})
+    answer: HeardJson = {"state": heard.state, "stop": heard.stop}
+    return Response(answer)
 
 
 def _visible(request: Request, run_id: UUID) -> Run:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -21,6 +21,7 @@ MOST_POINTS = 20_000  # in a batch
 MOST_KEYS = 2000  # of a run
 MOST_STEP = 2**53 - 1
 MOST_TIME_MS = 253_402_300_799_000  # the end of the year 9999
+Value = float | Literal["NaN", "Infinity", "-Infinity"]  # in JSON
 NOT_FINITE = {"NaN": np.nan, "Infinity": np.inf, "-Infinity": -np.inf}
 _KEY = re.compile(
     r"[^\x00-\x20,\x7f\ud800-\udfff]([^\x00-\x1f,\x7f\ud800-\udfff]*[^\x00-\x20,\x7f\ud800-\udfff])?"
@@ -105,7 +106,7 @@ def points(
     )
 
 
-def as_json(value: float) -> float | str:
+def as_json(value: float) -> Value:
     """A value as it is read again: what JSON has no number for is a text."""
     if np.isfinite(value):
         return value

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from webapp.external.models import ExternalRun
+from webapp.external.shapes import ExternalRunJson
 from webapp.runs.models import Run
 from webapp.runs.represent import run_detail_json
 
 
-def external_json(run: Run) -> dict[str, Any]:
+def external_json(run: Run) -> ExternalRunJson:
     """The run as the API writes any, with what logs it, its labels and how long it is silent."""
     row = ExternalRun.objects.filter(run=run).first()
-    return run_detail_json(run) | {
+    return {
+        **run_detail_json(run),
         "client": row.client if row else "",
         "labels": row.labels if row else {},
         "heard_at": run.beat_at,

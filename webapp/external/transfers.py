@@ -12,33 +12,36 @@ from rest_framework.parsers import BaseParser
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from webapp.core.api import Cursor, Request, int_param, json_object, member
+from webapp.core.api import Cursor, Request, json_object, member
+from webapp.core.openapi import Page, operation, text, whole
 from webapp.core.rest import StrictParser
 from webapp.external import uploads
 from webapp.external.models import Upload
+from webapp.external.shapes import NewUpload, UploadJson
 from webapp.external.views import file_answer
 from webapp.runs.models import EXTERNAL, Run
+
+BYTES = "application/octet-stream"
+OFFSET = whole("offset", "the part's first byte", least=0, most=2**53, default=0)
+PATH = text("path", "files of this path, or below this folder", most=uploads.PATH_LENGTH)
 
 
 class RawParser(BaseParser):
     """Bytes as they come, still to be read."""
 
-    media_type = "application/octet-stream"
+    media_type = BYTES
 
     def parse(self, stream: Any, media_type: Any = None, parser_context: Any = None) -> Any:
         return stream
 
 
 class UploadList(APIView):
-    """POST: announce a file: `kind`, `path`, `size_bytes`, `sha256`; of checkpoints `step` too.
-
-    The answer's `offset` is where to begin: the same file announced again goes on where it was cut.
-    """
-
+    @operation("Announce a file", body=NewUpload, returns=UploadJson, status=201, refuses=(507,))
     def post(self, request: Request, run_id: UUID) -> Response:
-        data = json_object(
-            request, "kind", "path", "size_bytes", "sha256", "step", "best", "metrics"
-        )
+        """The answer's `offset` is where to begin. The same file announced again is the same
+        upload, to go on with where it was cut: what an `Idempotency-Key` would answer is outdated.
+        """
+        data = json_object(request, NewUpload)
         upload = uploads.upload_create(
             run_id=run_id,
             kind=member(data, "kind", str, Upload.Kind.ARTIFACT),
@@ -54,34 +57,41 @@ class UploadList(APIView):
 
 
 class UploadDetail(APIView):
-    """GET: how far it is. PUT: `?offset=`, the next part, as bytes. POST: finish it. DELETE it."""
-
     parser_classes = [RawParser, StrictParser]
 
+    @operation("How far an upload is", returns=UploadJson)
     def get(self, request: Request, upload_id: UUID) -> Response:
         rows = Upload.objects.visible_to(request.user).select_related("run")
         return Response(upload_json(get_object_or_404(rows, pk=upload_id)))
 
+    @operation("Send the next part", query=[OFFSET], body=BYTES, returns=UploadJson, refuses=(507,))
     def put(self, request: Request, upload_id: UUID) -> Response:
-        offset = int_param(request, "offset", 0, least=0, most=2**53) or 0
+        """`chunk_bytes` at most. At another place than the next one it is 409 `upload-offset`,
+        whose `fields` name the right `offset`.
+        """
+        offset = OFFSET.of(request) or 0
         body = cast(IO[bytes], request._request)  # a request reads like a file
         upload = uploads.upload_append(
             upload_id=upload_id, offset=offset, data=body, by=request.user
         )
         return Response(upload_json(upload))
 
+    @operation("Finish an upload", returns=UploadJson, refuses=(507,))
     def post(self, request: Request, upload_id: UUID) -> Response:
+        """A file of another hash or shape is deleted, to be sent again. Twice is harmless."""
         return Response(upload_json(uploads.upload_finish(upload_id=upload_id, by=request.user)))
 
+    @operation("Give an upload up")
     def delete(self, request: Request, upload_id: UUID) -> Response:
+        """And what was received of it; one that is complete stays."""
         uploads.upload_abort(upload_id=upload_id, by=request.user)
         return Response(status=204)
 
 
 class FileList(APIView):
-    """GET: complete files, checkpoints too, the newest first; `?path=` those below a folder."""
-
+    @operation("Files of an external run", query=[PATH], returns=Page[UploadJson], paging=Cursor)
     def get(self, request: Request, run_id: UUID) -> Response:
+        """Complete ones, checkpoints too, the newest first."""
         run = get_object_or_404(Run.objects.visible_to(request.user), pk=run_id, kind=EXTERNAL)
         found = Upload.objects.filter(run=run, finished_at__isnull=False).select_related("run")
         if request.GET.get("path"):
@@ -93,14 +103,13 @@ class FileList(APIView):
 
 
 class FileDetail(APIView):
-    """GET: a file, whole or a range of it."""
-
+    @operation("A file of an external run", returns=BYTES, also=(206,), refuses=(416,))
     def get(self, request: Request, run_id: UUID, file_id: UUID) -> HttpResponseBase:
+        """Whole, or the one range of it that `Range` asks for."""
         return file_answer(request._request, request.user, run_id, file_id)
 
 
-def upload_json(upload: Upload) -> dict[str, Any]:
-    """`offset`: bytes received so far; `file`: where it can be fetched, null before it is whole."""
+def upload_json(upload: Upload) -> UploadJson:
     done = upload.finished_at is not None
     return {
         "id": upload.pk,

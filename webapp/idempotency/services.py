@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -11,6 +10,7 @@ from typing import Any, TypeVar
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
+from django.utils.crypto import salted_hmac
 from rest_framework.response import Response
 
 from vad.errors import VadError
@@ -114,4 +114,6 @@ def _route(request: Request) -> str:
 def _digest(request: Request) -> str:
     token = request.user.token
     said = [request.data, token.project_id if token else None]
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+    # keyed: a body may hold a password, which a plain digest of it would let anybody guess
+    text = json.dumps(said, sort_keys=True)
+    return salted_hmac("idempotency", text, algorithm="sha256").hexdigest()

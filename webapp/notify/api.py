@@ -13,23 +13,41 @@ from rest_framework.views import APIView
 from webapp.accounts.models import Project, User
 from webapp.accounts.queries import administered
 from webapp.core.api import Cursor, Request, invalid, json_object, member, project_of
+from webapp.core.openapi import Page, Results, operation, text
+from webapp.idempotency.services import idempotent, idempotent_secret
 from webapp.notify import queries, services
 from webapp.notify.models import Channel, Delivery, Kind, Rule, Status
+from webapp.notify.shapes import (
+    ChannelJson,
+    ChannelStep,
+    DeliveryJson,
+    MadeChannelJson,
+    NewChannel,
+    NewNotificationRule,
+    NotificationRuleJson,
+    PauseChange,
+    SecretJson,
+)
+
+OWNER = text("project", "of a project that you administer, by its slug; your own without it")
+STATUS = text("status", "of this status", choices=("", *Status.values))
+STEPS = ("test", "confirm", "secret")
+ONCE = {"Cache-Control": "no-store"}  # an answer with a secret
 
 
 class ChannelList(APIView):
-    """GET: one's own channels, or with `?project=` those of a project that one administers.
-
-    POST: `kind` (`mail`, `webhook`), `name`, `target`, `project`. A webhook's `secret` is in this
-    answer alone.
-    """
-
+    @operation("Channels", query=[OWNER], returns=Results[ChannelJson])
     def get(self, request: Request) -> Response:
         found = queries.channels(_owner(request, request.GET.get("project")), request.user)
         return Response({"results": [_channel(row) for row in found]})
 
+    @operation("Make a channel", body=NewChannel, returns=MadeChannelJson, status=201)
+    @idempotent_secret
     def post(self, request: Request) -> Response:
-        data = json_object(request, "kind", "name", "target", "project")
+        """Mail begins once the code that is sent there was entered. A webhook's `secret` is in this
+        answer and nowhere else.
+        """
+        data = json_object(request, NewChannel)
         made = services.channel_create(
             owner=_owner(request, member(data, "project", str, "")),
             kind=member(data, "kind", str, ""),
@@ -37,54 +55,74 @@ class ChannelList(APIView):
             target=member(data, "target", str, ""),
             by=request.user,
         )
-        secret = {"secret": made.secret} if made.kind == Kind.WEBHOOK else {}
-        return Response({**_channel(made), **secret}, status=201)
+        answer: MadeChannelJson = {**_channel(made)}
+        if made.kind == Kind.WEBHOOK:
+            answer["secret"] = made.secret
+        return Response(answer, status=201, headers=ONCE)
 
 
 class ChannelDetail(APIView):
-    """PATCH: `paused`. DELETE: with its rules and its log."""
-
+    @operation("Pause or resume a channel", body=PauseChange, returns=ChannelJson)
     def patch(self, request: Request, channel_id: int) -> Response:
+        """Nothing is sent meanwhile, and nothing that happens meanwhile is told later."""
         found = _channel_of(request, channel_id)
-        paused = _flag(json_object(request, "paused"))
+        paused = _flag(json_object(request, PauseChange))
         services.channel_pause(channel=found, paused=paused, by=request.user)
         found.refresh_from_db()
         return Response(_channel(found))
 
+    @operation("Delete a channel")
     def delete(self, request: Request, channel_id: int) -> Response:
+        """With its rules, and what it was told."""
         services.channel_delete(channel=_channel_of(request, channel_id), by=request.user)
         return Response(status=204)
 
 
 class ChannelAction(APIView):
-    """POST: `test`; `confirm` with the `code`; `secret` for a new one, in this answer alone."""
-
+    @operation(
+        "Test or confirm a channel, or renew its secret",
+        path={"action": STEPS},
+        body=ChannelStep,
+        returns=ChannelJson | DeliveryJson | SecretJson,
+        also=(202,),
+        refuses=(429,),
+    )
     def post(self, request: Request, channel_id: int, action: str) -> Response:
-        if action not in ("test", "confirm", "secret"):
+        """`test` answers 202 with the delivery that will be sent; `confirm` takes the `code` that
+        was mailed, and answers with the channel; `secret` makes a webhook's old one worthless. No
+        `Idempotency-Key`: nothing lasting is made, and a new secret's answer must not be kept.
+        """
+        if action not in STEPS:
             raise Http404
         found = _channel_of(request, channel_id)
         if action == "test":
             made = services.channel_test(channel=found, by=request.user)
             return Response(_delivery(made), status=202)
         if action == "secret":
-            return Response({"secret": services.secret_renew(channel=found, by=request.user)})
-        code = member(json_object(request, "code"), "code", str, "")
+            renewed: SecretJson = {"secret": services.secret_renew(channel=found, by=request.user)}
+            return Response(renewed, headers=ONCE)
+        code = member(json_object(request, ChannelStep), "code", str, "")
         services.channel_confirm(channel=found, code=code, by=request.user)
         found.refresh_from_db()
         return Response(_channel(found))
 
 
 class RuleList(APIView):
-    """GET: rules, as channels are listed. POST: a rule of a channel."""
-
+    @operation("Rules of notification", query=[OWNER], returns=Results[NotificationRuleJson])
     def get(self, request: Request) -> Response:
         found = queries.rules(_owner(request, request.GET.get("project")), request.user)
         return Response({"results": [_rule(row) for row in found]})
 
+    @operation(
+        "Make a rule of notification",
+        body=NewNotificationRule,
+        returns=NotificationRuleJson,
+        status=201,
+    )
+    @idempotent
     def post(self, request: Request) -> Response:
-        data = json_object(
-            request, "channel", "event", "project", "metric_key", "crosses", "value", "minutes"
-        )
+        """The channel is told when it comes true."""
+        data = json_object(request, NewNotificationRule)
         crosses = member(data, "crosses", str, "above")
         if crosses not in ("above", "below"):
             raise invalid({"crosses": "above or below"})
@@ -108,24 +146,27 @@ class RuleList(APIView):
 
 
 class RuleDetail(APIView):
-    """PATCH: `paused`. DELETE: what it told stays in the log."""
-
+    @operation(
+        "Pause or resume a rule of notification", body=PauseChange, returns=NotificationRuleJson
+    )
     def patch(self, request: Request, rule_id: int) -> Response:
         found = _rule_of(request, rule_id)
-        paused = _flag(json_object(request, "paused"))
+        paused = _flag(json_object(request, PauseChange))
         services.rule_pause(rule=found, paused=paused, by=request.user)
         found.refresh_from_db()
         return Response(_rule(found))
 
+    @operation("Delete a rule of notification")
     def delete(self, request: Request, rule_id: int) -> Response:
+        """What it told stays in the log."""
         services.rule_delete(rule=_rule_of(request, rule_id), by=request.user)
         return Response(status=204)
 
 
 class Deliveries(APIView):
-    """GET: what was told and what became of it, the newest first; `?project=&status=`."""
-
+    @operation("What was told", query=[OWNER, STATUS], returns=Page[DeliveryJson], paging=Cursor)
     def get(self, request: Request) -> Response:
+        """And what became of it, the newest first."""
         status = request.GET.get("status", "")
         if status and status not in Status.values:
             raise invalid({"status": f"none of {', '.join(Status.values)}"})
@@ -163,7 +204,7 @@ def _float(value: float) -> float:
         raise invalid({"value": "too large a number"}) from None
 
 
-def _channel(row: Channel) -> dict[str, Any]:
+def _channel(row: Channel) -> ChannelJson:
     return {
         "id": row.pk,
         "kind": row.kind,
@@ -176,7 +217,7 @@ def _channel(row: Channel) -> dict[str, Any]:
     }
 
 
-def _rule(row: Rule) -> dict[str, Any]:
+def _rule(row: Rule) -> NotificationRuleJson:
     metric = row.value is not None
     return {
         "id": row.pk,
@@ -192,7 +233,7 @@ def _rule(row: Rule) -> dict[str, Any]:
     }
 
 
-def _delivery(row: Delivery) -> dict[str, Any]:
+def _delivery(row: Delivery) -> DeliveryJson:
     return {
         "id": row.pk,
         "channel": row.channel_id,

@@ -2,32 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
+from django.db import transaction
 from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from webapp.accounts.models import Project
 from webapp.compare import selection
-from webapp.core.api import (
-    Cursor,
-    Request,
-    int_param,
-    invalid,
-    json_object,
-    member,
-    project_of,
-    texts,
-)
+from webapp.core.api import Cursor, Request, invalid, json_object, member, project_of, texts
+from webapp.core.conditional import require_match, revision, tagged
+from webapp.core.openapi import PROJECT, Page, Results, operation, text, whole
 from webapp.core.query import uuids
 from webapp.evaluations.models import Evaluation
+from webapp.idempotency.services import idempotent, idempotent_secret
 from webapp.reports import exporting, queries, ready, recheck, services, sharing
 from webapp.reports.models import Comment, Report, Revision, ShareLink
+from webapp.reports.shapes import (
+    Freezing,
+    MadeReportLinkJson,
+    NewReport,
+    NewReportComment,
+    NewReportLink,
+    RecheckJson,
+    ReportChange,
+    ReportCommentJson,
+    ReportDetailJson,
+    ReportJson,
+    ReportLinkJson,
+    RevisionJson,
+)
 
-REVISION_MAX = 10**9
+WORDS_LENGTH = 200
+WORDS = text("q", "words of the title", most=WORDS_LENGTH)
+NUMBER = whole("revision", "the revision; the newest without it", least=1, most=queries.MOST_NUMBER)
+PANELS = text("panels", "with what every panel shows", choices=["yes"])
 
 
 class Changed(Cursor):
@@ -35,20 +49,20 @@ class Changed(Cursor):
 
 
 class ReportList(APIView):
-    """GET: reports, the last changed first, `?q=&project=&limit=&cursor=`. POST: a new one.
-
-    A new one has `blocks`, or is ready-made of an `evaluation` or of compared `runs`.
-    """
-
+    @operation("Reports", query=[WORDS, PROJECT], returns=Page[ReportJson], paging=Changed)
     def get(self, request: Request) -> Response:
+        """Of a project, the last changed first."""
         project = project_of(request, request.GET.get("project"))
         cursor = Changed()
-        rows = queries.reports(project, request.GET.get("q", ""))
+        rows = queries.reports(project, request.GET.get("q", "")[:WORDS_LENGTH])
         part = cursor.paginate_queryset(rows, request, self)
         return cursor.get_paginated_response([report_json(report) for report in part or ()])
 
+    @operation("Write a report", body=NewReport, returns=ReportDetailJson, status=201)
+    @idempotent
     def post(self, request: Request) -> Response:
-        data = json_object(request, "title", "blocks", "project", "evaluation", "runs")
+        """Of `blocks` and a `title`, or ready-made of an `evaluation` or of compared `runs`."""
+        data = json_object(request, NewReport)
         given = [name for name in ("blocks", "evaluation", "runs") if data.get(name) is not None]
         if len(given) > 1:
             raise invalid({given[1]: f"give it, or {given[0]}, not both"})
@@ -57,41 +71,36 @@ class ReportList(APIView):
         if "evaluation" in given:
             title_, blocks = ready.of_evaluation(_evaluation(request, data))
         elif "runs" in given:
-            runs = selection.chosen(request.user, uuids(texts(data, "runs")))
-            runs = [run for run in runs if run.project_id == project.pk]
-            title_, blocks = ready.of_comparison(
-                selection.members(runs, selection.evaluations(runs))
-            )
+            title_, blocks = ready.of_comparison(_members(request, data, project))
         else:
             title_, blocks = "", member(data, "blocks", list, [])
         made = services.report_create(
             project=project, title=title or title_, given=blocks, by=request.user
         )
-        return Response(_whole(made, queries.revision_of(made)), status=201)
+        return _answer(queries.revision_of(made), status=201)
 
 
 class ReportDetail(APIView):
-    """GET: a revision, `?revision=N`, with its panels' contents for `?panels=yes`.
-
-    PATCH: the next revision, of `title`, `blocks`, `note`; `base` is the revision that it changes:
-    409 when there is a newer one. DELETE: the report, its history, comments and links.
-    """
-
+    @operation("A report", query=[NUMBER, PANELS], returns=ReportDetailJson)
     def get(self, request: Request, report_id: UUID) -> Response:
-        report = _report(request, report_id)
-        revision = _revision(request, report)
-        found = _whole(report, revision)
+        """What it says in a revision. Live panels are computed for the answer."""
+        found = _revision(request, _report(request, report_id))
+        answer = _answer(found)
         if request.GET.get("panels") == "yes":
-            found["panels"] = {
-                shown.id: _panel(shown) for shown in queries.shown(revision) if shown.is_panel
+            answer.data["panels"] = {
+                shown.id: _panel(shown) for shown in queries.shown(found) if shown.is_panel
             }
-        return Response(found)
+        return answer
 
+    @operation("Change a report", body=ReportChange, returns=ReportDetailJson, if_match=True)
     def patch(self, request: Request, report_id: UUID) -> Response:
+        """Makes the next revision. 409 where there is a newer one than `base`."""
         report = _editable(request, report_id)
-        data = json_object(request, "title", "blocks", "note", "base")
-        last = queries.revision_of(report)
-        revision = services.report_save(
+        data = json_object(request, ReportChange)
+        last = queries.revision_of(report)  # read first: what is saved from now on is a conflict
+        with transaction.atomic():  # ends before panels are drawn, which takes a while
+            require_match(request, report, report_revision)
+        made = services.report_save(
             report=report,
             title=member(data, "title", str, last.title),
             given=member(data, "blocks", list, last.blocks),
@@ -99,10 +108,15 @@ class ReportDetail(APIView):
             base=member(data, "base", int, last.number),
             by=request.user,
         )
-        return Response(_whole(report, revision))
+        return _answer(made)
 
+    @operation("Delete a report", if_match=True)
+    @transaction.atomic
     def delete(self, request: Request, report_id: UUID) -> Response:
-        services.report_delete(report=_editable(request, report_id), by=request.user)
+        """With its history, comments and links."""
+        report = _editable(request, report_id)
+        require_match(request, report, report_revision)
+        services.report_delete(report=report, by=request.user)
         return Response(status=204)
 
 
@@ -111,9 +125,9 @@ class Numbered(Cursor):
 
 
 class RevisionList(APIView):
-    """GET: the history, the newest first."""
-
+    @operation("Revisions of a report", returns=Page[RevisionJson], paging=Numbered)
     def get(self, request: Request, report_id: UUID) -> Response:
+        """Newest first."""
         report = _report(request, report_id)
         cursor = Numbered()
         rows = report.revisions.select_related("by").defer("blocks")
@@ -122,75 +136,71 @@ class RevisionList(APIView):
 
 
 class RevisionDetail(APIView):
-    """GET: what the report said then. POST: restore it, as a new revision."""
-
+    @operation("What a report said", returns=ReportDetailJson)
     def get(self, request: Request, report_id: UUID, number: int) -> Response:
-        report = _report(request, report_id)
-        return Response(_whole(report, queries.revision_of(report, number)))
+        return _answer(queries.revision_of(_report(request, report_id), number))
 
+    @operation("Restore a revision", returns=ReportDetailJson, status=201)
+    @idempotent
     def post(self, request: Request, report_id: UUID, number: int) -> Response:
+        """As the newest one; nothing of the history is lost."""
         report = _editable(request, report_id)
         made = services.report_restore(report=report, number=number, by=request.user)
-        return Response(_whole(report, made), status=201)
+        return _answer(made, status=201)
 
 
 class ReportFreeze(APIView):
-    """POST: all panels frozen as they are now; with `"freeze": "no"` all live again."""
-
+    @operation("Freeze all panels", body=Freezing, returns=ReportDetailJson)
+    @idempotent
     def post(self, request: Request, report_id: UUID) -> Response:
+        """As they are now, in a new revision; with `"freeze": "no"` all are live again."""
         report = _editable(request, report_id)
-        freeze = member(json_object(request, "freeze"), "freeze", str, "yes") != "no"
-        made = services.report_freeze(report=report, by=request.user, freeze=freeze)
-        return Response(_whole(report, made))
+        freeze = member(json_object(request, Freezing), "freeze", str, "yes")
+        if freeze not in ("yes", "no"):
+            raise invalid({"freeze": f"{freeze[:40]!r} is neither 'yes' nor 'no'"})
+        made = services.report_freeze(report=report, by=request.user, freeze=freeze == "yes")
+        return _answer(made)
 
 
 class ReportRecheck(APIView):
-    """GET: every frozen panel made once more: `identical`, `drifted` or `gone`, with what differs.
-
-    `?revision=N`. The score files are read and hashed anew for it.
-    """
-
+    @operation("Recheck frozen panels", query=[NUMBER], returns=RecheckJson)
     def get(self, request: Request, report_id: UUID) -> Response:
-        revision = _revision(request, _report(request, report_id))
-        findings = recheck.recheck(revision)
-        return Response(
-            {
-                "revision": revision.number,
-                "summary": recheck.summary(findings),
-                "panels": [
-                    {
-                        "block": finding.block["id"],
-                        "title": finding.title,
-                        "state": finding.state,
-                        "sha256": finding.sha256,
-                        "now_sha256": finding.now_sha256 or None,
-                        "differences": finding.differences,
-                    }
-                    for finding in findings
-                ],
-            }
-        )
+        """Every one is made once more, with what differs. The score files are read and hashed anew
+        for it.
+        """
+        found = _revision(request, _report(request, report_id))
+        return Response(recheck_json(found, recheck.recheck(found)))
 
 
 class ReportExport(APIView):
-    """GET: `html`, `pdf` or `tex`, `?revision=N`."""
-
+    @operation(
+        "A report as a file",
+        path={"form": tuple(exporting.FORMATS)},
+        query=[NUMBER],
+        returns=("text/html", "application/pdf", "application/x-tex"),
+        refuses=[503],
+    )
     def get(self, request: Request, report_id: UUID, form: str) -> HttpResponse:
+        """One HTML file that works offline, a PDF, or its tables as LaTeX. 503 for a PDF where the
+        server has no browser that prints it, or it is busy.
+        """
         if form not in exporting.FORMATS:
             raise Http404
         return exporting.answer(_revision(request, _report(request, report_id)), form)
 
 
 class CommentList(APIView):
-    """GET: what was said, the oldest first. POST: `block`, `text`."""
-
+    @operation("Comments on a report", returns=Results[ReportCommentJson])
     def get(self, request: Request, report_id: UUID) -> Response:
+        """Oldest first."""
         rows = _report(request, report_id).comments.select_related("by")
         return Response({"results": [comment_json(comment) for comment in rows]})
 
+    @operation("Comment on a panel", body=NewReportComment, returns=ReportCommentJson, status=201)
+    @idempotent
     def post(self, request: Request, report_id: UUID) -> Response:
         report = _editable(request, report_id)
-        data = json_object(request, "block", "text")
+        data = json_object(request, NewReportComment)
         made = services.comment_add(
             report=report,
             block=member(data, "block", str, ""),
@@ -201,9 +211,9 @@ class CommentList(APIView):
 
 
 class CommentDetail(APIView):
-    """DELETE: one's own, or anybody's by an admin."""
-
+    @operation("Delete a comment")
     def delete(self, request: Request, report_id: UUID, comment_id: int) -> Response:
+        """One's own; by an admin anybody's."""
         rows = Comment.objects.visible_to(request.user).select_related("report__project")
         comment = get_object_or_404(rows, pk=comment_id, report=report_id)
         services.comment_delete(comment=comment, by=request.user)
@@ -211,16 +221,20 @@ class CommentDetail(APIView):
 
 
 class LinkList(APIView):
-    """GET: links for people without an account. POST: a new one; its address is in this answer
-    alone. `days`, `note`, `password`, `revision`: without it the newest one is shown."""
-
+    @operation("Links to a report", returns=Page[ReportLinkJson], paging=Cursor)
     def get(self, request: Request, report_id: UUID) -> Response:
+        """For people without an account, newest first. By members."""
         rows = _editable(request, report_id).links.select_related("revision", "created_by")
-        return Response({"results": [link_json(link) for link in rows]})
+        cursor = Cursor()
+        part = cursor.paginate_queryset(rows, request, self)
+        return cursor.get_paginated_response([link_json(link) for link in part or ()])
 
+    @operation("Share a report", body=NewReportLink, returns=MadeReportLinkJson, status=201)
+    @idempotent_secret
     def post(self, request: Request, report_id: UUID) -> Response:
+        """`link` is in this answer and nowhere else."""
         report = _editable(request, report_id)
-        data = json_object(request, "days", "note", "password", "revision")
+        data = json_object(request, NewReportLink)
         made, secret = sharing.link_create(
             report=report,
             by=request.user,
@@ -229,14 +243,13 @@ class LinkList(APIView):
             password=member(data, "password", str, ""),
             revision=member(data, "revision", int, 0) or None,
         )
-        address = request.build_absolute_uri(reverse("shared", args=[secret]))
-        answer = {**link_json(made), "link": address}
+        link = request.build_absolute_uri(reverse("shared", args=[secret]))
+        answer: MadeReportLinkJson = {**link_json(made), "link": link}
         return Response(answer, status=201, headers={"Cache-Control": "no-store"})
 
 
 class LinkDetail(APIView):
-    """DELETE: revoke it."""
-
+    @operation("Revoke a link")
     def delete(self, request: Request, report_id: UUID, link_id: int) -> Response:
         rows = ShareLink.objects.editable_by(request.user).select_related("report__project")
         link = get_object_or_404(rows, pk=link_id, report=_editable(request, report_id))
@@ -244,7 +257,7 @@ class LinkDetail(APIView):
         return Response(status=204)
 
 
-def report_json(report: Report) -> dict[str, Any]:
+def report_json(report: Report) -> ReportJson:
     return {
         "id": report.pk,
         "title": report.title,
@@ -254,7 +267,7 @@ def report_json(report: Report) -> dict[str, Any]:
     }
 
 
-def revision_json(revision: Revision) -> dict[str, Any]:
+def revision_json(revision: Revision) -> RevisionJson:
     return {
         "number": revision.number,
         "title": revision.title,
@@ -264,7 +277,7 @@ def revision_json(revision: Revision) -> dict[str, Any]:
     }
 
 
-def comment_json(comment: Comment) -> dict[str, Any]:
+def comment_json(comment: Comment) -> ReportCommentJson:
     return {
         "id": comment.pk,
         "block": comment.block,
@@ -274,7 +287,7 @@ def comment_json(comment: Comment) -> dict[str, Any]:
     }
 
 
-def link_json(link: ShareLink) -> dict[str, Any]:
+def link_json(link: ShareLink) -> ReportLinkJson:
     return {
         "id": link.pk,
         "note": link.note,
@@ -289,20 +302,59 @@ def link_json(link: ShareLink) -> dict[str, Any]:
     }
 
 
-def _whole(report: Report, revision: Revision) -> dict[str, Any]:
+def recheck_json(found: Revision, findings: Sequence[recheck.Finding]) -> RecheckJson:
     return {
-        **report_json(report),
-        "title": revision.title,
-        "project": report.project.slug,
-        "revision": revision_json(revision),
-        "blocks": revision.blocks,
+        "revision": found.number,
+        "summary": recheck.summary(findings),
+        "panels": [
+            {
+                "block": finding.block["id"],
+                "title": finding.title,
+                "state": finding.state,
+                "sha256": finding.sha256,
+                "now_sha256": finding.now_sha256 or None,
+                "differences": finding.differences,
+            }
+            for finding in findings
+        ],
     }
+
+
+def report_revision(report: Report) -> str:
+    return _tag(queries.revision_of(report))
+
+
+def _tag(found: Revision) -> str:
+    return revision(found, "number")
+
+
+def _answer(found: Revision, status: int = 200) -> Response:
+    """A report as it is in a revision; the ETag of an old one fits no change."""
+    report = found.report
+    said: ReportDetailJson = {
+        **report_json(report),
+        "title": found.title,
+        "project": report.project.slug,
+        "revision": revision_json(found),
+        "blocks": found.blocks,
+    }
+    return tagged(Response(said, status=status), _tag(found))
 
 
 def _panel(shown: queries.Shown) -> dict[str, Any]:
     if shown.content is None:
-        return {"error": shown.error.to_dict() if shown.error else None}
+        assert shown.error is not None  # one or the other
+        return {"error": shown.error.to_dict()}
     return {**shown.content.to_dict(), "frozen_at": shown.frozen_at}
+
+
+def _members(request: Request, data: dict[str, Any], project: Project) -> list[selection.Member]:
+    """The project's among the runs of the body."""
+    ids = uuids(texts(data, "runs"))
+    if len(ids) > selection.MOST_RUNS:
+        raise invalid({"runs": f"{len(ids)} are named, {selection.MOST_RUNS} at most"})
+    runs = [r for r in selection.chosen(request.user, ids) if r.project_id == project.pk]
+    return selection.members(runs, selection.evaluations(runs))
 
 
 def _evaluation(request: Request, data: dict[str, Any]) -> Evaluation:
@@ -326,6 +378,4 @@ def _editable(request: Request, report_id: UUID) -> Report:
 
 
 def _revision(request: Request, report: Report) -> Revision:
-    return queries.revision_of(
-        report, int_param(request, "revision", None, least=1, most=REVISION_MAX)
-    )
+    return queries.revision_of(report, NUMBER.of(request))

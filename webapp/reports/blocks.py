@@ -204,13 +204,13 @@ _EMPTY: dict[str, Any] = {
     "kind": "", "evaluations": [], "runs": [], "video": "", "frame": 0, "key": "", "q": "",
     "sort": "", "cols": "",
 }  # fmt: skip
-_LENGTHS = {"video": 300, "key": 120, "q": 2000, "sort": 200, "cols": 2000}
+LENGTHS = {"video": 300, "key": 120, "q": 2000, "sort": 200, "cols": 2000}
 
 
 def _checked(block: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     wrong: dict[str, str] = {}
     kind = block.get("kind")
-    if kind != TEXT and kind not in KINDS:
+    if not isinstance(kind, str) or kind not in (TEXT, *KINDS):
         return {}, {"kind": f"{str(kind)[:40]!r} is none of {', '.join((TEXT, *KINDS))}"}
     id_ = block.get("id") or new_id()
     if not isinstance(id_, str) or not _ID.fullmatch(id_):
@@ -230,7 +230,7 @@ def _checked(block: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
         elif name == "frame":
             found[name] = _frame(block, wrong)
         else:
-            found[name] = _text(block, name, _LENGTHS[name], wrong).strip()
+            found[name] = _text(block, name, LENGTHS[name], wrong).strip()
     for name in known.needs:
         if name not in wrong and not found[name]:
             wrong[name] = "is needed"
@@ -280,9 +280,12 @@ def _doubled(found: Sequence[dict[str, Any]]) -> dict[str, str]:
     seen: set[str] = set()
     wrong = {}
     for place, block in enumerate(found, start=1):
-        if block.get("id") in seen:
+        id_ = block.get("id")
+        if not isinstance(id_, str):  # `_checked` says so
+            continue
+        if id_ in seen:
             wrong[f"{place}.id"] = "another block has this id"
-        seen.add(block.get("id", ""))
+        seen.add(id_)
     return wrong
 
 

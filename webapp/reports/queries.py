@@ -94,7 +94,7 @@ def revision_of(report: Report, number: int | None = None) -> Revision:
     Raises:
         VadError: `not-found`.
     """
-    found = report.revisions.select_related("by", "report__project")
+    found = report.revisions.select_related("by", "report__project", "report__owner")
     if number is not None and number > MOST_NUMBER:
         found = found.none()
     revision = found.filter(number=number).first() if number is not None else found.first()

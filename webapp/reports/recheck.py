@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from vad.data.tensorfile import file_sha256
 from vad.errors import VadError
@@ -16,7 +16,10 @@ from webapp.reports.content import Content, differences, digest
 from webapp.reports.models import Revision, Snapshot
 
 TOLERANCE = 1e-9  # of a metric that is computed again on another machine
-_WORDS = {"identical": "identical", "drifted": "drifted", "gone": "cannot be made again"}
+State = Literal["identical", "drifted", "gone"]
+_WORDS: dict[State, str] = {
+    "identical": "identical", "drifted": "drifted", "gone": "cannot be made again"
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,13 +27,12 @@ class Finding:
     """What became of one frozen panel.
 
     Args:
-        state: `identical`, `drifted`, or `gone`.
         differences: in words, one a line.
     """
 
     block: dict[str, Any]
     title: str
-    state: str
+    state: State
     sha256: str
     now_sha256: str = ""
     differences: list[str] = field(default_factory=list)
@@ -53,7 +55,7 @@ def recheck(revision: Revision) -> list[Finding]:
     return [_finding(block, snapshot, files, revision) for block, snapshot in kept]
 
 
-def summary(findings: Sequence[Finding]) -> dict[str, int]:
+def summary(findings: Sequence[Finding]) -> dict[State, int]:
     return {state: sum(f.state == state for f in findings) for state in _WORDS}
 
 
@@ -73,7 +75,7 @@ def _finding(
     except VadError as exc:
         return Finding(**common, state="gone", differences=[*told, exc.message])
     told += differences(before, now)
-    state = "drifted" if told else "identical"
+    state: State = "drifted" if told else "identical"
     return Finding(**common, state=state, now_sha256=digest(now, snapshot.spec), differences=told)
 
 

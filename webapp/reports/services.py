@@ -227,7 +227,8 @@ def _revise(
         Snapshot.objects.get_or_create(
             report=report, sha256=sha, defaults={"spec": spec, "content": content}
         )
-    Report.objects.filter(pk=report.pk).update(title=title, changed_at=timezone.now())
+    report.title, report.changed_at = title, timezone.now()
+    report.save(update_fields=["title", "changed_at"])
     return Revision.objects.create(
         report=report, number=number, title=title, blocks=draft.blocks, note=note, by=by
     )

@@ -480,9 +480,11 @@ class RunCheckpoints(APIView):
 
 
 class RunCheckpointFile(APIView):
-    """GET: a checkpoint's file, whole or a range of it."""
-
+    @operation(
+        "A checkpoint's file", returns="application/octet-stream", also=(206,), refuses=(416, 503)
+    )
     def get(self, request: Request, run_id: UUID, step: int) -> HttpResponseBase:
+        """Whole, or the one range of it that `Range` asks for."""
         return detail.checkpoint_answer(request._request, _run(request, run_id), step)
 
 

@@ -1,4 +1,4 @@
-"""All settings. The environment is read here and nowhere else; README.md lists the variables."""
+"""All settings. The environment is read here and nowhere else; docs/settings.md explains it."""
 
 import os
 import shlex
@@ -206,7 +206,7 @@ SPECTACULAR_SETTINGS = {
     "OAS_VERSION": "3.1.1",
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "SORT_OPERATIONS": False,
-    "PREPROCESSING_HOOKS": [],
+    "PREPROCESSING_HOOKS": ["webapp.core.schema.ours"],
     "POSTPROCESSING_HOOKS": ["webapp.core.schema.complete"],
 }
 

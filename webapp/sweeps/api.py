@@ -10,19 +10,29 @@ from django.shortcuts import get_object_or_404
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from vad.configs import ExtractConfig, TwoStageConfig, UrdmuConfig
+from vad.configs import ExtractConfig, UrdmuConfig
 from webapp.accounts import access
 from webapp.core.api import Cursor, Offset, Request, invalid, json_object, member, project_of, row
 from webapp.core.api import texts as texts_of
+from webapp.core.openapi import Page, operation, text
 from webapp.datasets.models import DatasetVersion, FeatureSet
+from webapp.idempotency.services import idempotent
 from webapp.runs.resources import Resources
 from webapp.sweeps import listing, services, space
 from webapp.sweeps.importance import Importance
-from webapp.sweeps.listing import View
 from webapp.sweeps.models import StopRule, Sweep, Take
 from webapp.sweeps.results import Row, Setting
+from webapp.sweeps.shapes import (
+    KINDS,
+    ImportanceJson,
+    NewSweep,
+    SettingJson,
+    SweepDetailJson,
+    SweepJson,
+    TrialJson,
+)
 
-RESOURCES = ("gpus", "memory_mb", "time_limit_s")
+MOST_BEST = 10  # settings in the answer
 NUMBERS = {
     "settings": 0, "parallel": 4, "entropy": 0, "stop_after": 0, "stop_least": 4, "priority": 0,
 }  # fmt: skip
@@ -30,13 +40,15 @@ TEXTS = {
     "name": "", "strategy": "grid", "objective": "validation/video_auc", "direction": "",
     "take": Take.BEST, "stop_rule": StopRule.NONE,
 }  # fmt: skip
-KINDS = {config.kind: config for config in (UrdmuConfig, TwoStageConfig)}
+SORTS = ("", *listing.SORTS, *(f"-{name}" for name in listing.SORTS))
+SORT = text("sort", "with - in front for the highest first", choices=SORTS)
+PROJECT = text("project", "sweeps of this project, by its slug; of all yours without it")
 
 
 class SweepList(APIView):
-    """GET: sweeps, the newest first; `?project=`. POST: start one; see docs/sweeps.md."""
-
+    @operation("Sweeps", query=[PROJECT], returns=Page[SweepJson], paging=Cursor)
     def get(self, request: Request) -> Response:
+        """The newest first."""
         slug = request.GET.get("project")
         projects = [project_of(request, slug)] if slug else access.projects(request.user)
         rows = Sweep.objects.visible_to(request.user).filter(project__in=projects)
@@ -44,11 +56,15 @@ class SweepList(APIView):
         page = pages.paginate_queryset(rows.select_related("owner", "project"), request) or []
         return pages.get_paginated_response([sweep_json(sweep) for sweep in page])
 
+    @operation("Start a sweep", body=NewSweep, returns=SweepJson, status=201)
+    @idempotent
     def post(self, request: Request) -> Response:
-        data = json_object(
-            request, *NUMBERS, *TEXTS, *RESOURCES, "project", "kind", "config", "space", "seeds",
-            "extract", "version", "feature_set", "evaluate", "tags",
-        )  # fmt: skip
+        """Its trials are queued, `parallel` at a time, by `strategy`.
+
+        Each setting of the `space` is trained with each of the `seeds`. A known `objective` has a
+        `direction` of its own.
+        """
+        data = json_object(request, NewSweep)
         kind = member(data, "kind", str, UrdmuConfig.kind)
         if kind not in KINDS:
             raise invalid({"kind": f"{kind[:40]!r} is no kind of training"})
@@ -83,44 +99,54 @@ class SweepList(APIView):
 
 
 class SweepDetail(APIView):
-    """GET: a sweep, its best settings, and what matters. DELETE: forget it; its runs stay."""
-
+    @operation("A sweep", returns=SweepDetailJson)
     def get(self, request: Request, sweep_id: UUID) -> Response:
+        """With its best settings, and what each setting explains of the objective."""
         view = listing.view(_sweep(request, sweep_id))
         found, trials = listing.importance(view)
-        return Response(
-            sweep_json(view.sweep)
-            | {
-                "trials": view.counts.__dict__ | {"ended": view.counts.ended},
-                "best": [_setting(one) for one in view.settings[:10]],
-                "importance": {
-                    "trials": trials,
-                    "missing": listing.importance_missing(view) or None,
-                    "settings": [_importance(one) for one in found],
-                },
-            }
-        )
+        counts = view.counts
+        answer: SweepDetailJson = {
+            **sweep_json(view.sweep),
+            "trials": {
+                "planned": counts.planned, "made": counts.made, "active": counts.active,
+                "done": counts.done, "pruned": counts.pruned, "failed": counts.failed,
+                "ended": counts.ended,
+            },
+            "best": [_setting(one) for one in view.settings[:MOST_BEST]],
+            "importance": {
+                "trials": trials,
+                "missing": listing.importance_missing(view) or None,
+                "settings": [_importance(one) for one in found],
+            },
+        }  # fmt: skip
+        return Response(answer)
 
+    @operation("Forget a sweep")
     def delete(self, request: Request, sweep_id: UUID) -> Response:
+        """One that has ended; its runs stay."""
         services.sweep_delete(sweep=_sweep(request, sweep_id), by=request.user)
         return Response(status=204)
 
 
 class SweepTrials(APIView):
-    """GET: the trials; `?sort=-objective`, or number, auc, state."""
-
+    @operation("Trials of a sweep", query=[SORT], returns=Page[TrialJson], paging=Offset)
     def get(self, request: Request, sweep_id: UUID) -> Response:
-        view: View = listing.view(_sweep(request, sweep_id))
+        """By number, or as `sort` says; trials without the value come last."""
+        sort = request.GET.get("sort", "")
+        if sort not in SORTS:
+            raise invalid({"sort": f"{sort[:40]!r} is none of {', '.join(listing.SORTS)}"})
         pages = Offset()
-        rows = listing.ordered(view, request.GET.get("sort", ""))
+        rows = listing.ordered(listing.view(_sweep(request, sweep_id)), sort)
         page = pages.paginate_queryset(rows, request) or []
         return pages.get_paginated_response([_trial(one) for one in page])
 
 
 class SweepAction(APIView):
-    """POST: hold, release or stop a sweep with all of its trials."""
-
+    @operation(
+        "Hold, release or stop a sweep", path={"action": tuple(services.STEPS)}, returns=SweepJson
+    )
     def post(self, request: Request, sweep_id: UUID, action: str) -> Response:
+        """With all of its trials."""
         sweep = _sweep(request, sweep_id)
         if action not in services.STEPS:
             raise Http404
@@ -128,7 +154,7 @@ class SweepAction(APIView):
         return Response(sweep_json(_sweep(request, sweep_id)))
 
 
-def sweep_json(sweep: Sweep) -> dict[str, Any]:
+def sweep_json(sweep: Sweep) -> SweepJson:
     return {
         "id": sweep.pk,
         "name": sweep.name,
@@ -141,19 +167,30 @@ def sweep_json(sweep: Sweep) -> dict[str, Any]:
         "feature_set": sweep.feature_set_id,
         "evaluate": sweep.evaluate,
         "tags": sweep.tags,
+        "priority": sweep.priority,
+        "gpus": sweep.gpus,
+        "memory_mb": sweep.memory_mb,
+        "time_limit_s": sweep.time_limit_s,
         "space": sweep.space,
+        "strategy": sweep.strategy,
+        "settings": sweep.settings,
         "seeds": sweep.seeds,
+        "parallel": sweep.parallel,
+        "entropy": sweep.entropy,
+        "objective": sweep.objective,
         "direction": "min" if sweep.falling else "max",
+        "take": sweep.take,
         "chosen_on": sweep.chosen_on,
+        "stop_rule": sweep.stop_rule,
+        "stop_after": sweep.stop_after,
+        "stop_least": sweep.stop_least,
         "trials_planned": sweep.trials_planned,
         "created_at": sweep.created_at,
         "changed_at": sweep.changed_at,
-        **{name: getattr(sweep, name) for name in (*NUMBERS, *RESOURCES)},
-        **{name: getattr(sweep, name) for name in TEXTS if name != "direction"},
     }
 
 
-def _trial(one: Row) -> dict[str, Any]:
+def _trial(one: Row) -> TrialJson:
     trial = one.trial
     return {
         "number": trial.number + 1,
@@ -169,7 +206,7 @@ def _trial(one: Row) -> dict[str, Any]:
     }
 
 
-def _setting(one: Setting) -> dict[str, Any]:
+def _setting(one: Setting) -> SettingJson:
     return {
         "params": one.params,
         "objective": one.mean,
@@ -180,7 +217,7 @@ def _setting(one: Setting) -> dict[str, Any]:
     }
 
 
-def _importance(one: Importance) -> dict[str, Any]:
+def _importance(one: Importance) -> ImportanceJson:
     return {
         "name": one.name, "share": one.share, "error": one.error, "chance": one.chance,
         "groups": one.groups,

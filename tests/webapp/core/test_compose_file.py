@@ -1,4 +1,4 @@
-"""docker-compose.yml says what README.md and docs/hosts.md say, and what a server needs."""
+"""docker-compose.yml says what docs/ say of operations and hosts, and what a server needs."""
 
 from __future__ import annotations
 
@@ -106,20 +106,20 @@ def test_what_must_be_secret_has_no_default():
     assert not any("ports" in SERVICES[name] for name in ("postgres", "redis"))
 
 
-def test_every_variable_that_it_sets_is_one_that_the_readme_explains():
-    explained = (ROOT / "README.md").read_text()
+def test_every_variable_that_it_sets_is_one_that_is_explained():
+    explained = (ROOT / "docs/settings.md").read_text()
     ours = {v for name in OURS for v in environment(name)}
 
     assert sorted(v for v in ours if f"`{v}`" not in explained) == []
 
 
 def test_its_commands_are_those_of_the_documentation():
-    readme, hosts = ((ROOT / name).read_text() for name in ("README.md", "docs/hosts.md"))
-    plain = readme.replace("127.0.0.1:8000", "0.0.0.0:8000")
+    operations, hosts = ((ROOT / f"docs/{name}.md").read_text() for name in ("operations", "hosts"))
+    plain = operations.replace("127.0.0.1:8000", "0.0.0.0:8000")
 
     assert SERVICES["web"]["command"] in plain
     assert SERVICES["beat"]["command"].replace(" --schedule /tmp/beat", "") in plain
     for name in ("worker-gpu", "worker-cpu"):
         assert SERVICES[name]["command"] in hosts
     for part in re.findall(r"python manage\.py \w+[ \w-]*\w", SERVICES["migrate"]["command"]):
-        assert part in readme
+        assert part in operations

@@ -45,7 +45,7 @@ CHECKS = [
 MEANT = {
     "username": "user", "name": "worker", "version": "version_id", "run": "run_id",
     "feature_set": "feature_set_id", "of_run": "first", "to": "version_id", "key": "video",
-    "first": "run_id", "project": "slug", "user": "username",
+    "first": "run_id", "project": "slug", "user": "username", "channel": "channel_id",
 }  # fmt: skip
 RUNS = ("first", "second", "running", "failed", "queued", "run_id")
 
@@ -137,8 +137,9 @@ def _with_rows(case: schemathesis.Case, world: World, chance: random.Random) -> 
         for name in list(part):
             key = MEANT.get(name, name)
             if name == "run_id" and "/evaluations/" not in case.path:
-                key = chance.choice(RUNS)
+                key = "external" if "/external/" in case.path else chance.choice(RUNS)
             if name == "runs":
                 part[name] = f"{world.values['first']},{world.values['second']}"
             elif key in world.values and name not in ("kind", "action") and chance.random() < 0.9:
-                part[name] = world.values[key]
+                is_number = type(part[name]) is int
+                part[name] = int(world.values[key]) if is_number else world.values[key]

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def signed_in(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+def signed_in(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Give the client a token of a person."""
 
     def give(user: User, *, scope: str = "write", project: Project | None = None) -> None:

@@ -250,6 +250,22 @@ def test_the_api_does_all_of_it(client, project):
     assert not Delivery.objects.exists()
 
 
+def test_a_channel_that_is_sent_twice_is_one_and_its_secret_is_not_kept(client):
+    def make():
+        return client.post(
+            API + "channels/",
+            {"kind": "webhook", "name": "chat", "target": "https://hooks.example.org/x"},
+            "application/json", headers={"Idempotency-Key": "k"},
+        )  # fmt: skip
+
+    made, again = make(), make()
+
+    assert made.status_code == 201 and made.json()["secret"].startswith("whsec_")
+    assert made["Cache-Control"] == "no-store"
+    assert (again.status_code, again.json()["code"]) == (409, "idempotency-used")
+    assert Channel.objects.count() == 1
+
+
 @pytest.mark.parametrize(
     "body",
     [

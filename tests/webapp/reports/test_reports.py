@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import copy
 import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import jsonschema
 import pytest
 import seeding
 from django.test import Client
@@ -14,6 +17,7 @@ from django.test import Client
 from vad.errors import ConfigError, VadError
 from vad.evaluation.scores import ScoreSet
 from webapp.accounts.models import Project, Role, User
+from webapp.core.schema_views import document
 from webapp.evaluations import scores as store
 from webapp.reports import blocks, content, offline, pdf, prose, queries, ready, recheck, services
 from webapp.reports.content import Content, number
@@ -407,3 +411,93 @@ def test_the_api_does_what_the_pages_do(client: Client, seeded: seeding.Seeded) 
     assert client.get("/api/v1/reports/?limit=1").json()["results"][0]["title"] == "Mine"
     assert client.delete(address).status_code == 204
     assert store.load(seeded.evaluations[1])
+
+
+def test_every_panel_is_as_the_document_says(client: Client, seeded: seeding.Seeded) -> None:
+    evaluation = seeded.evaluations[0]
+    seeding.add_maps(seeded, evaluation)
+    one, runs = [str(evaluation.pk)], [str(seeded.runs["first"].pk), str(seeded.runs["second"].pk)]
+    key = store.load(evaluation).keys[0]
+    given = [
+        *(blocks.panel(kind, evaluations=one) for kind in ("numbers", "classes", "videos")),
+        *(blocks.panel(kind, evaluations=one) for kind in ("roc", "pr", "protocol")),
+        blocks.panel("moment", evaluations=one, video=key, frame=3),
+        blocks.panel("curves", runs=runs, key="loss/total"),
+        blocks.panel("curves", runs=runs, key="nothing"),
+        blocks.panel("runs", q="", sort="", cols=""),
+        blocks.panel("settings", runs=runs),
+        *(blocks.panel(kind, runs=runs[:1]) for kind in ("provenance", "reproduce")),
+    ]
+    asked = {"content_type": "application/json"}
+    body = {"title": "All", "blocks": [*given, blocks.text_block("a")]}
+    made = client.post("/api/v1/reports/", body, **asked).json()
+    client.post(f"/api/v1/reports/{made['id']}/freeze/", {"freeze": "no"}, **asked)
+
+    answer = client.get(f"/api/v1/reports/{made['id']}/", {"panels": "yes"}).json()
+
+    assert [list(p) for p in answer["panels"].values() if "error" in p] == [["error"]]
+    known = copy.deepcopy(document()["components"])
+    for schema in known["schemas"].values():
+        if "properties" in schema:
+            schema.setdefault("additionalProperties", False)
+    schema = {"$ref": "#/components/schemas/ReportDetail", "components": known}
+    found = jsonschema.Draft202012Validator(schema).iter_errors(answer)
+    assert not [f"{one.json_path}: {one.message[:200]}" for one in found]
+
+
+def test_a_report_is_not_changed_unseen(client: Client, make: Any) -> None:
+    address = f"/api/v1/reports/{make().pk}/"
+    asked = {"content_type": "application/json"}
+    read = client.get(address)
+
+    saved = client.patch(address, {"title": "B"}, headers={"If-Match": read["ETag"]}, **asked)
+    late = client.patch(address, {"title": "C"}, headers={"If-Match": read["ETag"]}, **asked)
+    old = client.get(address, {"revision": 1})
+    kept = client.delete(address, headers={"If-Match": old["ETag"]})
+
+    assert saved.json()["changed_at"] > read.json()["changed_at"]
+    assert (late.status_code, kept.status_code) == (412, 412)
+    assert client.get(address).json()["title"] == "B"
+    assert client.delete(address, headers={"If-Match": saved["ETag"]}).status_code == 204
+
+
+def test_what_is_sent_twice_is_one_revision_and_one_link(client: Client, make: Any) -> None:
+    report = make()
+    address = f"/api/v1/reports/{report.pk}/"
+    asked: dict[str, Any] = {
+        "content_type": "application/json",
+        "headers": {"Idempotency-Key": "a"},
+    }
+
+    restored = [client.post(f"{address}revisions/1/", {}, **asked) for _ in range(2)]
+    shared = [client.post(f"{address}links/", {"days": 2}, **asked) for _ in range(2)]
+
+    assert restored[0].json() == restored[1].json()
+    assert (report.revisions.count(), report.links.count()) == (2, 1)
+    assert [answer.status_code for answer in shared] == [201, 409]
+
+
+@pytest.mark.parametrize("wrong", [{"kind": []}, {"kind": "text", "id": {"a": 1}}])
+def test_a_block_of_another_shape_is_refused(client: Client, project: Project, wrong: Any) -> None:
+    body = {"title": "A", "blocks": [wrong, wrong]}
+
+    answer = client.post("/api/v1/reports/", body, content_type="application/json")
+
+    assert answer.status_code == 422
+    assert set(answer.json()["fields"]) <= {"1.kind", "2.kind", "1.id", "2.id"}
+
+
+def test_a_cursor_of_the_history_that_is_no_number_is_404(client: Client, make: Any) -> None:
+    cursor = base64.b64encode(b"p=abc").decode()
+
+    answer = client.get(f"/api/v1/reports/{make().pk}/revisions/", {"cursor": cursor})
+
+    assert answer.status_code == 404
+
+
+def test_a_body_that_is_nested_without_end_is_malformed(client: Client, project: Project) -> None:
+    body = f'{{"title": "A", "blocks": {"[" * 400}{"]" * 400}}}'
+
+    answer = client.post("/api/v1/reports/", body, content_type="application/json")
+
+    assert answer.status_code == 400

@@ -190,6 +190,8 @@ def test_the_page_and_the_endpoints_show_it(
     assert client.get("/api/v1/storage/rule/").json()["keep_best"] == 1
     answer = client.get(f"/api/v1/storage/deletion/?run={trained.pk}").json()
     assert answer["possible"] and answer["checkpoints"] == 2
+    many = ",".join(str(uuid.uuid4()) for _ in range(1001))
+    assert client.get(f"/api/v1/storage/deletion/?run={many}").status_code == 400
     put = {"project": project.slug, "keep_best": None}
     assert client.put("/api/v1/storage/rule/", put, "application/json").json()["keep_best"] == 9
     assert sign_in(viewer).put("/api/v1/storage/rule/", put, "application/json").status_code == 403

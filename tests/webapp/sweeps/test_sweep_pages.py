@@ -209,6 +209,8 @@ def test_a_sweep_over_the_api(client, feature_set, django_capture_on_commit_call
     address = f"sweeps/{made['id']}/"
     trials = client.get(f"/api/v1/{address}trials/").json()
     assert trials["count"] == 2 and trials["results"][0]["state"] == "queued"
+    wrong = client.get(f"/api/v1/{address}trials/?sort=luck")
+    assert (wrong.status_code, list(wrong.json()["fields"])) == (400, ["sort"])
     assert client.get("/api/v1/sweeps/").json()["results"][0]["id"] == made["id"]
     detail = client.get(f"/api/v1/{address}").json()
     assert detail["trials"]["active"] == 2 and "10 trials" in detail["importance"]["missing"]
