@@ -29,7 +29,7 @@ check: $(TESTING) ## style, types, import contracts, migrations, settings, depen
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/python manage.py check
 	@VADLAB_TLS=1 VADLAB_HOSTS=lab.example.org VADLAB_ORIGINS=https://lab.example.org \
-	  $(BIN)/python manage.py check --deploy --tag security --fail-level WARNING
+	  $(BIN)/python manage.py check --deploy --fail-level WARNING
 	$(BIN)/pip check --disable-pip-version-check
 	@if [ -x $(BIN)/pip-audit ]; then $(BIN)/pip-audit --progress-spinner off --timeout 10; \
 	else echo "Known vulnerabilities were not looked up: $(BIN)/pip install pip-audit, and be online."; fi
