@@ -21,13 +21,18 @@ run: $(RUNTIME) ## web and worker on this machine, on the data that is there
 test: $(TESTING) ## all tests that this machine can run; says what it skipped
 	@tests/run $(ARGS)
 
-check: $(TESTING) ## style, types, import contracts, migrations, settings
+check: $(TESTING) ## style, types, import contracts, migrations, settings, dependencies
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/python manage.py check
+	@VADLAB_TLS=1 VADLAB_HOSTS=lab.example.org VADLAB_ORIGINS=https://lab.example.org \
+	  $(BIN)/python manage.py check --deploy --fail-level WARNING
+	$(BIN)/pip check --disable-pip-version-check
+	@if [ -x $(BIN)/pip-audit ]; then $(BIN)/pip-audit --progress-spinner off --timeout 10; \
+	else echo "Known vulnerabilities were not looked up: $(BIN)/pip install pip-audit, and be online."; fi
 
 bench: $(TESTING) ## the budgets of docs/benchmarks.md, measured on this machine
 	@for script in tests/bench/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done

@@ -175,7 +175,7 @@ def _problem(value: Any, f: dataclasses.Field) -> str:
     for number in numbers:
         if isinstance(number, bool) or not isinstance(number, int | float):
             continue
-        if not math.isfinite(number):
+        if isinstance(number, float) and not math.isfinite(number):
             return f"{number} is not a finite number"
         if meta["above"] is not None and number <= meta["above"]:
             return f"{number} must be above {meta['above']}"
@@ -213,7 +213,10 @@ def _from_json(f: dataclasses.Field, value: Any) -> Any:
 
 def _scalar_from_json(kind: type, value: Any) -> Any:
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise ValueError("is larger than any number that is kept") from None
     if kind is int and isinstance(value, float) and value.is_integer():
         return int(value)
     if type(value) is not kind:

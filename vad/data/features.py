@@ -117,14 +117,16 @@ class FeatureStore:
                 f"{folder} holds no feature store ({path.name} is missing).",
                 "Name a folder that an extraction or packing has finished.",
             ) from None
-        except ValueError as exc:
+        except (ValueError, RecursionError, OSError) as exc:
             raise _damaged(path, exc) from exc
         data, _ = read_tensor(folder / "features.safetensors", "data")
         try:
             if info["version"] != STORE_VERSION:
                 raise ValueError(f"it is of version {info['version']}, expected {STORE_VERSION}")
             store = cls(folder, info, data)
-        except (KeyError, TypeError, ValueError) as exc:
+            if any(min(p) < 0 or p[0] + p[1] * p[2] > len(data) for p in store._index.values()):
+                raise ValueError("it lists rows that the data does not have")
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, VadError) as exc:
             raise _damaged(path, exc) from exc
         rows = sum(crops * snippets for _, crops, snippets in store._index.values())
         if data.ndim != 2 or data.shape != (rows, store.dim):

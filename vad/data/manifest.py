@@ -131,7 +131,7 @@ def fingerprint(manifest: Manifest, truth: Mapping[str, Truth]) -> str:
 def load_manifest(folder: Path) -> Manifest:
     """Read `manifest.json` and nothing else of a version."""
     data = _read_json(folder / "manifest.json")
-    if data.pop("version", None) != MANIFEST_VERSION:
+    if not isinstance(data, dict) or data.pop("version", None) != MANIFEST_VERSION:
         raise VadError(
             "manifest-invalid",
             f"{folder / 'manifest.json'} is not a manifest of version {MANIFEST_VERSION}.",
@@ -140,7 +140,7 @@ def load_manifest(folder: Path) -> Manifest:
     try:
         videos = tuple(Video(**{**v, "classes": tuple(v["classes"])}) for v in data.pop("videos"))
         return Manifest(videos=videos, **data)
-    except (KeyError, TypeError) as exc:
+    except (KeyError, TypeError, AttributeError) as exc:
         raise _damaged(folder / "manifest.json", exc) from exc
 
 
@@ -156,7 +156,7 @@ def load_truth(folder: Path, split: str) -> dict[str, Truth]:
             )
             for key, t in _read_json(path).items()
         }
-    except (KeyError, TypeError, ValueError) as exc:
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as exc:
         raise _damaged(path, exc) from exc
 
 
@@ -182,7 +182,7 @@ def _read_json(path: Path) -> Any:
         raise VadError(
             "file-missing", f"{path} does not exist.", "Register the data set again."
         ) from None
-    except ValueError as exc:
+    except (ValueError, RecursionError, OSError) as exc:
         raise _damaged(path, exc) from exc
 
 

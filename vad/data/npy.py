@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import tokenize
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +34,11 @@ def find_files(source: Path, crop_axis: str) -> tuple[dict[str, list[Path]], lis
     """
     found: dict[str, dict[int, Path]] = {}
     problems: list[str] = []
+    inside = source.resolve()
     for path in sorted(source.rglob("*.npy")):
+        if path.is_symlink() and not path.resolve().is_relative_to(inside):
+            problems.append(f"{path.relative_to(source)}: is a link that leads out of the folder")
+            continue
         name, crop = path.stem, 0
         match = _CROP_FILE.fullmatch(path.stem)
         if crop_axis == "files" and match:
@@ -90,7 +95,9 @@ def read_header(path: Path) -> NpyHeader:
             begin = file.tell()
     except OSError as exc:
         raise ValueError(f"cannot be read: {exc.strerror}") from exc
-    except ValueError as exc:
+    # numpy evaluates the head as a Python literal, and lets through what that raises
+    except (ValueError, TypeError, SyntaxError, tokenize.TokenError, RecursionError,
+            MemoryError) as exc:  # fmt: skip
         known = str(exc).startswith("is a .npy file")
         raise ValueError(
             str(exc) if known else "is not a .npy file, or its head is cut off"

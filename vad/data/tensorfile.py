@@ -127,18 +127,19 @@ def read_tensor(path: Path, name: str) -> tuple[np.ndarray, dict[str, str]]:
             raise ValueError("its header contradicts itself")
         if path.stat().st_size != 8 + length + end:
             raise ValueError(f"it has {path.stat().st_size} bytes, expected {8 + length + end}")
+        if end == 0:  # an empty file part cannot be mapped
+            return np.zeros(shape, dtype), metadata
     except FileNotFoundError:
         raise VadError(
             "file-missing", f"{path} does not exist.", "Extract or pack the features again."
         ) from None
-    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError,
+            OSError) as exc:  # fmt: skip
         raise VadError(
             "features-invalid",
             f"{path} is not a feature file of this program: {exc}.",
             "Extract or pack the features again.",
         ) from exc
-    if end == 0:  # an empty file part cannot be mapped
-        return np.zeros(shape, dtype), metadata
     return np.memmap(path, dtype=dtype, mode="r", offset=8 + length, shape=shape), metadata
 
 

@@ -107,6 +107,9 @@ def probe(path: Path, limits: Limits | None = None) -> VideoInfo:
         VadError: `video-unreadable` names the first frame that cannot be decoded; also
             `file-missing` and `video-no-track`.
     """
+    if path.is_file():
+        check_container(path)
+        _check_header(path, limits or Limits())
     with open_video(path, limits) as reader:
         for _ in reader.blocks(reader.listed_frames):
             pass
@@ -322,6 +325,19 @@ def check_container(path: Path) -> None:
     if not known:
         what = "is empty" if not head else "is no video file, whatever its name says"
         raise VadError("video-unreadable", f"{path.name} {what} ({path}).", _HINT)
+
+
+def _check_header(path: Path, limits: Limits) -> None:
+    """Refuse a header that promises too much; decord would make room for all that it promises."""
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            for stream in container.streams.video:
+                if stream.codec_context is not None:
+                    check_size(path, stream.width, stream.height, stream.frames, limits)
+    except av.FFmpegError:
+        return  # what is wrong with it is said by who decodes it
 
 
 def check_size(path: Path, width: int, height: int, frames: int, limits: Limits) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -213,7 +214,9 @@ def _range(
 ) -> Dimension:
     if "enum" in spec or spec["type"] not in ("integer", "number"):
         raise ValueError("has no range; list its values")
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+    if not all(abs(end) <= sys.float_info.max for end in (low, high)):  # nan is not either
+        raise ValueError("goes from one number to another, finite ones")
+    if not low < high:
         raise ValueError(f"{shown(low)} to {shown(high)} is no range: the first must be less")
     if log and low <= 0:
         raise ValueError(f"a log range begins above 0, not at {shown(low)}")

@@ -124,7 +124,7 @@ def _keyframe(frame: str, corners: Any, what: str) -> Keyframe:
     try:
         at = int(frame)
         points = [(float(x), float(y)) for x, y in corners]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         points, at = [], -1
     finite = all(math.isfinite(value) for point in points for value in point)
     if at < 0 or len(points) != 4 or not finite:
@@ -167,6 +167,9 @@ def _entries(path: Path, problems: Problems) -> Iterator[tuple[int, Mapping[str,
         return
     except RecursionError:
         problems.add(path, "no JSON that can be read: nested too deeply")
+        return
+    except ValueError as exc:  # a number of thousands of digits
+        problems.add(path, f"no JSON that can be read: {exc}")
         return
     if not isinstance(data, list):
         problems.add(path, "expected a list of events with file_name and bounding_boxes", 1)

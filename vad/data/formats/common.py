@@ -14,6 +14,7 @@ from vad.errors import VadError
 from vad.video.reader import VIDEO_SUFFIXES, VideoInfo, probe
 
 LISTED_PROBLEMS = 1000
+PROBLEM_LENGTH = 500
 MAX_TEXT_BYTES = 64 * 1024 * 1024
 Progress = Callable[[int, int], None]
 Dataset = tuple[Manifest, dict[str, Truth]]
@@ -54,7 +55,9 @@ class Problems:
         if isinstance(where, Path):
             inside = where.is_relative_to(self._root) and where != self._root
             where = str(where.relative_to(self._root) if inside else where)
-        self.found.append(f"{where}{f', line {line}' if line else ''}: {text}")
+        said = f"{where}{f', line {line}' if line else ''}: {text}"
+        # a file may hold halves of surrogate pairs and values of megabytes; no log takes either
+        self.found.append(said[:PROBLEM_LENGTH].encode("utf-8", "replace").decode())
 
     def raise_if_any(self) -> None:
         """Refuse the data set when anything is wrong.
@@ -174,6 +177,21 @@ def inside(root: Path, relative: str) -> Path | None:
     except (OSError, ValueError, RuntimeError):
         return None
     return path if path.is_relative_to(root.resolve()) else None
+
+
+def own_file(root: Path, name: str) -> Path:
+    """A file that a data set has by a fixed name; readers quote lines, so of no other folder.
+
+    Raises:
+        VadError: `path-outside-roots`, it is a link that leads out of the data set's folder.
+    """
+    if inside(root, name) is None:
+        raise VadError(
+            "path-outside-roots",
+            f"{root / name} is a link that leads out of its folder.",
+            "Put the file itself there.",
+        )
+    return root / name
 
 
 def merge(intervals: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:

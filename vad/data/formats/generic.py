@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
+import reprlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from vad.data.formats.common import (
     count_all,
     inside,
     merge,
+    own_file,
     read_lines,
     read_text,
 )
@@ -28,6 +31,8 @@ FILES = ("dataset.json", "dataset.csv")
 COLUMNS = ("key", "path", "split", "label", "class", "intervals", "masks", "num_frames", "fps")
 _JSON_KEYS = (*(c for c in COLUMNS if c != "class"), "classes", "class", "tracks")
 _MAX_KEY = 200
+_MOST_FRAMES = 10**9
+_HALF_PAIR = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def read(
@@ -44,7 +49,7 @@ def read(
         end_inclusive: intervals include their last frame. By default they do not: [start, end).
     """
     problems = Problems(root)
-    file = annotations or next((root / n for n in FILES if (root / n).is_file()), None)
+    file = annotations or next((own_file(root, n) for n in FILES if (root / n).is_file()), None)
     if file is None:
         raise VadError(
             "file-missing",
@@ -153,14 +158,19 @@ class _Draft:
         if place is None:
             self.problems.append(f"{field} {given!r} leads out of the data set's folder")
             return ""
-        if not place.exists():
-            self.problems.append(f"{field} {given!r} does not exist")
+        if not os.path.exists(place):  # noqa: PTH110 (Path raises where a name is too long)
+            self.problems.append(f"{field} {reprlib.repr(given)} does not exist")
         return Path(given).as_posix()
 
     def _classes(self, entry: dict[str, Any]) -> tuple[str, ...]:
-        given = entry.get("classes") or entry.get("class") or ()
-        names = re.split(r"[;|]", given) if isinstance(given, str) else list(given)
-        cleaned = tuple(dict.fromkeys(str(n).strip() for n in names if str(n).strip()))
+        given = entry.get("classes") or entry.get("class") or []
+        names = re.split(r"[;|]", given) if isinstance(given, str) else given
+        if not isinstance(names, list) or not all(
+            isinstance(n, str) and len(n) <= _MAX_KEY and n.strip().isprintable() for n in names
+        ):
+            self.problems.append("classes are names of at most 200 printable characters")
+            return ()
+        cleaned = tuple(dict.fromkeys(n.strip() for n in names if n.strip()))
         if NORMAL in cleaned and len(cleaned) > 1:
             self.problems.append(f"class {NORMAL} together with others")
         return () if NORMAL in cleaned else cleaned
@@ -170,12 +180,14 @@ class _Draft:
         if given in (None, ""):
             if self.classes:
                 return 1
-            if entry.get("class") == NORMAL or NORMAL in (entry.get("classes") or ()):
+            given = entry.get("classes") or entry.get("class")
+            if given == NORMAL or (isinstance(given, list) and NORMAL in given):
                 return 0
             self.problems.append("a label (0 normal, 1 abnormal) or a class is needed")
             return 0
         if str(given) not in ("0", "1"):
-            self.problems.append(f"label is {given!r}, expected 0 (normal) or 1 (abnormal)")
+            shown = reprlib.repr(given)
+            self.problems.append(f"label is {shown}, expected 0 (normal) or 1 (abnormal)")
             return 0
         label = int(given)
         if label == 0 and self.classes:
@@ -192,11 +204,11 @@ class _Draft:
             return 0
         try:
             value = float(given)
-            if not 0 < value < 1e9 or (whole and value != int(value)):
+            if not 0 < value < _MOST_FRAMES or (whole and value != int(value)):
                 raise ValueError
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             kind = "a whole number" if whole else "a number"
-            self.problems.append(f"{field} is {given!r}, expected {kind} above 0")
+            self.problems.append(f"{field} is {reprlib.repr(given)}, expected {kind} above 0")
             return 0
         return value
 
@@ -211,7 +223,11 @@ class _Draft:
             try:
                 start, end = (_whole(n) for n in pair)
             except (TypeError, ValueError):
-                self.problems.append(f"{pair!r} is no interval of two whole numbers")
+                shown = reprlib.repr(pair)
+                self.problems.append(f"{shown} is no interval of two whole numbers")
+                continue
+            if end >= _MOST_FRAMES:
+                self.problems.append("an interval ends after the thousand millionth frame")
                 continue
             if start < 0 or end < start or (end == start and not end_inclusive):
                 self.problems.append(
@@ -222,7 +238,10 @@ class _Draft:
         return found
 
     def _tracks(self, given: Any) -> tuple[Track, ...]:
-        tracks = []
+        tracks: list[Track] = []
+        if given and not isinstance(given, list):
+            self.problems.append("tracks is no list")
+            return ()
         for number, item in enumerate(given or [], start=1):
             try:
                 keyframes = tuple(
@@ -230,7 +249,8 @@ class _Draft:
                 )
                 start, end = int(item["start_frame"]), int(item["end_frame"])
                 boxes_fit = all(len(k) == 5 and k[1] <= k[3] and k[2] <= k[4] for k in keyframes)
-                if not keyframes or not boxes_fit or not 0 <= start < end:
+                finite = all(abs(n) < _MOST_FRAMES for k in keyframes for n in k)
+                if not keyframes or not boxes_fit or not finite or not 0 <= start < end:
                     raise ValueError
                 tracks.append(
                     Track(
@@ -240,7 +260,7 @@ class _Draft:
                         name=str(item.get("name", "")),
                     )
                 )
-            except (KeyError, TypeError, ValueError, IndexError):
+            except (KeyError, TypeError, ValueError, IndexError, OverflowError):
                 self.problems.append(
                     f"track {number} needs start_frame < end_frame and keyframes "
                     "[frame, x0, y0, x1, y1] with x0 <= x1, y0 <= y1"
@@ -257,8 +277,15 @@ def _whole(value: Any) -> int:
 def _csv_entries(path: Path, problems: Problems) -> Iterator[tuple[int, dict[str, Any]]]:
     lines = read_lines(path)
     reader = csv.DictReader(lines)
-    given = [c.strip() for c in reader.fieldnames or ()]
+    try:
+        given = [c.strip() for c in reader.fieldnames or ()]
+    except csv.Error as exc:
+        problems.add(path, f"no CSV: {exc}", 1)
+        return
     unknown = [c for c in given if c not in COLUMNS]
+    if len(set(given)) < len(given):
+        problems.add(path, "a column is there twice", 1)
+        return
     if unknown or "split" not in given:
         problems.add(
             path,
@@ -285,11 +312,16 @@ def _json_entries(
     text = read_text(path)
     try:
         data = json.loads(text)
+        if _HALF_PAIR.search(text):
+            json.dumps(data, ensure_ascii=False).encode()
     except json.JSONDecodeError as exc:
         problems.add(path, f"no JSON: {exc.msg}", exc.lineno)
         return default_name, []
     except RecursionError:
         problems.add(path, "no JSON that can be read: nested too deeply")
+        return default_name, []
+    except ValueError as exc:  # a number of thousands of digits, half of a surrogate pair
+        problems.add(path, f"no JSON that can be kept: {exc}")
         return default_name, []
     videos = data.get("videos") if isinstance(data, dict) else None
     if not isinstance(videos, list):
@@ -301,7 +333,8 @@ def _json_entries(
     entries = []
     for line, entry in zip(_entry_lines(text), videos, strict=True):
         if not isinstance(entry, dict):
-            problems.add(path, f"an entry is {entry!r}, expected an object", line)
+            shown = reprlib.repr(entry)
+            problems.add(path, f"an entry is {shown}, expected an object", line)
             continue
         unknown = [k for k in entry if k not in _JSON_KEYS]
         if unknown:
@@ -318,6 +351,7 @@ def _entry_lines(text: str) -> list[int]:
         return space.match(text, place).end()  # type: ignore[union-attr]
 
     lines: list[int] = []
+    line, counted = 1, 0
     place = skip(text.index("{") + 1)
     while text[place] != "}":
         key, place = decoder.raw_decode(text, place)
@@ -328,7 +362,9 @@ def _entry_lines(text: str) -> list[int]:
             lines = []  # of a repeated key the last one counts
             place = skip(place + 1)
             while text[place] != "]":
-                lines.append(text.count("\n", 0, place) + 1)
+                line += text.count("\n", counted, place)
+                counted = place
+                lines.append(line)
                 _, place = decoder.raw_decode(text, place)
                 place = skip(place)
             place += 1

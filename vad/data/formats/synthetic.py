@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from pathlib import Path
 
 from vad.data.formats.common import (
@@ -12,6 +13,8 @@ from vad.data.formats.common import (
     Problems,
     Progress,
     count_all,
+    inside,
+    own_file,
     read_lines,
     read_text,
 )
@@ -22,16 +25,27 @@ from vad.errors import VadError
 def read(root: Path, *, on_progress: Progress | None = None) -> Dataset:
     """Read labels and truth, and count the frames of every clip by decoding it."""
     problems = Problems(root)
-    labels, truth_file = root / "labels.csv", root / "truth-test.json"
-    rows = list(csv.DictReader(read_lines(labels)))
+    labels, truth_file = own_file(root, "labels.csv"), own_file(root, "truth-test.json")
+    try:
+        rows = list(csv.DictReader(read_lines(labels)))
+    except csv.Error as exc:
+        problems.add(labels, f"no CSV: {exc}")
+        rows = []
     paths = []
     for number, row in enumerate(rows, start=2):
         if row.get("split") not in SPLITS or row.get("label") not in ("0", "1"):
             problems.add(labels, "no split or no label", number)
-        elif not (root / str(row["file"])).is_file():
+            continue
+        if not row.get("key") or not row.get("file") or "class" not in row:
+            problems.add(labels, "no key, no file or no class", number)
+            continue
+        place = inside(root, row["file"])
+        if place is None:
+            problems.add(labels, f"{row['file']} leads out of the data set's folder", number)
+        elif not os.path.isfile(place):  # noqa: PTH113 (Path raises where a name is too long)
             problems.add(labels, f"{row['file']} does not exist", number)
         else:
-            paths.append((str(row["key"]), root / str(row["file"])))
+            paths.append((row["key"], root / row["file"]))
     problems.raise_if_any()
     infos = count_all(paths, problems, on_progress)
     problems.raise_if_any()
@@ -51,8 +65,9 @@ def read(root: Path, *, on_progress: Progress | None = None) -> Dataset:
     )
     try:
         truth = {key: _truth(data) for key, data in json.loads(read_text(truth_file)).items()}
-        about = json.loads(read_text(root / "synthetic.json"))
-    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+        about = json.loads(read_text(own_file(root, "synthetic.json")))
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError,
+            RecursionError) as exc:  # fmt: skip
         raise VadError(
             "dataset-invalid",
             f"{truth_file} is damaged: {exc}.",

@@ -24,6 +24,7 @@ from vad.data.formats.common import (
     Progress,
     count_all,
     find_videos,
+    own_file,
     read_text,
 )
 from vad.data.manifest import Manifest, Truth, Video
@@ -66,7 +67,7 @@ def read(
     if not found:
         problems.add(root, "holds no clip named Train000 or Test000, as a video or a frame folder")
     problems.raise_if_any()
-    file = split_file or root / "split_weak.json"
+    file = split_file or own_file(root, "split_weak.json")
     weak = split == "weak" or (split == "auto" and file.is_file())
     places = _weak_split(file, found, problems) if weak else {}
     if not weak:
@@ -132,7 +133,7 @@ def _weak_split(
                     elif name not in found:
                         problems.add(path, f"{name} is listed, but there is no such clip")
                     places[name] = (part, label)
-    except (ValueError, KeyError, TypeError) as exc:
+    except (ValueError, KeyError, TypeError, RecursionError) as exc:
         problems.add(path, f"is no split file: {type(exc).__name__} {exc}")
     problems.raise_if_any()
     return places
