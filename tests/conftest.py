@@ -32,6 +32,8 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """A headless browser to drive."""
-    path = os.environ.get("VADLAB_CHROMIUM") or shutil.which("chromium")
+    path = os.environ.get("VADLAB_CHROMIUM")
+    for name in ("chromium-headless-shell", "chromium"):  # the first is the lighter one
+        path = path or shutil.which(name)
     need(path, "Chromium")
     return str(path)

@@ -17,6 +17,8 @@ from webapp.datasets.models import Dataset, DatasetVersion, FeatureSet  # noqa: 
 from webapp.runs import lifecycle, metrics  # noqa: E402
 from webapp.runs.models import Run  # noqa: E402
 
+CLAIM = ("claimed", "lost", "given-back", "set-back", "succeeded")  # begin and end one
+
 
 def queue(steps: str, runs: str = "1") -> object:
     """Runs that differ in their seed, 0 to RUNS; death may come to each as often as it likes."""
@@ -55,9 +57,7 @@ def show() -> object:
                 for row in run.attempts.order_by("started_at")
             ],
             "events": list(
-                run.events.filter(kind__in=("claimed", "lost", "succeeded"))
-                .order_by("id")
-                .values_list("kind", flat=True)
+                run.events.filter(kind__in=CLAIM).order_by("id").values_list("kind", flat=True)
             ),
             "weights": run.checkpoints.order_by("step").last().sha256,
         }

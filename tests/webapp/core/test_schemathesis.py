@@ -32,7 +32,7 @@ from webapp.core.schema_views import document
 
 pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
-EXAMPLES = int(os.environ.get("VADLAB_API_EXAMPLES", "3"))
+EXAMPLES = int(os.environ.get("VADLAB_API_EXAMPLES", "1"))
 WHO = ("admin", "member", "viewer", "stranger", "write token", "nobody")
 CHECKS = [
     checks.not_a_server_error,
