@@ -20,6 +20,16 @@ def need(available: object, what: str) -> None:
     pytest.skip(f"{what} is not on this machine")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the long tests out, unless they are asked for; their number is shown."""
+    if os.environ.get("VADLAB_LONG_TESTS") == "1":
+        return
+    long = [item for item in items if item.get_closest_marker("long")]
+    if long:
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if not item.get_closest_marker("long")]
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of reference data that lies beside the project; its tests skip without it."""

@@ -45,6 +45,7 @@ def picture(page: Page, name: str, **options: Any) -> None:
         page.screenshot(path=Path(folder) / f"{name}.png", full_page=True, **options)
 
 
+@pytest.mark.long
 def test_every_page_of_a_report_is_drawn_without_a_complaint(
     live_server: Any, report: Report, context: Callable[..., Any]
 ) -> None:

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import psycopg
+import pytest
 from psycopg.rows import dict_row
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -17,6 +18,7 @@ CONSOLE = Path(__file__).with_name("console.py")
 SHARED = ("server-id", "runs")  # what these runs use of the folder
 
 
+@pytest.mark.long
 def test_two_hosts_share_the_work_and_one_goes_on_when_the_other_is_stopped(
     make_host, postgres, redis, tmp_path, until
 ):

@@ -24,6 +24,7 @@ from webapp.runs.models import Run, State
 STEPS = 60
 
 
+@pytest.mark.long
 def test_training_that_is_killed_three_times_at_random_succeeds_with_every_step_once(
     host, queue_run, watch
 ):

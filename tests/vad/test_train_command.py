@@ -60,6 +60,7 @@ def command(footage: Path, output: Path, *words: str) -> list[str]:
     return ["train", *where, *SMALL, *words]
 
 
+@pytest.mark.long
 def test_one_command_goes_from_videos_to_a_model(
     footage: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -95,6 +96,7 @@ def test_an_option_that_does_nothing_there_is_refused_with_the_reason(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.long
 def test_other_names_of_the_published_code_are_read(footage: Path, tmp_path: Path) -> None:
     words = ["--multi_k", "2", "--motion_aware_type", "varience", "--soft_pruning"]
     words += ["--lr", "[0.0002]*4000", "--num_segments", "32", "--no_proxies"]

@@ -134,6 +134,7 @@ def test_a_clip_has_noise_texture_and_movement(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_amount_of_motion_alone_does_not_give_the_anomalies_away():
     """The demo's test split, scored by the mean difference of frames."""
     scores, truth = [], []

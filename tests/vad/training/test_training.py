@@ -23,6 +23,7 @@ def weights(output: Path, step: int = SETTINGS["num_epochs"]) -> str:
     return checkpoints.read_metadata(output / checkpoints.name_of(step))["digest"]
 
 
+@pytest.mark.long
 def test_training_finds_the_abnormal_snippets(world: World, tmp_path: Path) -> None:
     recorder = run(
         world, tmp_path, num_epochs=40, batch_size=6, eval_every=20, checkpoint_every=100, lr=3e-4

@@ -107,6 +107,7 @@ def test_the_example_of_our_own_page_runs(server: MlflowClient) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_100000_points_are_read_back_exactly(server: MlflowClient) -> None:
     rng = np.random.default_rng(1)
     values = rng.standard_normal(100_000) * 10.0 ** rng.integers(-300, 300, 100_000)
