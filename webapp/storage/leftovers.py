@@ -11,14 +11,13 @@ import contextlib
 import logging
 import shutil
 from collections.abc import Iterable, Sequence
-from functools import partial
 from pathlib import Path
 
 from django.conf import settings
-from django.db import transaction
 from django.utils import timezone
 
 from vad.errors import VadError
+from webapp.core.commits import after_commit
 from webapp.storage.models import Leftover, RemovalHold
 
 FOLDERS = ("runs", "features", "datasets", "thumbnails")  # nothing is removed beside these
@@ -39,7 +38,7 @@ def let_go(paths: Iterable[Path], *, stored_stays: bool = False) -> None:
     Leftover.objects.bulk_create(
         rows, update_conflicts=True, unique_fields=["path"], update_fields=["stored_stays"]
     )
-    transaction.on_commit(partial(_clear_named, names), robust=True)
+    after_commit(_clear_named, names)
 
 
 def take_back(path: Path) -> None:

@@ -21,7 +21,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import lru_cache
 
 from django.conf import settings
 from django.db import transaction
@@ -29,6 +29,7 @@ from django.db.models import Count, Q
 
 from vad.configs import config_class
 from vad.errors import VadError
+from webapp.core.commits import after_commit
 from webapp.runs.models import CLAIMED, ENDED, Checkpoint, Run, State
 from webapp.runs.needs import FROM_RUN
 from webapp.storage import leftovers
@@ -197,7 +198,7 @@ def _note_users(found: Mapping[uuid.UUID, Holdings]) -> None:
 
 def apply_later(run_id: uuid.UUID) -> None:
     """Apply the rule to a run once the transaction is committed; a fault in it harms nobody."""
-    transaction.on_commit(partial(apply, run_id), robust=True)
+    after_commit(apply, run_id)
 
 
 @transaction.atomic

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
@@ -12,6 +10,7 @@ from vad.errors import ConfigError, VadError
 from webapp.accounts import access, audit
 from webapp.accounts.models import Project, User
 from webapp.accounts.permissions import require_editor
+from webapp.core.commits import after_commit
 from webapp.runs import lifecycle
 from webapp.runs.models import Checkpoint, Run
 from webapp.storage import leftovers, queries, retention, survey
@@ -75,7 +74,7 @@ def rule_set(*, project: Project, keep_best: int | None, by: User) -> int:
         )
     held = settings.KEEP_BEST if keep_best is None else keep_best
     audit.record("retention-changed", by=by, project=project, keep_best=held)
-    transaction.on_commit(partial(retention.tidy, project.pk, at_most=AT_ONCE), robust=True)
+    after_commit(retention.tidy, project.pk, at_most=AT_ONCE)
     return held
 
 

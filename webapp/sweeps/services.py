@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
 from typing import Any
 
 from django.db import transaction
@@ -14,6 +13,7 @@ from vad.configs import ExtractConfig, UrdmuConfig
 from vad.errors import ConfigError, VadError
 from webapp.accounts.models import Project, User
 from webapp.accounts.permissions import require_editor
+from webapp.core.commits import after_commit
 from webapp.datasets.models import DatasetVersion, FeatureSet
 from webapp.runs import lifecycle, needs
 from webapp.runs.models import Run, State
@@ -92,7 +92,7 @@ def sweep_create(
     needs.inputs_of(project, config, None, feature_set, None)
     sweep.feature_set = feature_set
     sweep.save()
-    transaction.on_commit(partial(driver.advance, sweep.pk), robust=True)
+    after_commit(driver.advance, sweep.pk)
     return sweep
 
 
@@ -225,7 +225,7 @@ def sweep_release(*, sweep: Sweep, by: User) -> None:
     for run in _runs(row):
         with suppress(VadError):
             lifecycle.release(run, by=by)
-    transaction.on_commit(partial(driver.advance, row.pk), robust=True)
+    after_commit(driver.advance, row.pk)
 
 
 @transaction.atomic
