@@ -58,7 +58,7 @@ def _give_the_rest_back(held: list[Slot], used: Slot) -> list[Slot]:
 
 @app.task(name=SWEEP_TASK, ignore_result=True)
 def sweep() -> None:
-    """Take back what is lost, ring for what waits, make room, drive the sweeps, and forget."""
+    """Take back what is lost, ring for what waits, make room, and drive the sweeps."""
     with database.closing():
         try:
             for run_id in lifecycle.sweep():
@@ -66,7 +66,6 @@ def sweep() -> None:
             for run in preempting.make_room_for_urgent():
                 log.info("run.asked_to_make_room", run_id=run.pk, makes_room_for=run.yields_to_id)
             sweeps.advance_all()
-            keys_forget()
         except database.DOWN as exc:
             log.warning("sweep.database_down", cause=exc)
 
@@ -105,10 +104,11 @@ def tidy() -> None:
 
 @app.task(name=REAP_TASK, ignore_result=True)
 def reap() -> None:
-    """Delete uploads that nobody went on with."""
+    """Delete uploads that nobody went on with, and keys of requests whose day is over."""
     with database.closing():
         try:
             if gone := uploads.reap():
                 log.info("uploads.reaped", count=gone)
+            keys_forget()
         except database.DOWN as exc:
             log.warning("reap.database_down", cause=exc)

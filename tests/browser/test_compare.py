@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import accessibility
 import entering
 import pytest
 import seeding
-from looks import SIZES, in_all_looks
+from looks import SIZES, in_all_looks, picture
 from playwright.sync_api import Page, expect
 from test_every_page import Watch
 
@@ -124,10 +122,7 @@ def test_the_whole_comparison_is_drawn_without_a_complaint(
     expect(page.locator("#pairs")).to_contain_text("Holm")
     expect(page.locator("#two")).to_contain_text("Which videos explain the difference")
     page.wait_for_timeout(300)
-    folder = os.environ.get("VADLAB_SCREENSHOTS")
-    if folder:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=Path(folder) / f"compare-{size}-{scheme}.png", full_page=True)
+    picture(page, f"compare-{size}-{scheme}")
     assert accessibility.findings(page) == []
     assert watch.found == []
     assert page.locator("html").evaluate(TOO_WIDE) == []

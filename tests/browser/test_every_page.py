@@ -6,14 +6,12 @@ With VADLAB_SCREENSHOTS=FOLDER each page is saved there as a picture, in both sc
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
 import accessibility
 import pytest
 import seeding
-from looks import IN_ALL, LOOKS, SIZES, in_all_looks
+from looks import IN_ALL, LOOKS, SIZES, in_all_looks, picture
 from playwright.sync_api import Page
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -126,7 +124,7 @@ def test_every_page_is_drawn_without_a_complaint(
     sweep = seeding.add_sweep(seeded)
     complaints: dict[str, list[str]] = {}
     page.goto(f"{live_server.url}/login/")
-    _picture(page, f"login-{size}-{scheme}")
+    picture(page, f"login-{size}-{scheme}")
     page.fill("#id_username", seeded.user.username)
     page.fill("#id_password", seeding.PASSWORD)
     page.click("main button")
@@ -154,7 +152,7 @@ def test_every_page_is_drawn_without_a_complaint(
         problems += accessibility.findings(page)
         problems += watch.found
         watch.found.clear()
-        _picture(page, f"{name}-{size}-{scheme}")
+        picture(page, f"{name}-{size}-{scheme}")
 
     found = [f"{name}: {each}" for name, all_of in complaints.items() for each in all_of]
     assert not found, "\n".join(found)
@@ -167,10 +165,3 @@ def _see_all(page: Page) -> None:
         page.evaluate(f"window.scrollTo(0, {top})")
         page.wait_for_timeout(60)
     page.evaluate("window.scrollTo(0, 0)")
-
-
-def _picture(page: Page, name: str) -> None:
-    folder = os.environ.get("VADLAB_SCREENSHOTS")
-    if folder:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)

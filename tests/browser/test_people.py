@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
-from pathlib import Path
 from typing import Any
 
 import accessibility
 import entering
 import pytest
 import seeding
-from looks import SIZES, in_all_looks
+from looks import SIZES, in_all_looks, picture
 from playwright.sync_api import Page, expect
 from test_every_page import OVERFLOW, Watch
 
@@ -38,13 +36,6 @@ def desk(live_server: Any, context: Any, admin: User) -> Page:
     ).new_page()  # fmt: skip
     sign_in(opened, admin.username)
     return opened
-
-
-def picture(page: Page, name: str) -> None:
-    folder = os.environ.get("VADLAB_SCREENSHOTS")
-    if folder:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
 
 
 def faults(page: Page, watch: Watch, name: str) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from django.utils import timezone
-from looks import SIZES, in_all_looks
+from looks import SIZES, in_all_looks, picture
 from playwright.sync_api import Page, expect
 
 from vad.configs import config_class
@@ -137,10 +137,7 @@ def test_the_page_is_drawn_without_a_complaint(open_as: Any, size: str, scheme: 
     expect(page.locator("#queue")).to_contain_text("is paused by lee")
     expect(page.locator("#queue")).to_contain_text("It takes nothing. It is of version 0.0.9")
     assert page.evaluate(OVERFLOW) <= 0
-    folder = os.environ.get("VADLAB_SCREENSHOTS")
-    if folder:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=Path(folder) / f"queue-{width}-{scheme}.png", full_page=True)
+    picture(page, f"queue-{width}-{scheme}")
     if axe := os.environ.get("VADLAB_AXE"):
         page.evaluate(Path(axe).read_text(encoding="utf-8"))
         found = page.evaluate("axe.run().then(r => r.violations)")

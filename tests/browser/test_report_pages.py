@@ -12,8 +12,8 @@ import accessibility
 import entering
 import pytest
 import seeding
-from playwright.sync_api import Page
-from test_every_page import OVERFLOW, SIZES, Watch
+from looks import SIZES, picture
+from test_every_page import OVERFLOW, Watch
 
 from webapp.reports import offline, pdf, queries, ready, services, sharing
 from webapp.reports.models import Report
@@ -36,13 +36,6 @@ def report(seeded: seeding.Seeded) -> Report:
         if block["kind"] == "moment":
             seeding.add_footage(seeded, block["video"])
     return services.report_create(project=seeded.project, title=title, given=given, by=seeded.user)
-
-
-def picture(page: Page, name: str, **options: Any) -> None:
-    folder = os.environ.get("VADLAB_SCREENSHOTS")
-    if folder:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=Path(folder) / f"{name}.png", full_page=True, **options)
 
 
 @pytest.mark.long

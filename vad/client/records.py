@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
 
 ENDED = ("succeeded", "failed", "cancelled")
 
@@ -69,7 +69,16 @@ class Series:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Checkpoint:
+class _Row:
+    """Made of the members of the same names."""
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Self:
+        return cls(**{each.name: row[each.name] for each in fields(cls)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint(_Row):
     """A checkpoint; `file` is None where it made room for others."""
 
     step: int
@@ -79,13 +88,9 @@ class Checkpoint:
     metrics: Mapping[str, float]
     file: str | None
 
-    @classmethod
-    def of(cls, row: Mapping[str, Any]) -> Checkpoint:
-        return cls(**{name: row[name] for name in cls.__dataclass_fields__})
-
 
 @dataclass(frozen=True, kw_only=True)
-class File:
+class File(_Row):
     """A complete file of an external run. `path` is what its sender called it."""
 
     id: str
@@ -94,10 +99,6 @@ class File:
     sha256: str
     size_bytes: int
     file: str
-
-    @classmethod
-    def of(cls, row: Mapping[str, Any]) -> File:
-        return cls(**{name: row[name] for name in cls.__dataclass_fields__})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from vad.errors import VadError
 from vad.evaluation.frame import THRESHOLD
@@ -89,23 +90,35 @@ def prevalence(evaluations: Sequence[Evaluation]) -> float | None:
 
 def by_class(evaluation: Evaluation) -> charts.Figure:
     """AUC of each class's own videos."""
-    rows = [row for row in evaluation.per_class if row.get("auc") is not None]
     return charts.per_class(
-        [
-            charts.ClassValues(
-                name=evaluation.of_run.name,
-                values={row["class"]: row["auc"] for row in rows},
-                intervals={
-                    row["class"]: tuple(row["intervals"]["auc"])
-                    for row in rows
-                    if (row.get("intervals") or {}).get("auc")
-                },
-                index=evaluation.of_run.color,
-            )
-        ],
+        [class_values(evaluation)],
         title="Frame-level AUC within the videos of each class",
-        videos={row["class"]: row["videos"] for row in rows},
+        videos=class_videos(evaluation),
     )
+
+
+def class_values(evaluation: Evaluation) -> charts.ClassValues:
+    """AUC of each class that has one, with its interval."""
+    rows = _classes(evaluation)
+    return charts.ClassValues(
+        name=evaluation.of_run.name,
+        values={row["class"]: row["auc"] for row in rows},
+        intervals={
+            row["class"]: tuple(row["intervals"]["auc"])
+            for row in rows
+            if (row.get("intervals") or {}).get("auc")
+        },
+        index=evaluation.of_run.color,
+    )
+
+
+def class_videos(evaluation: Evaluation) -> dict[str, int]:
+    """How many videos the AUC of each class is of."""
+    return {row["class"]: row["videos"] for row in _classes(evaluation)}
+
+
+def _classes(evaluation: Evaluation) -> list[dict[str, Any]]:
+    return [row for row in evaluation.per_class if row.get("auc") is not None]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,7 @@ from webapp.compare.selection import Member, with_patch_metrics
 from webapp.core.templatetags.vadlab import compact, duration
 from webapp.evaluations import listing
 from webapp.evaluations import scores as store
-from webapp.evaluations.figures import title_of
+from webapp.evaluations.figures import class_values, class_videos, title_of
 from webapp.evaluations.models import Evaluation
 from webapp.evaluations.numbers import SELECTION
 from webapp.reports import moment
@@ -176,22 +176,9 @@ def _classes(block: dict[str, Any], project: Project) -> Content:
 
 def _class_figure(evaluations: list[Evaluation]) -> Any:
     videos: dict[str, int] = {}
-    values = []
     for evaluation in evaluations:
-        rows = [row for row in evaluation.per_class if row.get("auc") is not None]
-        videos |= {row["class"]: row["videos"] for row in rows}
-        values.append(
-            charts.ClassValues(
-                name=evaluation.of_run.name,
-                values={row["class"]: row["auc"] for row in rows},
-                intervals={
-                    row["class"]: tuple(row["intervals"]["auc"])
-                    for row in rows
-                    if (row.get("intervals") or {}).get("auc")
-                },
-                index=evaluation.of_run.color,
-            )
-        )
+        videos |= class_videos(evaluation)
+    values = [class_values(evaluation) for evaluation in evaluations]
     return charts.per_class(values, title="AUC by class", videos=videos)
 
 

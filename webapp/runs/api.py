@@ -80,12 +80,15 @@ from webapp.runs.params import (
     POINTS,
     RAW,
     RAW_POINTS,
+    RESOURCES,
     TABLE,
     TO,
     WORDS,
     Q,
     keys_param,
+    optional_config,
     points_param,
+    resources_of,
 )
 from webapp.runs.reordering import run_move
 from webapp.runs.represent import (
@@ -119,8 +122,6 @@ from webapp.runs.shapes import (
     ViewJson,
 )
 from webapp.storage import artifacts, retention
-
-RESOURCES = ("gpus", "memory_mb", "time_limit_s")
 
 
 class RunList(APIView):
@@ -172,7 +173,7 @@ class RunList(APIView):
             notes=member(data, "notes", str, ""),
             tags=texts(data, "tags"),
             priority=_priority(data, 0),
-            resources=Resources(**_resources(data)),
+            resources=Resources(**resources_of(data)),
             version=row(DatasetVersion.objects.visible_to(request.user), data, "version"),
             feature_set=row(FeatureSet.objects.visible_to(request.user), data, "feature_set"),
             of_run=row(Run.objects.visible_to(request.user), data, "of_run"),
@@ -247,40 +248,27 @@ class PipelineList(APIView):
         seeds = member(data, "seeds", list, [])
         if not all(type(seed) is int for seed in seeds):
             raise invalid({"seeds": "expected a list of whole numbers"})
-        extract = data.get("extract")
         made = pipelines.pipeline_create(
             project=project_of(request, member(data, "project", str, "")),
             by=request.user,
             train=_training(member(data, "kind", str, UrdmuConfig.kind)).from_dict(
                 member(data, "train", dict, {})
             ),
-            stage2=(
-                None if data.get("stage2") is None else TwoStageConfig.from_dict(
-                    member(data, "stage2", dict, {})
-                )
-            ),
+            stage2=optional_config(data, "stage2", TwoStageConfig),
             evaluate=(
                 None if data.get("evaluate", {}) is None else EvaluateConfig.from_dict(
                     member(data, "evaluate", dict, {})
                 )
             ),
-            extract=(
-                None if extract is None else ExtractConfig.from_dict(
-                    member(data, "extract", dict, {})
-                )
-            ),
-            proxies=(
-                None if data.get("proxies") is None else ProxiesConfig.from_dict(
-                    member(data, "proxies", dict, {})
-                )
-            ),
+            extract=optional_config(data, "extract", ExtractConfig),
+            proxies=optional_config(data, "proxies", ProxiesConfig),
             version=row(DatasetVersion.objects.visible_to(request.user), data, "version"),
             feature_set=row(FeatureSet.objects.visible_to(request.user), data, "feature_set"),
             seeds=seeds,
             name=member(data, "name", str, ""),
             tags=texts(data, "tags"),
             priority=_priority(data, 0),
-            resources=Resources(**_resources(data)),
+            resources=Resources(**resources_of(data)),
         )  # fmt: skip
         return Response({"runs": [run_json(run) for run in made.runs]}, status=201)
 
@@ -321,7 +309,7 @@ class RunDetail(APIView):
         if "priority" in data:
             priority = _priority(data, run.priority)
             services.run_prioritize(run=run, priority=priority, by=request.user)
-        if changes := _resources(data):
+        if changes := resources_of(data):
             run_set_resources(run=run, changes=changes, by=request.user)
         run = _run(request, run_id)
         return tagged(Response(run_detail_json(run)), run_revision(run))
@@ -534,16 +522,6 @@ def _priority(data: dict[str, Any], default: int) -> int:
     if not -100 <= value <= 100:
         raise invalid({"priority": f"{value} is not from -100 to 100"})
     return value
-
-
-def _resources(data: dict[str, Any]) -> dict[str, Any]:
-    """What the body says of resources; null is unknown, or no limit."""
-    found: dict[str, Any] = {}
-    for name in RESOURCES:
-        if name in data:
-            nothing = data[name] is None and name != "gpus"
-            found[name] = None if nothing else member(data, name, int, 1)
-    return found
 
 
 def _refuse_too_much(run: Run, keys: list[str], low: int | None, high: int | None) -> None:

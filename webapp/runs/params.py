@@ -1,17 +1,23 @@
-"""Parameters of the addresses of runs, with their bounds."""
+"""Parameters of the addresses of runs, with their bounds; members that bodies have in common."""
 
 from __future__ import annotations
 
-from webapp.core.api import Request
+from typing import Any, TypeVar
+
+from vad.configs import RunConfig
+from webapp.core.api import Request, member
 from webapp.core.openapi import invalid, text, whole
 from webapp.runs import logsearch
 from webapp.runs.filtering.parse import MOST_CHARACTERS
 from webapp.runs.models import State
 
+C = TypeVar("C", bound=RunConfig)
+
 MAX_KEYS = 50
 MAX_POINTS = 20_000
 RAW_POINTS = 200_000  # of one key in one answer
 LOG_BYTES = 1 << 20
+RESOURCES = ("gpus", "memory_mb", "time_limit_s")  # members of a body
 STEP_MAX = 2**62
 
 Q = text("q", "a filter; the language is in docs/pages.md", most=MOST_CHARACTERS)
@@ -53,3 +59,18 @@ def keys_param(request: Request) -> list[str]:
 
 def points_param(request: Request) -> int:
     return POINTS.of(request) or 1000
+
+
+def resources_of(data: dict[str, Any]) -> dict[str, Any]:
+    """What the body says of resources; null is unknown, or no limit."""
+    found: dict[str, Any] = {}
+    for name in RESOURCES:
+        if name in data:
+            nothing = data[name] is None and name != "gpus"
+            found[name] = None if nothing else member(data, name, int, 1)
+    return found
+
+
+def optional_config(data: dict[str, Any], name: str, config: type[C]) -> C | None:
+    """The configuration that is a member of the body; None where it is absent or null."""
+    return None if data.get(name) is None else config.from_dict(member(data, name, dict, {}))

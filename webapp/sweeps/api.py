@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
 from uuid import UUID
 
 from django.http import Http404
@@ -17,6 +16,7 @@ from webapp.core.api import texts as texts_of
 from webapp.core.openapi import Page, operation, text
 from webapp.datasets.models import DatasetVersion, FeatureSet
 from webapp.idempotency.services import idempotent
+from webapp.runs.params import optional_config, resources_of
 from webapp.runs.resources import Resources
 from webapp.sweeps import listing, services, space
 from webapp.sweeps.importance import Importance
@@ -71,27 +71,18 @@ class SweepList(APIView):
         evaluate = data.get("evaluate", True)
         if type(evaluate) is not bool:
             raise invalid({"evaluate": "expected true or false"})
-        extract = data.get("extract")
         sweep = services.sweep_create(
             project=project_of(request, member(data, "project", str, "")),
             by=request.user,
             config=KINDS[kind].from_dict(member(data, "config", dict, {})),
             space=space.from_json(kind, member(data, "space", dict, {})),
-            extract=(
-                None
-                if extract is None
-                else ExtractConfig.from_dict(member(data, "extract", dict, {}))
-            ),
+            extract=optional_config(data, "extract", ExtractConfig),
             version=row(DatasetVersion.objects.visible_to(request.user), data, "version"),
             feature_set=row(FeatureSet.objects.visible_to(request.user), data, "feature_set"),
             seeds=member(data, "seeds", list, []),
             evaluate=evaluate,
             tags=texts_of(data, "tags"),
-            resources=Resources(
-                gpus=member(data, "gpus", int, 1),
-                memory_mb=_optional(data, "memory_mb"),
-                time_limit_s=_optional(data, "time_limit_s"),
-            ),
+            resources=Resources(**resources_of(data)),
             **{name: member(data, name, int, usual) for name, usual in NUMBERS.items()},  # type: ignore[arg-type]
             **{name: member(data, name, str, str(usual)) for name, usual in TEXTS.items()},  # type: ignore[arg-type]
         )
@@ -222,10 +213,6 @@ def _importance(one: Importance) -> ImportanceJson:
         "name": one.name, "share": one.share, "error": one.error, "chance": one.chance,
         "groups": one.groups,
     }  # fmt: skip
-
-
-def _optional(data: dict[str, Any], name: str) -> int | None:
-    return None if data.get(name) is None else member(data, name, int, 0)
 
 
 def _sweep(request: Request, sweep_id: UUID) -> Sweep:
