@@ -32,6 +32,7 @@ CATALOGUE: dict[str, str] = {
     "import-invalid": "What is to be imported is no store of the tool that it was said to be of.",
     "invitation-unusable": "An invitation is unknown, expired, used up or revoked.",
     "last-admin": "A project would be left without an admin.",
+    "length-required": "A request came without the length of its body.",
     "loss-not-finite": "The training loss or a gradient became infinite or not a number.",
     "manifest-invalid": "A data set's manifest is damaged or of an unknown version.",
     "log-invalid": "What a script logs has a name, step, number or text that cannot be kept.",

@@ -20,6 +20,7 @@ STATUS: dict[str, int] = {
     "idempotency-used": 409,
     "invitation-unusable": 410,
     "last-admin": 409,
+    "length-required": 411,
     "not-allowed": 403,
     "not-empty": 409,
     "not-found": 404,
@@ -50,6 +51,11 @@ TOO_LARGE = (
     "request-invalid",
     "The body of the request is larger than the server reads at once.",
     "Send it in several parts.",
+)
+LENGTH_REQUIRED = (
+    "length-required",
+    "The request does not say how long its body is.",
+    "Send a Content-Length; for a file of unknown length write it to disk first.",
 )
 NOT_SIGNED_IN = ("not-signed-in", "You are not signed in.", "Sign in and ask again.")
 TOKEN_INVALID = (

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import structlog
 from django.contrib.auth.middleware import LoginRequiredMiddleware
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 
 from vad.errors import VadError
@@ -16,6 +16,26 @@ from webapp.core import errors
 log = structlog.get_logger(__name__)
 
 SESSION_KEY = "project"
+
+
+class BodyLengthMiddleware:
+    """Refuses a body whose length nobody says (`Transfer-Encoding: chunked`).
+
+    Django reads as many bytes as `Content-Length` says: such a body would be taken as empty, and
+    what somebody sent be lost without a word. An empty one goes on: clients send empty files so.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        given = request.META
+        unsaid = "HTTP_TRANSFER_ENCODING" in given and not given.get("CONTENT_LENGTH")
+        # A server that does not undo the chunks has no end of the input, and no use for this.
+        if unsaid and given.get("wsgi.input_terminated") and given["wsgi.input"].read(1):
+            refused = VadError(*errors.LENGTH_REQUIRED)
+            return JsonResponse(refused.to_dict(), status=errors.status_of(refused))
+        return self.get_response(request)
 
 
 class SignInMiddleware(LoginRequiredMiddleware):

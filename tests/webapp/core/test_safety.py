@@ -355,6 +355,18 @@ def test_a_packed_body_is_not_unpacked(client):
     refused(answer, "gzip")
 
 
+@pytest.mark.parametrize("path", ["/api/v1/runs/", "/runs/new/train-urdmu/", "/no/such/page/"])
+def test_a_body_of_unknown_length_is_refused_not_taken_as_empty(client, path):
+    """As gunicorn hands it over: it has undone the chunks, and Django would read none of them."""
+    for sent, status in ((b'{"kind": "train-urdmu"}', 411), (b"", None)):
+        answer = client.generic(
+            "POST", path, content_type="application/json", HTTP_TRANSFER_ENCODING="chunked",
+            CONTENT_LENGTH="", **{"wsgi.input": io.BytesIO(sent), "wsgi.input_terminated": True},
+        )  # fmt: skip
+        assert (answer.status_code == 411) is (status == 411)
+        assert answer.status_code < 500
+
+
 RUNS_CODE = re.compile(
     r"^\s*(import|from) (pickle|dill|joblib|shelve|marshal|cloudpickle)\b"  # objects with code
     r"|(?<![\w.])(eval|exec)\("  # Python
