@@ -93,7 +93,14 @@ def test_a_worker_that_slept_through_its_claim_changes_nothing_when_it_wakes(
     again.until(State.SUCCEEDED)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGTERM,
+        pytest.param(signal.SIGINT, marks=pytest.mark.long),
+        pytest.param(signal.SIGQUIT, marks=pytest.mark.long),
+    ],
+)
 def test_a_worker_that_is_told_to_leave_gives_its_run_back(host, queue_run, watch, gone, number):
     worker = host.start_ready()
     seen = watch(queue_run(steps=100_000))

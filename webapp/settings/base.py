@@ -240,7 +240,9 @@ WORKER_CPU_SLOTS = env_int("VADLAB_CPU_SLOTS", 1)
 WORKER_GPU_SLOTS = env_str("VADLAB_GPU_SLOTS", "auto")  # "auto": one a GPU found, or a number
 WORKER_CUDA_DEVICES = os.environ.get("CUDA_VISIBLE_DEVICES")  # None: all; "": no GPU at all
 # Prints reports to PDF (webapp/reports/pdf.py); empty: there is none, and the page says what to do.
-CHROMIUM = env_str("VADLAB_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+CHROMIUM = env_str("VADLAB_CHROMIUM") or next(
+    filter(None, map(shutil.which, ("chromium-headless-shell", "chromium", "google-chrome"))), None
+)
 # The command line that runs a run; what it may do is in vad/cli.py.
 CHILD_COMMAND = shlex.split(env_str("VADLAB_CHILD_COMMAND")) or [sys.executable, "-m", "vad"]
 

@@ -51,7 +51,7 @@ def test_a_run_killed_at_any_moment_ends_with_the_same_weights_and_metrics(
     words = train_words(world, tmp_path / "killed", num_epochs=14, checkpoint_every=4)
     metrics: dict[int, dict[str, float]] = {}
     kills = 0
-    for wait_records in (3, 9, 13, None):
+    for wait_records in (3, 11, None):
         with subprocess.Popen(
             command(*words), stdout=subprocess.PIPE, text=True, env=ENVIRONMENT
         ) as child:
@@ -81,7 +81,7 @@ def test_a_run_killed_at_any_moment_ends_with_the_same_weights_and_metrics(
         if isinstance(r, results.Metrics)
     }
     last = checkpoints.name_of(14)
-    assert kills == 3
+    assert kills == 2
     assert metrics == expected
     assert (
         checkpoints.read_metadata(tmp_path / "killed" / last)["digest"]

@@ -19,8 +19,10 @@ from vad.training import checkpoints
 
 CHOICES: list[dict[str, Any]] = [
     {"token_ratio": (0.7, 0.5, 0.3), "motion": "time-reversal"},
-    {"pruning": "soft", "motion": "variance", "random_snippet": True},
     {"snippet_choice": "several", "choice_count": 2, "ranking": "score", "cross_attention": True},
+]
+MORE_CHOICES: list[dict[str, Any]] = [
+    {"pruning": "soft", "motion": "variance", "random_snippet": True},
     {"clip_view": "energy", "view_cell": 4, "patch_context": "patch", "validation_clips": 0},
     {"snippet_choice": "random", "num_segments": 32, "tubelet_size": 8, "num_tubelet": 0},
 ]
@@ -35,7 +37,11 @@ def digest(output: Path, step: int = TWO_STAGE["num_epochs"]) -> str:
     return checkpoints.read_metadata(output / checkpoints.name_of(step))["digest"]
 
 
-@pytest.mark.parametrize("options", CHOICES, ids=lambda o: " ".join(map(str, o)) or "plain")
+@pytest.mark.parametrize(
+    "options",
+    [*CHOICES, *(pytest.param(each, marks=pytest.mark.long) for each in MORE_CHOICES)],
+    ids=lambda o: " ".join(map(str, o)),
+)
 def test_a_stopped_run_goes_on_as_if_nothing_happened(
     clip_world: World, tmp_path: Path, options: dict[str, Any]
 ) -> None:

