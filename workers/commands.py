@@ -16,7 +16,7 @@ from vad.data.tensorfile import write_text
 from vad.errors import VadError
 from webapp.runs import commandline, metrics
 from webapp.runs.models import Run
-from webapp.storage import artifacts
+from webapp.storage import artifacts, moving
 
 CHECKPOINT_NAME = re.compile(r"step-(\d+)\.safetensors")  # as vad/training/checkpoints.py writes
 
@@ -45,7 +45,7 @@ def prepare(run: Run, *, processes: int = 1) -> Command:
     try:
         run.folder.mkdir(parents=True, exist_ok=True)
         write_text(run.folder / "config.json", json.dumps(config, indent=2) + "\n")
-        artifacts.bring_back(run)
+        moving.bring_back(run)
         _drop_checkpoints_beyond_a_hole(run)
     except OSError as exc:
         code = "disk-full" if exc.errno == errno.ENOSPC else "file-missing"

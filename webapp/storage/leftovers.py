@@ -18,6 +18,7 @@ from django.utils import timezone
 
 from vad.errors import VadError
 from webapp.core.commits import after_commit
+from webapp.storage import artifacts
 from webapp.storage.models import Leftover, RemovalHold
 
 FOLDERS = ("runs", "features", "datasets", "thumbnails")  # nothing is removed beside these
@@ -57,8 +58,6 @@ def _clear_named(names: Sequence[str]) -> None:
 
 
 def _clear(rows: Iterable[Leftover]) -> int:
-    from webapp.storage import artifacts  # it lets go of what it moved
-
     gone = 0
     if RemovalHold.objects.filter(until__gt=timezone.now()).exists():  # a backup copies files
         return 0

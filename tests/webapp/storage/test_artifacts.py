@@ -19,7 +19,7 @@ from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 from vad.errors import VadError
 from webapp.runs import services as runs
 from webapp.runs.models import Checkpoint, Run, State
-from webapp.storage import artifacts, cache, leftovers, queries, retention, survey
+from webapp.storage import artifacts, cache, leftovers, moving, queries, retention, survey
 from webapp.storage.models import Finding, Leftover, StoredArtifact
 from workers import commands
 
@@ -89,7 +89,7 @@ def test_what_ended_runs_left_moves_to_the_bucket_and_is_read_from_there(
     roc = client.get(f"/api/v1/evaluations/{evaluation.pk}/roc/").json()
 
     with commit():
-        moved = artifacts.offload()
+        moved = moving.offload()
 
     assert moved >= len(content)
     assert not path.exists() and not scores.exists()
@@ -104,7 +104,7 @@ def test_what_ended_runs_left_moves_to_the_bucket_and_is_read_from_there(
     gone = Finding.objects.filter(path__contains=f"{run.pk}/checkpoints/step-000300")
     assert not gone.exists()
     with commit():
-        assert artifacts.offload() == 0
+        assert moving.offload() == 0
 
 
 def test_a_worker_is_given_a_copy_from_its_cache(
@@ -115,7 +115,7 @@ def test_a_worker_is_given_a_copy_from_its_cache(
     Checkpoint.objects.filter(run=run).exclude(step=300).delete()
     Checkpoint.objects.filter(run=run).update(best=True)
     with commit():
-        artifacts.offload()
+        moving.offload()
     evaluate = Run.objects.get(pk=seeded.evaluations[0].pk)
 
     argv = commands.prepare(evaluate).argv
@@ -132,17 +132,17 @@ def test_a_run_that_goes_on_has_its_checkpoints_in_its_folder_again(
     content, steps = path.read_bytes(), {300}
     Checkpoint.objects.filter(run=run).exclude(step=300).delete()
     with commit():
-        artifacts.offload()
+        moving.offload()
     assert not path.exists()
     Run.objects.filter(pk=run.pk).update(state=State.QUEUED)
     run.refresh_from_db()
 
-    artifacts.bring_back(run)
+    moving.bring_back(run)
 
     assert path.read_bytes() == content
     assert retention.holdings([run])[0].resume_steps() == steps
     with commit():
-        assert artifacts.offload() == 0  # it is no ended run any more
+        assert moving.offload() == 0  # it is no ended run any more
     leftovers.clear()
     assert path.is_file()
 
@@ -154,11 +154,11 @@ def test_a_move_that_was_killed_leaves_the_file_and_is_done_again(
     with monkeypatch.context() as patch:
         patch.setattr(leftovers, "let_go", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            artifacts.offload()
+            moving.offload()
     assert path.is_file() and not StoredArtifact.objects.exists()
 
     with commit():
-        assert artifacts.offload()
+        assert moving.offload()
     assert not path.exists()
 
 
@@ -167,7 +167,7 @@ def test_what_is_deleted_goes_from_the_bucket_too(
 ) -> None:
     run = seeded.runs["first"]
     with commit():
-        artifacts.offload()
+        moving.offload()
     theirs = {key for key in keys(bucket) if str(run.pk) in key}
     assert theirs
 
@@ -184,7 +184,7 @@ def test_an_object_that_is_not_what_was_stored_is_refused_and_a_silent_server_is
     run = seeded.runs["first"]
     path = run.folder / "checkpoints/step-000300.safetensors"
     with commit():
-        artifacts.offload()
+        moving.offload()
     key = f"team/runs/{run.pk}/checkpoints/step-000300.safetensors"
 
     bucket.put_object(Key=key, Body=b"something else")
@@ -204,7 +204,7 @@ def test_an_object_that_is_not_what_was_stored_is_refused_and_a_silent_server_is
     }
     give_file(seeded.runs["second"], 300)
     with pytest.raises(VadError, match="did not answer"):
-        artifacts.offload()
+        moving.offload()
 
 
 def test_a_file_that_is_not_what_its_row_says_stays_on_the_disk(
@@ -213,7 +213,7 @@ def test_a_file_that_is_not_what_its_row_says_stays_on_the_disk(
     path = seeded.runs["first"].folder / "checkpoints/step-000300.safetensors"
     path.write_bytes(b"rotten")
     with commit():
-        artifacts.offload()
+        moving.offload()
 
     assert path.is_file()
     assert not any("step-000300" in key for key in keys(bucket))
@@ -226,7 +226,7 @@ def test_without_a_bucket_nothing_is_asked(
     with django_assert_num_queries(0):
         assert artifacts.local(path) == path
         assert artifacts.exists(path) and not artifacts.exists(path.with_name("none"))
-        assert artifacts.offload() == 0
+        assert moving.offload() == 0
 
 
 # --- the cache ------------------------------------------------------------------------------
