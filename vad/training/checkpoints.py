@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from vad.data.tensorfile import file_sha256, write_bytes
 from vad.errors import VadError
+from vad.training.adam import Adam
 
 FORMAT_VERSION = 1
 FOLDER = "checkpoints"
@@ -236,32 +237,19 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], source: object
     model.load_state_dict(dict(weights))
 
 
-def adam_tensors(model: nn.Module, optimizer: torch.optim.Adam) -> dict[str, Tensor]:
-    """The moments of Adam under the names of their parameters."""
-    found: dict[str, Tensor] = {}
-    for name, parameter in model.named_parameters():
-        for moment, value in optimizer.state.get(parameter, {}).items():
-            found[f"{ADAM}{moment}.{name}"] = value
-    return found
-
-
-def load_adam(model: nn.Module, optimizer: torch.optim.Adam, checkpoint: Checkpoint) -> None:
+def load_adam(optimizer: Adam, checkpoint: Checkpoint) -> None:
     """Bring Adam's moments back.
 
     Raises:
         VadError: `checkpoint-invalid` when moments are missing.
     """
     held = checkpoint.part(ADAM)
-    names = [name for name, p in model.named_parameters() if p.requires_grad]
-    moments = ("step", "exp_avg", "exp_avg_sq")
-    if checkpoint.step == 0 and not held:
+    if checkpoint.step == 0 and not held:  # of before the first step, by an older version
         return
-    missing = [f"{m}.{n}" for m in moments for n in names if f"{m}.{n}" not in held]
-    if missing:
-        raise _damaged(checkpoint.path, f"the optimiser's {missing[0]} is missing")
-    state = {i: {m: held[f"{m}.{n}"] for m in moments} for i, n in enumerate(names)}
-    groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": state, "param_groups": groups})
+    try:
+        optimizer.load(held)
+    except KeyError as exc:
+        raise _damaged(checkpoint.path, f"the optimiser's {exc.args[0]} is missing") from exc
 
 
 def _paths(output: Path) -> list[Path]:

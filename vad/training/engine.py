@@ -29,6 +29,7 @@ from vad.configs import config_class
 from vad.errors import VadError
 from vad.reporting import Reporter
 from vad.training import checkpoints
+from vad.training.adam import Adam
 from vad.training.averaging import Average
 from vad.training.determinism import seeded
 from vad.training.parallel import World
@@ -40,7 +41,7 @@ FREE_TO_DIFFER = ("device", "num_epochs", "watched_bags")
 class Task(Protocol):
     """What one kind of training brings along."""
 
-    optimizer: torch.optim.Adam
+    optimizer: Adam
     device: torch.device
     seed: int
 
@@ -186,7 +187,7 @@ class Trainer:
         task = self.task
         task.model.train()
         with seeded(task.device, task.seed, "step", step, rank=self.world.rank) as generator:
-            task.optimizer.zero_grad(set_to_none=True)
+            task.model.zero_grad(set_to_none=True)
             losses = task.losses(step, generator)
             losses["total"].backward()
         gradients = [p.grad for p in task.model.parameters() if p.grad is not None]
@@ -198,9 +199,7 @@ class Trainer:
         named = dict(zip(losses, values, strict=True))
         if not (math.isfinite(named["total"]) and math.isfinite(size)):
             raise self._not_finite(step, named)
-        for group in task.optimizer.param_groups:
-            group["lr"] = task.learning_rate(step)
-        task.optimizer.step()
+        task.optimizer.step(task.learning_rate(step))
         if self.average:
             self.average.update(step)
         metrics = {f"loss/{name}": value for name, value in named.items()}
@@ -250,7 +249,7 @@ class Trainer:
             return
         task = self.task
         own = task.model.state_dict()
-        tensors = checkpoints.adam_tensors(task.model, task.optimizer)
+        tensors = {checkpoints.ADAM + k: v for k, v in task.optimizer.tensors().items()}
         if self.average:
             tensors |= {checkpoints.TRAINED + k: v for k, v in own.items()}
             own = self.average.state()
@@ -346,7 +345,7 @@ class Trainer:
             self.average.restore(kept)
             trained = found.part(checkpoints.TRAINED)
             checkpoints.load_weights(self.task.model, trained, source)
-        checkpoints.load_adam(self.task.model, self.task.optimizer, found)
+        checkpoints.load_adam(self.task.optimizer, found)
         self.step = found.step
         held = found.metadata["best"]
         if held["step"]:

@@ -31,6 +31,7 @@ from vad.reporting import Reporter
 from vad.schedule import Schedule
 from vad.scoring import missing_text, score_videos, with_features
 from vad.training import published
+from vad.training.adam import Adam
 from vad.training.bag_watch import look, watched
 from vad.training.determinism import BatchOrder, derive, seeded
 from vad.training.engine import Plan, Trainer
@@ -128,11 +129,9 @@ class UrdmuTask:
         self.model.to(device)
         self._forward = self._compiled(self.stage1.forward_bags)
         self._schedule = Schedule.parse(config.lr_schedule)
-        self.optimizer = torch.optim.Adam(
-            [p for p in self.model.parameters() if p.requires_grad],
-            lr=config.lr,
+        self.optimizer = Adam(
+            ((name, p) for name, p in self.model.named_parameters() if p.requires_grad),
             weight_decay=config.weight_decay,
-            fused=True,
         )
         self._weights = AdWeights(
             memory=config.memory_weight,
