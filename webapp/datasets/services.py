@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
 
 from django.db import transaction
 
 from vad.configs import RegisterConfig
-from vad.errors import ConfigError, VadError
+from vad.errors import ConfigError
 from webapp.accounts.models import Project, User
 from webapp.accounts.permissions import require_editor
 from webapp.datasets.models import Dataset
-from webapp.datasets.paths import inside_roots
 from webapp.runs.models import Run
+from webapp.runs.services import run_create
 
-NAME_LENGTH = Dataset._meta.get_field("name").max_length or 80
 DESCRIPTION_LENGTH = 4000
-
-PATH_FIELDS = (
-    "annotations", "boxes", "train_list", "test_list", "split_file", "masks", "features",
-)  # fmt: skip
 
 
 def dataset_register(
@@ -40,27 +33,7 @@ def dataset_register(
     Raises:
         VadError: `path-outside-roots`, `file-missing`, `config-invalid`, `not-allowed`.
     """
-    from webapp.runs import services  # it asks this module to check the configuration
-
-    return services.run_create(project=project, config=config, by=by, name=name, tags=tags)
-
-
-def checked(config: RegisterConfig) -> RegisterConfig:
-    """The configuration with its paths resolved, so that what was checked is what is read."""
-    name = config.name.strip()
-    if len(name) > NAME_LENGTH:
-        raise ConfigError({"name": f"has {len(name)} characters, {NAME_LENGTH} at most"})
-    root = inside_roots(config.root, "root")
-    if not root.is_dir():
-        raise _not_a_folder(config.root, "root")
-    found: dict[str, Any] = {"root": str(root)}
-    for field in PATH_FIELDS:
-        text = getattr(config, field)
-        path = inside_roots(text, field) if text.strip() else None
-        if path and field in ("masks", "features") and not path.is_dir():
-            raise _not_a_folder(text, field)
-        found[field] = str(path) if path else ""
-    return replace(config, name=name, **found)
+    return run_create(project=project, config=config, by=by, name=name, tags=tags)
 
 
 @transaction.atomic
@@ -77,12 +50,3 @@ def dataset_describe(*, dataset: Dataset, description: str, by: User) -> Dataset
     dataset.description = description.strip()
     dataset.save(update_fields=["description"])
     return dataset
-
-
-def _not_a_folder(text: str, what: str) -> VadError:
-    return VadError(
-        "file-missing",
-        f"{text} is a file, not a folder.",
-        "Name the folder that holds the files.",
-        fields={what: "is a file, not a folder"},
-    )

@@ -21,7 +21,7 @@ from vad.errors import ConfigError, VadError
 from webapp.accounts import audit
 from webapp.accounts.models import Project, User
 from webapp.accounts.permissions import require_editor
-from webapp.datasets import services as datasets
+from webapp.datasets import registering
 from webapp.datasets.models import DatasetVersion, FeatureSet
 from webapp.runs import lifecycle, needs
 from webapp.runs.models import CLAIMED, Run
@@ -63,11 +63,11 @@ def run_create(
             features are that run's unless `feature_set` names others.
 
     Raises:
-        VadError: `run-inputs-missing`, `not-allowed`, and what `datasets.checked` raises.
+        VadError: `run-inputs-missing`, `not-allowed`, and what `registering.checked` raises.
     """
     require_editor(by, project)
     if isinstance(config, RegisterConfig):
-        config = datasets.checked(config)
+        config = registering.checked(config)
     resources.check(config)
     inputs = needs.inputs_of(project, config, version, feature_set, of_run)
     run = Run(
