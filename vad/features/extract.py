@@ -32,7 +32,8 @@ from vad.features import networks, weights
 from vad.features.motion import MotionDescriptor
 from vad.reporting import Reporter
 from vad.timeline import SnippetRule
-from vad.video.reader import VideoReader, open_video, probe
+from vad.video.reader import VideoReader, probe
+from vad.video.seeking import block_frames, open_source
 
 Extracted = Iterator[tuple[Video, np.ndarray]]  # features [N, T, D] float32, in the videos' order
 
@@ -119,7 +120,7 @@ def _motion(
 
     def run(videos: list[Video]) -> Extracted:
         for video in videos:
-            with open_video(manifest.media_path(video.path)) as reader:
+            with open_source(manifest.media_path(video.path)) as reader:
                 frames = video.num_frames or _count(manifest, video)
                 blocks = _blocks_ahead(reader, frames, partial(_stop_if_asked, reporter))
                 with closing(blocks):
@@ -144,7 +145,7 @@ def _network(
             (
                 video,
                 video.num_frames or _count(manifest, video),
-                partial(open_video, manifest.media_path(video.path)),
+                partial(open_source, manifest.media_path(video.path)),
             )
             for video in videos
         )
@@ -186,7 +187,7 @@ def _blocks_ahead(
     reader: VideoReader, num_frames: int, check: Callable[[], None]
 ) -> Generator[Tensor, None, None]:
     """Blocks of frames; the next one is decoded while the caller works on this one."""
-    blocks = reader.blocks(num_frames)
+    blocks = reader.blocks(num_frames, block_frames(reader))
     with ThreadPoolExecutor(1, thread_name_prefix="decode") as thread:
         pending = thread.submit(next, blocks, None)
         while (block := pending.result()) is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -98,6 +99,37 @@ def test_a_stopped_run_goes_on_behind_what_is_done_and_gives_the_same_store(vers
         FeatureStore.open(tmp_path / name / "features").fingerprint for name in ("whole", "run")
     )
     assert whole == resumed
+
+
+def test_a_transport_stream_has_the_features_of_its_frames(tmp_path):
+    """decord leaves out the first pictures of one with B-frames, and repeats the last instead."""
+    media = tmp_path / "media"
+    media.mkdir()
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 255, (48, 8, 20, 3), dtype=np.uint8).repeat(8, 1).repeat(8, 2)
+    with av.open(str(media / "video.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"bf": "2"})
+        stream.width, stream.height, stream.gop_size = 160, 64, 12
+        for picture in pictures:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
+    with av.open(str(media / "video.mp4")) as source, av.open(str(media / "video.ts"), "w") as copy:
+        stream = copy.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                copy.mux(packet)
+    keys = ("video.mp4", "video.ts")
+    videos = tuple(Video(key=k, split="train", label=0, path=k, num_frames=48) for k in keys)
+    manifest = Manifest(name="m", format="generic", videos=videos, media_root=str(media))
+    (tmp_path / "version").mkdir()
+    save_version(tmp_path / "version", manifest, {})
+
+    run(tmp_path / "version", tmp_path / "run", Recorder())
+
+    store = FeatureStore.open(tmp_path / "run" / "features")
+    first, second = (np.array(store.get(key)) for key in keys)
+    np.testing.assert_array_equal(first, second)
 
 
 def test_a_run_that_was_killed_at_its_very_end_reports_its_store(version, tmp_path):
