@@ -309,7 +309,7 @@ def _words(pair: Pair, higher_is_better: bool | None) -> Difference:
     text = f"{pair.difference:+.4f}"
     sign = ""
     if pair.low is not None and pair.high is not None:
-        text += f"  [{pair.low:+.3f}, {pair.high:+.3f}]"
+        text += f" [{pair.low:+.3f},\u00a0{pair.high:+.3f}]"  # one piece of a narrow column
         if not pair.low <= 0 <= pair.high and higher_is_better is not None:
             sign = "better" if (pair.difference > 0) == higher_is_better else "worse"
     return Difference(text=text, sign=sign, p=pair.p)

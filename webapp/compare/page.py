@@ -115,7 +115,10 @@ def asked(user: User, query: QueryDict) -> Asked:
         second=query.get("b", "")[:40],
         scatter=_of(query, "scatter", two.BY) or "max_score",
     )
-    return replace(found, members=[_with_addresses(found, member) for member in found.members])
+    short = selection.short_names([member.name for member in found.members])
+    members = [_with_addresses(found, member) for member in found.members]
+    members = [replace(m, short=name) for m, name in zip(members, short, strict=True)]
+    return replace(found, members=members)
 
 
 def _with_addresses(asked: Asked, member: Member) -> Member:

@@ -259,14 +259,28 @@ def test_groups_by_a_field_are_offered_where_it_varies(seeded: seeding.Seeded) -
     assert groups[0].name == f"lr {first.config['lr']}"
 
 
+@pytest.mark.parametrize(
+    ("names", "short"),
+    [
+        (["UR-DMU on a, seed 1", "UR-DMU on a, lr 3, seed 1"], ["seed 1", "lr 3, seed 1"]),
+        (["one run", "one more run"], ["one run", "one more run"]),
+        (["a, b", "a, b"], ["b", "b"]),
+        (["alone, and so whole"], ["alone, and so whole"]),
+    ],
+)
+def test_names_leave_out_what_all_of_them_begin_with(names: list[str], short: list[str]) -> None:
+    assert selection.short_names(names) == short
+
+
 def test_a_run_keeps_its_colour_whoever_stands_beside_it(
     client: Client, seeded: seeding.Seeded
 ) -> None:
     def colour(*runs: Run) -> str:
         query = address(*runs).partition("?")[2]
         figure = client.get(f"/compare/figures/curves/?{query}&key=loss/total").json()
-        name = seeded.runs["second"].name
-        return next(t["line"]["color"] for t in figure["data"] if t["name"].startswith(name))
+        name = seeded.runs["second"].name  # the legend leaves out what all names begin with
+        traces = {t["name"].rpartition("  ")[0]: t for t in figure["data"]}
+        return next(t["line"]["color"] for own, t in traces.items() if name.endswith(own))
 
     alone = colour(seeded.runs["second"])
     together = colour(seeded.runs["first"], seeded.runs["second"], seeded.runs["running"])
