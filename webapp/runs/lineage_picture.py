@@ -9,7 +9,7 @@ from textwrap import wrap
 from webapp.runs import layers
 from webapp.runs.lineage import Graph, Node
 
-WIDTH, HEIGHT = 196, 64
+WIDTH, HEIGHT = 172, 64  # six layers, from the data to a report, fit a window of 1440
 LINE = 15  # px more where a title takes a second one
 NARROW = 168  # two of them fit beside each other on a phone
 LETTERS_PER_PX = 1 / 7.8  # of 13 px system fonts; what is wider all the same is cut off
@@ -61,7 +61,7 @@ def picture(graph: Graph, *, upright: bool = False) -> Picture:
     spacing = layers.Spacing(
         node_along=along,
         node_across=across,
-        gap_along=28,
+        gap_along=28 if upright else 24,
         gap_across=10 if upright else 14,
     )
     drawing = layers.draw(list(graph.nodes), list(graph.edges), spacing)
