@@ -252,7 +252,8 @@ class _Builder:
     # --- nodes
 
     def _run(self, run: Run) -> str:
-        done = f"{run.done:,} of {run.total:,} {run.unit}" if run.total else ""
+        of = "" if run.done == run.total else f" of {run.total:,}"
+        done = f"{run.done:,}{of} {run.unit}" if run.total else ""
         return self._node(
             Node(
                 id=f"run-{run.pk}",

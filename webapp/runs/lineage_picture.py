@@ -90,12 +90,13 @@ def picture(graph: Graph, *, upright: bool = False) -> Picture:
 
 
 def _lines(title: str, width: float) -> list[str]:
-    """A title on one line or two, cut off after that."""
+    """A title on one line or two; of a longer one the end stays, since names differ there."""
     most = int((width - 20) * LETTERS_PER_PX)
     lines = wrap(title, most, break_long_words=True) or [""]
     if len(lines) < 3:
         return lines
-    return [lines[0], f"{' '.join(lines[1:])[: most - 1].rstrip()}…"]
+    end = title[len(title) - most + 1 :]
+    return [lines[0], f"…{end.partition(' ')[2] or end}"]
 
 
 def _box(node: Node, x: float, y: float, width: float, lines: list[str]) -> Box:
