@@ -53,8 +53,11 @@ class Asked:
 
     @property
     def reference(self) -> Member | None:
-        """The first that was evaluated: differences are to it."""
-        return next((member for member in self.members if member.evaluations), None)
+        """The first that was evaluated under the protocol of another: differences are to it."""
+        evaluated = self.evaluated
+        others = {m.key: draws.under_one_protocol(evaluated, m) for m in evaluated}
+        several = (member for member in evaluated if len(others[member.key]) > 1)
+        return next(several, next(iter(evaluated), None))
 
     @property
     def with_bands(self) -> bool | None:

@@ -14,14 +14,17 @@ import pytest
 import seeding
 from django.test import Client
 
+from vad.configs import TwoStageConfig, UrdmuConfig
 from vad.evaluation.anatomy import explain_difference
 from vad.evaluation.bootstrap import paired
 from vad.evaluation.curves import operating_point
 from vad.evaluation.protocol import Protocol
 from vad.evaluation.scores import ScoreSet
 from webapp.accounts.models import Project, User
-from webapp.compare import draws, figures, selection
+from webapp.compare import comparison, draws, figures, selection, two
+from webapp.compare.page import Asked
 from webapp.evaluations import scores as store
+from webapp.evaluations.models import Evaluation
 from webapp.runs import metrics
 from webapp.runs.models import Run
 
@@ -114,6 +117,34 @@ def test_other_protocols_are_not_comparable_and_the_page_says_what_differs(
     assert not any(cell.best or cell.difference for cell in cells)
     assert "Only runs of one protocol" in part(client, both(seeded), "pairs")[0]
     assert "not evaluated under one protocol" in part(client, both(seeded), "two")[0]
+
+
+def test_runs_of_the_protocol_that_most_have_are_tested_and_looked_at_in_detail() -> None:
+    a, b, c = members = [
+        selection.Member(
+            name=name, runs=[Run(name=name)], evaluations=[Evaluation(fingerprint=protocol)]
+        )
+        for name, protocol in (("a", "other"), ("b", "usual"), ("c", "usual"))
+    ]
+
+    assert draws.under_one_protocol(members) == [b, c]
+    assert draws.under_one_protocol(members, a) == [a]
+    assert two.chosen_two(members, "", "") == (b, c)
+    assert two.chosen_two(members, a.key, "") == (a, b)
+    assert two.chosen_two(members, "", b.key) == (c, b)
+    assert Asked(runs=[], members=members).reference is b
+
+
+def test_settings_of_one_kind_of_run_stand_apart() -> None:
+    kinds = (UrdmuConfig(), TwoStageConfig(seed=3))
+    members = [
+        selection.Member(name=c.kind, runs=[Run(kind=c.kind, config=c.to_dict())]) for c in kinds
+    ]
+
+    partial = {row.name: row.partial for row in comparison.settings(members)}
+
+    assert partial["seed"] is False
+    assert partial["num_tubelet"] is True
 
 
 def test_every_pair_reads_row_minus_column(client: Client, seeded: seeding.Seeded) -> None:
