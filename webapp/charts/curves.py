@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from webapp.charts.figure import (
+    LEGEND_ABOVE,
     Figure,
     axis,
     clean,
@@ -20,6 +21,7 @@ from webapp.charts.figure import (
 from webapp.charts.palette import style
 
 DIGITS = 5  # significant ones of what is drawn; areas are made from the exact values
+USUAL_WIDTH = 520  # px of a plot, to guess how much of it a legend takes
 UNIT_RANGE = [-0.005, 1.005]  # a curve on the border keeps its full width
 
 
@@ -97,7 +99,7 @@ def roc(curves: Sequence[Curve], *, title: str, unit: str = "frames") -> Figure:
             axis("False positive rate", f"share of normal {unit}", range=UNIT_RANGE, dtick=0.2),
             axis("True positive rate", f"share of anomalous {unit}", range=UNIT_RANGE, dtick=0.2),
             hovermode="closest",
-            legend=legend_inside("bottom right"),
+            legend=_legend(curves, ("bottom right",)),
         ),
         alt=_alt(title, "AUC", ranked),
         live=False,
@@ -134,17 +136,33 @@ def pr(
                 "Precision", f"share of alarms that are right, {unit}", range=UNIT_RANGE, dtick=0.2
             ),
             hovermode="closest",
-            legend=legend_inside(_free_corner(curves)),
+            legend=_legend(curves, ("bottom left", "top right", "bottom right")),
         ),
         alt=_alt(title, "AP", ranked) + baseline,
         live=False,
     )
 
 
-def _free_corner(curves: Sequence[Curve]) -> str:
-    """Where precision-recall curves leave room for a legend: below good ones, above poor ones."""
-    poorest = min((curve.value for curve in curves if curve.value is not None), default=0.0)
-    return "bottom left" if poorest > 0.5 else "top right"
+def _legend(curves: Sequence[Curve], corners: Sequence[str]) -> dict[str, Any]:
+    """In the corner that covers the least of the curves; above a few that leave none free."""
+    longest = max((len(curve.name) for curve in curves), default=0)
+    width = min(0.8, (95 + 6.5 * longest) / USUAL_WIDTH)
+    height = min(0.9, 0.065 * (len(curves) + 1))
+    covered = {corner: _covered(curves, corner, width, height) for corner in corners}
+    best = min(corners, key=covered.__getitem__)
+    return LEGEND_ABOVE if covered[best] > 0.05 and len(curves) <= 4 else legend_inside(best)
+
+
+def _covered(curves: Sequence[Curve], corner: str, width: float, height: float) -> float:
+    """The share of points of the curves in a corner of this size, of a plot of 1 by 1."""
+    count = inside = 0
+    for curve in curves:
+        every = max(1, len(curve.x) // 60)
+        for x, y in zip(curve.x[::every], curve.y[::every], strict=True):
+            count += 1
+            from_side = 1 - x if corner.endswith("right") else x
+            inside += from_side < width and (1 - y if corner.startswith("top") else y) < height
+    return inside / count if count else 0.0
 
 
 def _traces(

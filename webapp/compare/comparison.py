@@ -98,11 +98,13 @@ class Setting:
     Args:
         cells: of each member its values, several where a group varies, and whether they differ
             from the first member's.
+        partial: some kinds of the compared runs do not have it.
     """
 
     name: str
     help: str
     cells: list[tuple[list[Any], bool]]
+    partial: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,7 +212,8 @@ def settings(members: Sequence[Member]) -> list[Setting]:
         values = [_values(inputs.get(name) for inputs in runs) for runs in given]
         if any(value != values[0] for value in values):
             cells = [(value, value != values[0]) for value in values]
-            found.append(Setting(name=name, help=helps.get(name, ""), cells=cells))
+            partial = any(name not in inputs for runs in given for inputs in runs)
+            found.append(Setting(name=name, help=helps.get(name, ""), cells=cells, partial=partial))
     return found
 
 
@@ -309,7 +312,7 @@ def _words(pair: Pair, higher_is_better: bool | None) -> Difference:
     text = f"{pair.difference:+.4f}"
     sign = ""
     if pair.low is not None and pair.high is not None:
-        text += f"  [{pair.low:+.3f}, {pair.high:+.3f}]"
+        text += f" [{pair.low:+.3f},\u00a0{pair.high:+.3f}]"  # one piece of a narrow column
         if not pair.low <= 0 <= pair.high and higher_is_better is not None:
             sign = "better" if (pair.difference > 0) == higher_is_better else "worse"
     return Difference(text=text, sign=sign, p=pair.p)

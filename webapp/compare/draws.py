@@ -52,6 +52,22 @@ def comparable(members: Sequence[Member]) -> bool:
     return len(prints) == 1 and all(member.evaluations for member in members)
 
 
+def under_one_protocol(members: Sequence[Member], as_in: Member | None = None) -> list[Member]:
+    """Those that can be tested against each other: of one protocol, in their order.
+
+    Args:
+        as_in: whose protocol; without, the one that most members have.
+    """
+    by_print: dict[str, list[Member]] = {}
+    for member in members:
+        prints = {e.fingerprint for e in member.evaluations}
+        if len(prints) == 1:
+            by_print.setdefault(prints.pop(), []).append(member)
+    if as_in is not None:
+        return next((own for own in by_print.values() if as_in in own), [])
+    return max(by_print.values(), key=len, default=[])
+
+
 @lru_cache(maxsize=1024)
 def _drawn(path: Path, _sha256: str, metric: str) -> Drawn:
     return draw(ScoreSet.load(path), metric, samples=SAMPLES)

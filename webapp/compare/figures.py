@@ -53,7 +53,10 @@ def curves(
     """A metric over the steps: each run's own curve, or a group's mean and deviation."""
     if not any(member.is_group for member in members):
         runs = [member.run for member in members]
-        figure = run_figures.of_runs(runs[:MOST_CURVES], key, from_step=from_step, to_step=to_step)
+        names = {member.run.pk: member.label for member in members}
+        figure = run_figures.of_runs(
+            runs[:MOST_CURVES], key, names=names, from_step=from_step, to_step=to_step
+        )
         return _noted(figure, _few(len(runs)))
     runs = [run for member in members[:MOST_CURVES] for run in member.runs]
     found = metrics.read_many(
@@ -68,7 +71,7 @@ def curves(
         several = len(parts) > 1
         series.append(
             charts.Series(
-                name=f"{member.name} ({len(parts)} runs)" if several else member.name,
+                name=f"{member.label} ({len(parts)} runs)" if several else member.label,
                 x=x.tolist(),
                 y=mean.tolist(),
                 low=low.tolist() if several else (),
@@ -126,16 +129,16 @@ def _curve(
     evaluations = member.evaluations
     if len(evaluations) == 1:
         curve = draw(evaluations[0], with_band=with_band, points=points)
-        return replace(curve, name=member.name, key=member.key, index=member.color)
+        return replace(curve, name=member.label, key=member.key, index=member.color)
     name = "auc" if kind == "roc" else "ap_step"
     values = [v for e in evaluations if (v := e.metrics.get(name)) is not None]
     spread = over_seeds(values)
     mean = _mean(tuple((e.scores_path, e.scores_sha256) for e in evaluations))
     if mean is None:  # no curve without both kinds of frames
-        return charts.Curve(name=member.name, key=member.key, x=[], y=[], value=None)
+        return charts.Curve(name=member.label, key=member.key, x=[], y=[], value=None)
     band = mean[kind]
     return charts.Curve(
-        name=f"{member.name} ({len(evaluations)} runs)",
+        name=f"{member.label} ({len(evaluations)} runs)",
         key=member.key,
         x=band.x.tolist(),
         y=band.y.tolist(),

@@ -53,8 +53,11 @@ class Asked:
 
     @property
     def reference(self) -> Member | None:
-        """The first that was evaluated: differences are to it."""
-        return next((member for member in self.members if member.evaluations), None)
+        """The first that was evaluated under the protocol of another: differences are to it."""
+        evaluated = self.evaluated
+        others = {m.key: draws.under_one_protocol(evaluated, m) for m in evaluated}
+        several = (member for member in evaluated if len(others[member.key]) > 1)
+        return next(several, next(iter(evaluated), None))
 
     @property
     def with_bands(self) -> bool | None:
@@ -115,7 +118,10 @@ def asked(user: User, query: QueryDict) -> Asked:
         second=query.get("b", "")[:40],
         scatter=_of(query, "scatter", two.BY) or "max_score",
     )
-    return replace(found, members=[_with_addresses(found, member) for member in found.members])
+    short = selection.short_names([member.name for member in found.members])
+    members = [_with_addresses(found, member) for member in found.members]
+    members = [replace(m, short=name) for m, name in zip(members, short, strict=True)]
+    return replace(found, members=members)
 
 
 def _with_addresses(asked: Asked, member: Member) -> Member:

@@ -4,6 +4,7 @@ a field of the configuration, or a tag."""
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,6 +31,7 @@ class Member:
         runs: at least one.
         evaluations: the newest of each run that has one.
         without, first_src: addresses of the comparison without it, and with it in front.
+        short: its name without what the names of all others begin with as well.
     """
 
     name: str
@@ -37,6 +39,12 @@ class Member:
     evaluations: list[Evaluation] = field(default_factory=list)
     without: str = ""
     first_src: str = ""
+    short: str = ""
+
+    @property
+    def label(self) -> str:
+        """What columns, legends and lists call it, where its whole name stands nearby."""
+        return self.short or self.name
 
     @property
     def run(self) -> Run:
@@ -132,6 +140,19 @@ def ways(runs: Sequence[Run]) -> list[tuple[str, str]]:
         if 1 < len(values) < len(runs) and name not in NOT_THE_MODEL:
             found.append((BY_FIELD + name, f"same {name}"))
     return found
+
+
+def short_names(names: Sequence[str]) -> list[str]:
+    """Names without the parts that all of them begin with, so that what differs can be read.
+
+    Parts end with a comma, a colon or a dot in the middle: the words of one part stay together.
+    """
+    parts = [re.findall(r".+?(?:[,:\u00b7]\s+|$)", name) for name in names]
+    if len(names) < 2 or not all(parts):
+        return list(names)
+    most = min(len(own) for own in parts) - 1
+    same = next((i for i in range(most) if len({own[i] for own in parts}) > 1), max(most, 0))
+    return ["".join(own[same:]) for own in parts]
 
 
 def _group_of(run: Run, by: str) -> str:

@@ -69,7 +69,9 @@ def chosen_two(members: Sequence[Member], first: str, second: str) -> tuple[Memb
     """The two members of the address, else the first two that can be compared; None without."""
     there = [member for member in members if member.evaluation is not None]
     by_key = {member.key: member for member in there}
-    a = by_key.get(first) or next(iter(there), None)
+    partners = [by_key[second]] if second in by_key else there
+    able = (m for m in there if any(o is not m and _same(m, o) for o in partners))
+    a = by_key.get(first) or next(able, None) or next(iter(there), None)
     b = by_key.get(second)
     if b is None or b is a:
         b = next((m for m in there if a is not None and m is not a and _same(a, m)), None)

@@ -29,11 +29,13 @@ def compare(request: Request) -> HttpResponse:
     if part in PARTS and request.htmx:
         context["formats"] = export.FORMATS
         return render(request, f"compare/{part}.html", context | _part(asked, part))
+    settings = comparison.settings(asked.members)
     context |= {
         "candidates": selection.candidates(request.project, asked.runs),
         "ways": selection.ways(asked.runs),
         "not_comparable": comparison.not_comparable(asked.members),
-        "settings": comparison.settings(asked.members),
+        "settings": [row for row in settings if not row.partial],
+        "partial_settings": [row for row in settings if row.partial],
         "class_rows": comparison.class_rows(asked.members, asked.classes),
         "class_metrics": page.CLASS_METRICS,
         "class_words": page.CLASS_METRICS[asked.classes],
@@ -115,15 +117,17 @@ def _part(asked: Asked, name: str) -> dict[str, Any]:
 
 
 def _pairs(asked: Asked) -> dict[str, Any]:
+    able = draws.under_one_protocol(asked.evaluated)
     context: dict[str, Any] = {
         "metrics": {name: METRICS[name].title for name in draws.FAST},
         "samples": draws.SAMPLES,
-        "left_out": max(0, len(asked.evaluated) - page.MOST_PAIRED),
+        "left_out": max(0, len(able) - page.MOST_PAIRED),
+        "other_protocol": [member for member in asked.evaluated if member not in able],
     }
-    if not draws.comparable(asked.evaluated):
+    if len(able) < 2:
         return context | {"pair_rows": None}
     try:
-        rows = page.pair_cells(asked.evaluated, asked.pairs)
+        rows = page.pair_cells(able, asked.pairs)
     except VadError as exc:
         return context | {"pair_error": exc}
     return context | {"pair_rows": rows, "pair_members": [member for member, _ in rows]}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
+from uuid import UUID
 
 import numpy as np
 from django.db.models import Max
@@ -356,10 +357,12 @@ def of_runs(
     runs: Sequence[Run],
     key: str,
     *,
+    names: Mapping[UUID, str] | None = None,
     from_step: int | None = None,
     to_step: int | None = None,
 ) -> charts.Figure:
-    """One metric of several runs, each in its own colour."""
+    """One metric of several runs, each in its own colour, and called as `names` says."""
+    names = names or {}
     wanted = group(key.partition("/")[0])
     if wanted.name == SYSTEM_PREFIX:
         wanted = next((g for g in GROUPS if g.keys([key])), wanted)
@@ -368,7 +371,7 @@ def of_runs(
     )
     series = [
         charts.Series(
-            name=run.name,
+            name=names.get(run.pk, run.name),
             x=found[run.pk, key].steps.tolist(),
             y=found[run.pk, key].values.tolist(),
             index=run.color,

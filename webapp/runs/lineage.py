@@ -1,4 +1,5 @@
-"""What a run comes from and what came of it: data, features, runs, checkpoints, evaluations."""
+"""What a run comes from and what came of it: data, features, runs, checkpoints, evaluations and
+the reports that show them."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
+from uuid import UUID
 
 from django.urls import reverse
 from django.utils.http import urlencode
@@ -14,13 +16,15 @@ from vad.errors import ConfigError
 from webapp.accounts.models import User
 from webapp.datasets.models import DatasetVersion, FeatureSet
 from webapp.evaluations.models import Evaluation
+from webapp.reports import naming
+from webapp.reports.models import Report
 from webapp.runs import needs
 from webapp.runs.models import Checkpoint, Run
 
 MOST = 8  # of one sort behind a node; the rest is one node that leads to the table
 KIND_ICONS = {
     "dataset": "datasets", "features": "features", "checkpoint": "checkpoint",
-    "evaluation": "evaluations", "more": "list",
+    "evaluation": "evaluations", "report": "reports", "more": "list",
 }  # fmt: skip
 EdgeKind = Literal["makes", "clone"]
 
@@ -31,7 +35,7 @@ class Node:
 
     Args:
         id: `run-…`, `dataset-…`, …; each once in a graph.
-        kind: dataset, features, run, checkpoint, evaluation, more.
+        kind: dataset, features, run, checkpoint, evaluation, report, more.
         word: what it is, for people.
         numbers: what one wants to know of it at a glance.
         state: of a run; empty for what has none.
@@ -132,6 +136,7 @@ class _Builder:
         run = self.run
         if run.kind == "evaluate":
             self._evaluated(run)
+            self._reports()
             return
         here = self._run(run)
         for source in self._visible.filter(clones=run).distinct():
@@ -149,6 +154,7 @@ class _Builder:
         else:
             self._inputs_of(run, here)
             self._came_of(run, here)
+        self._reports()
         self.graph.clones = self._visible.filter(cloned_from=run).distinct().count()
 
     def clones(self) -> None:
@@ -221,6 +227,19 @@ class _Builder:
             self._run,
         )  # fmt: skip
 
+    def _reports(self) -> None:
+        """Reports behind what they show: an evaluation, or the run itself."""
+        ids = {UUID(key.partition("-")[2]): key for key in self.graph.nodes if "evaluation-" in key}
+        ids |= {self.run.pk: f"run-{self.run.pk}"} if self.run.pk not in ids else {}
+        rows = naming.showing(self.run.project, ids)
+        for report, of in rows[:MOST]:
+            evaluations = sorted(ids[pk] for pk in of if pk != self.run.pk)
+            for key in evaluations or [ids[self.run.pk]]:
+                self._edge(key, self._report(report))
+        if rows:
+            last = sorted(ids[pk] for pk in rows[-1][1])[0]
+            self._rest(last, "reports", len(rows) - MOST)
+
     def _made_by(self, run: Run, key: str) -> None:
         if run.kind == "proxies":
             self._many(key, run.children.order_by("created_at"), self._run)
@@ -233,7 +252,8 @@ class _Builder:
     # --- nodes
 
     def _run(self, run: Run) -> str:
-        done = f"{run.done:,} of {run.total:,} {run.unit}" if run.total else ""
+        of = "" if run.done == run.total else f" of {run.total:,}"
+        done = f"{run.done:,}{of} {run.unit}" if run.total else ""
         return self._node(
             Node(
                 id=f"run-{run.pk}",
@@ -323,6 +343,17 @@ class _Builder:
             )
         )
 
+    def _report(self, report: Report) -> str:
+        return self._node(
+            Node(
+                id=f"report-{report.pk}",
+                kind="report",
+                word="Report",
+                title=report.title,
+                url=reverse("reports:detail", args=[report.pk]),
+            )
+        )
+
     def _many(self, key: str, rows: Any, add: Any, kind: EdgeKind = "makes") -> None:
         for row in _first(rows, MOST):
             self._edge(key, add(row), kind)
@@ -331,14 +362,15 @@ class _Builder:
     def _rest(self, key: str, what: str, count: int) -> None:
         if count <= 0:
             return
-        table = reverse("evaluations:list" if what == "evaluations" else "runs:list")
+        lists = {"evaluations": "evaluations:list", "reports": "reports:list"}
+        table = reverse(lists.get(what, "runs:list"))
         more = self._node(
             Node(
                 id=f"more-{uuid.uuid5(uuid.NAMESPACE_OID, key + what)}",
                 kind="more",
                 word="And",
                 title=f"{count:,} more {what}",
-                url=f"{table}?{urlencode({'q': self.run.name})}",
+                url=table if what == "reports" else f"{table}?{urlencode({'q': self.run.name})}",
             )
         )
         self._edge(key, more)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 
 from webapp.runs import layers
 from webapp.runs.lineage import Graph, Node
 
-WIDTH, HEIGHT = 196, 64
+WIDTH, HEIGHT = 172, 64  # six layers, from the data to a report, fit a window of 1440
+LINE = 15  # px more where a title takes a second one
 NARROW = 168  # two of them fit beside each other on a phone
 LETTERS_PER_PX = 1 / 7.8  # of 13 px system fonts; what is wider all the same is cut off
 ARROW = 5
@@ -20,8 +22,12 @@ class Box:
     x: float
     y: float
     width: float
-    title: str  # as much of it as fits
+    lines: list[str]  # of the title, as much of it as fits on two
     label: str  # all of it, for those who hear the page
+
+    @property
+    def numbers_y(self) -> int:
+        return 54 + LINE * (len(self.lines) - 1)
 
     @property
     def inner(self) -> float:
@@ -49,11 +55,13 @@ class Picture:
 def picture(graph: Graph, *, upright: bool = False) -> Picture:
     """Draw from left to right, or from top to bottom for narrow windows."""
     width = NARROW if upright else WIDTH
-    along, across = (HEIGHT, width) if upright else (width, HEIGHT)
+    lines = {key: _lines(node.title, width) for key, node in graph.nodes.items()}
+    height = HEIGHT + LINE * (max(map(len, lines.values()), default=1) - 1)
+    along, across = (height, width) if upright else (width, height)
     spacing = layers.Spacing(
         node_along=along,
         node_across=across,
-        gap_along=28,
+        gap_along=28 if upright else 24,
         gap_across=10 if upright else 14,
     )
     drawing = layers.draw(list(graph.nodes), list(graph.edges), spacing)
@@ -63,7 +71,7 @@ def picture(graph: Graph, *, upright: bool = False) -> Picture:
 
     size = turned(drawing.size)
     boxes = [
-        _box(graph.nodes[key], *turned(drawing.places[key]), width)
+        _box(graph.nodes[key], *turned(drawing.places[key]), width, lines[key])
         for layer in drawing.layers
         for key in layer
     ]
@@ -74,19 +82,27 @@ def picture(graph: Graph, *, upright: bool = False) -> Picture:
     return Picture(
         width=round(size[0]),
         height=round(size[1]),
-        box_height=HEIGHT,
+        box_height=height,
         boxes=boxes,
         curves=curves,
         upright=upright,
     )
 
 
-def _box(node: Node, x: float, y: float, width: float) -> Box:
+def _lines(title: str, width: float) -> list[str]:
+    """A title on one line or two; of a longer one the end stays, since names differ there."""
     most = int((width - 20) * LETTERS_PER_PX)
-    title = node.title if len(node.title) <= most else f"{node.title[: most - 1].rstrip()}…"
+    lines = wrap(title, most, break_long_words=True) or [""]
+    if len(lines) < 3:
+        return lines
+    end = title[len(title) - most + 1 :]
+    return [lines[0], f"…{end.partition(' ')[2] or end}"]
+
+
+def _box(node: Node, x: float, y: float, width: float, lines: list[str]) -> Box:
     parts = (f"{node.word}: {node.title}", node.state, node.numbers)
     label = ", ".join(filter(None, parts)) + (". This run" if node.here else "")
-    return Box(node=node, x=x, y=y, width=width, title=title, label=label)
+    return Box(node=node, x=x, y=y, width=width, lines=lines, label=label)
 
 
 def _curve(points: Sequence[tuple[float, float]], kind: str, upright: bool) -> Curve:

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Q
 
 from vad.configs import (
     EvaluateConfig,
@@ -24,7 +25,7 @@ from webapp.accounts.permissions import require_editor
 from webapp.datasets import registering
 from webapp.datasets.models import DatasetVersion, FeatureSet
 from webapp.runs import lifecycle, needs
-from webapp.runs.models import CLAIMED, Run
+from webapp.runs.models import CLAIMED, EXTERNAL, Run
 from webapp.runs.needs import Inputs
 from webapp.runs.resources import Resources
 from webapp.runs.resources import of as resources_of
@@ -137,14 +138,17 @@ def _default_name(config: RunConfig, inputs: Inputs) -> str:
 
 
 def _color(project: Project, config: RunConfig, inputs: Inputs) -> int:
-    """The next of the palette among runs of its kind; an evaluation has that of its training."""
+    """The next of the palette; an evaluation has that of its training."""
     if inputs.of_run is not None:
         return inputs.of_run.color
     return _next_color(project, config.kind)
 
 
 def _next_color(project: Project, kind: str) -> int:
-    newest = Run.objects.filter(project=project, kind=kind).order_by("-created_at", "-id")
+    """The next among what is compared with it: all trainings, wherever they run; else its kind."""
+    compared = Q(kind__startswith="train") | Q(kind=EXTERNAL)
+    own = compared if kind.startswith("train") or kind == EXTERNAL else Q(kind=kind)
+    newest = Run.objects.filter(own, project=project).order_by("-created_at", "-id")
     last = newest.values_list("color", flat=True).first()
     return 0 if last is None else (last + 1) % 10_000
 

@@ -261,10 +261,21 @@ def test_every_value_that_is_not_finite_becomes_a_gap():
     assert metric_curves([one], title="t", y_title="y")["data"][0]["y"] == [1.0, None, None]
 
 
-@pytest.mark.parametrize(("ap", "corner"), [(0.83, ("bottom", "left")), (0.2, ("top", "right"))])
-def test_the_legend_of_precision_and_recall_stands_where_the_curves_are_not(ap, corner):
-    curve = Curve(name="one", x=[0.0, 1.0], y=[1.0, ap], value=ap, index=0)
+@pytest.mark.parametrize(
+    ("precision", "corner"), [(0.83, ("bottom", "left")), (0.08, ("top", "right"))]
+)
+def test_the_legend_of_precision_and_recall_stands_where_the_curves_are_not(precision, corner):
+    curve = Curve(name="one", x=np.linspace(0, 1, 50), y=np.full(50, precision), value=0.5)
 
     legend = pr([curve], title="PR", prevalence=0.1)["layout"]["legend"]
 
     assert (legend["yanchor"], legend["xanchor"]) == corner
+
+
+def test_the_legend_stands_above_where_a_few_curves_leave_no_corner():
+    levels = [Curve(name=f"run {y}", x=np.linspace(0, 1, 50), y=np.full(50, y), value=y)
+              for y in (0.05, 0.1, 0.95)]  # fmt: skip
+
+    legend = pr(levels, title="PR", prevalence=None)["layout"]["legend"]
+
+    assert legend["orientation"] == "h"

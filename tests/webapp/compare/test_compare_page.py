@@ -14,14 +14,17 @@ import pytest
 import seeding
 from django.test import Client
 
+from vad.configs import TwoStageConfig, UrdmuConfig
 from vad.evaluation.anatomy import explain_difference
 from vad.evaluation.bootstrap import paired
 from vad.evaluation.curves import operating_point
 from vad.evaluation.protocol import Protocol
 from vad.evaluation.scores import ScoreSet
 from webapp.accounts.models import Project, User
-from webapp.compare import draws, figures, selection
+from webapp.compare import comparison, draws, figures, selection, two
+from webapp.compare.page import Asked
 from webapp.evaluations import scores as store
+from webapp.evaluations.models import Evaluation
 from webapp.runs import metrics
 from webapp.runs.models import Run
 
@@ -114,6 +117,34 @@ def test_other_protocols_are_not_comparable_and_the_page_says_what_differs(
     assert not any(cell.best or cell.difference for cell in cells)
     assert "Only runs of one protocol" in part(client, both(seeded), "pairs")[0]
     assert "not evaluated under one protocol" in part(client, both(seeded), "two")[0]
+
+
+def test_runs_of_the_protocol_that_most_have_are_tested_and_looked_at_in_detail() -> None:
+    a, b, c = members = [
+        selection.Member(
+            name=name, runs=[Run(name=name)], evaluations=[Evaluation(fingerprint=protocol)]
+        )
+        for name, protocol in (("a", "other"), ("b", "usual"), ("c", "usual"))
+    ]
+
+    assert draws.under_one_protocol(members) == [b, c]
+    assert draws.under_one_protocol(members, a) == [a]
+    assert two.chosen_two(members, "", "") == (b, c)
+    assert two.chosen_two(members, a.key, "") == (a, b)
+    assert two.chosen_two(members, "", b.key) == (c, b)
+    assert Asked(runs=[], members=members).reference is b
+
+
+def test_settings_of_one_kind_of_run_stand_apart() -> None:
+    kinds = (UrdmuConfig(), TwoStageConfig(seed=3))
+    members = [
+        selection.Member(name=c.kind, runs=[Run(kind=c.kind, config=c.to_dict())]) for c in kinds
+    ]
+
+    partial = {row.name: row.partial for row in comparison.settings(members)}
+
+    assert partial["seed"] is False
+    assert partial["num_tubelet"] is True
 
 
 def test_every_pair_reads_row_minus_column(client: Client, seeded: seeding.Seeded) -> None:
@@ -259,14 +290,28 @@ def test_groups_by_a_field_are_offered_where_it_varies(seeded: seeding.Seeded) -
     assert groups[0].name == f"lr {first.config['lr']}"
 
 
+@pytest.mark.parametrize(
+    ("names", "short"),
+    [
+        (["UR-DMU on a, seed 1", "UR-DMU on a, lr 3, seed 1"], ["seed 1", "lr 3, seed 1"]),
+        (["one run", "one more run"], ["one run", "one more run"]),
+        (["a, b", "a, b"], ["b", "b"]),
+        (["alone, and so whole"], ["alone, and so whole"]),
+    ],
+)
+def test_names_leave_out_what_all_of_them_begin_with(names: list[str], short: list[str]) -> None:
+    assert selection.short_names(names) == short
+
+
 def test_a_run_keeps_its_colour_whoever_stands_beside_it(
     client: Client, seeded: seeding.Seeded
 ) -> None:
     def colour(*runs: Run) -> str:
         query = address(*runs).partition("?")[2]
         figure = client.get(f"/compare/figures/curves/?{query}&key=loss/total").json()
-        name = seeded.runs["second"].name
-        return next(t["line"]["color"] for t in figure["data"] if t["name"].startswith(name))
+        name = seeded.runs["second"].name  # the legend leaves out what all names begin with
+        traces = {t["name"].rpartition("  ")[0]: t for t in figure["data"]}
+        return next(t["line"]["color"] for own, t in traces.items() if name.endswith(own))
 
     alone = colour(seeded.runs["second"])
     together = colour(seeded.runs["first"], seeded.runs["second"], seeded.runs["running"])

@@ -67,7 +67,14 @@ def test_a_configuration_value_is_written_short(value, text):
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(3, "just now"), (59, "59 s ago"), (200, "3 min ago"), (7300, "2 h ago"), (-90, "in 1 min")],
+    [
+        (3, "just now"),
+        (59, "59 s ago"),
+        (200, "3 min ago"),
+        (7300, "2 h ago"),
+        (-90, "in 1 min"),
+        (-14 * 86_400 + 60, "in 14 d"),
+    ],
 )
 def test_a_time_is_told_relative_to_now(seconds, text):
     assert tags.ago_text(seconds) == text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -12,6 +13,7 @@ import seeding
 from django.test import Client
 
 from webapp.accounts.models import Project, User
+from webapp.reports import blocks, services
 from webapp.runs import figures, lineage, metrics
 from webapp.runs.models import Run, RunEvent, State
 
@@ -358,6 +360,22 @@ def test_a_training_stands_between_its_data_and_its_numbers(
     }
     _, more = graph(client, first, "?clones=yes")
     assert more - edges == {(run, f"run {seeded.runs['second'].name}")}
+
+
+def test_reports_stand_behind_what_they_show(client: Client, seeded: seeding.Seeded) -> None:
+    first, second, evaluation = seeded.runs["first"], seeded.runs["second"], seeded.evaluations[0]
+    make = partial(services.report_create, project=seeded.project, by=seeded.user)
+    make(title="Both", given=[blocks.panel("roc", evaluations=[str(evaluation.pk)])])
+    curves = blocks.panel("curves", runs=[str(first.pk)], key="loss/total")
+    make(title="Losses", given=[curves, blocks.text_block(f"Beside {second.pk}")])
+
+    _, edges = graph(client, first)
+    behind = (f"evaluation Evaluate {first.name}", "report Both")
+    assert {edge for edge in edges if "report" in edge[1]} == {
+        behind, (f"run {first.name}", "report Losses"),
+    }  # fmt: skip
+    assert behind in graph(client, evaluation.run)[1]
+    assert not [edge for edge in graph(client, second)[1] if "report" in edge[1]]
 
 
 def test_weights_of_another_run_lead_to_what_starts_from_them(

@@ -135,8 +135,12 @@ def test_an_evaluation_of_an_evaluation_is_refused(make, make_run):
         make(EvaluateConfig(), of_run=make_run(kind="evaluate"))
 
 
-def test_neighbours_have_different_colours(make, feature_set):
+def test_neighbours_have_different_colours(make, feature_set, project, user):
     assert [make(feature_set=feature_set).color for _ in range(3)] == [0, 1, 2]
+    external = services.run_row(
+        project=project, kind="external", config={}, by=user, name="ours", tags=[], notes=""
+    )  # drawn beside them, so in the next colour
+    assert external.color == 3
 
 
 @pytest.mark.parametrize("fields", [{"name": "x" * 121}, {"tags": ["y" * 41]}])

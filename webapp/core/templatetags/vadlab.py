@@ -133,7 +133,8 @@ def ago_text(seconds: float) -> str:
         (math.inf, "years", 86_400 * 365.25),
     ):
         if size < limit:
-            text = f"{int(size // length)} {unit}"
+            early = 0.0 if seconds > 0 else 0.1  # what was set to end in 14 days does not say 13
+            text = f"{int(size / length + early)} {unit}"
             break
     return f"{text} ago" if seconds > 0 else f"in {text}"
 

@@ -108,7 +108,8 @@ function agoText(seconds) {
     [Infinity, "years", 86400 * 365.25],
   ];
   const [, unit, length] = steps.find(([limit]) => size < limit);
-  const text = `${Math.floor(size / length)} ${unit}`;
+  const early = seconds > 0 ? 0 : 0.1; // what was set to end in 14 days does not say 13
+  const text = `${Math.floor(size / length + early)} ${unit}`;
   return seconds > 0 ? `${text} ago` : `in ${text}`;
 }
 
