@@ -42,6 +42,7 @@ CATALOGUE: dict[str, str] = {
     "not-found": "What was asked for does not exist, or not for this person.",
     "not-signed-in": "Nobody is signed in.",
     "precondition-failed": "What a request would change was changed by somebody else meanwhile.",
+    "password-link-unusable": "A link to a new password is unknown, expired, used or replaced.",
     "path-outside-roots": "A path lies outside the data folders that this server may read.",
     "pdf-unavailable": "The server cannot make a PDF: it has no browser for it, or that failed.",
     "proxies-invalid": "The small copies of videos are damaged, or of an unknown version.",

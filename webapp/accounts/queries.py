@@ -57,6 +57,16 @@ def session_rows(user: User, current: str | None) -> list[SessionRow]:
     return sorted(rows, key=lambda row: not row.is_this)
 
 
+def confirmed_addresses(user: User) -> list[str]:
+    """Addresses of the person's own at which they have shown that they read mail; and the chosen
+    one, whatever became of its channel."""
+    from webapp.notify.models import Channel, Kind  # it is built on the models of this app
+
+    own = Channel.objects.filter(user=user.pk, kind=Kind.MAIL, confirmed_at__isnull=False)
+    found = dict.fromkeys(own.order_by("pk").values_list("target", flat=True))
+    return list(found | ({user.email: None} if user.email else {}))
+
+
 def tokens(user: User) -> list[ApiToken]:
     """The person's tokens: the living ones, then the last that died."""
     every = ApiToken.objects.filter(user=user).select_related("project").order_by("-pk")
@@ -172,6 +182,8 @@ def audit_detail(event: AuditEvent) -> str:
             return f"was {d.get('was')}"
         case "password-changed":
             return f"{d.get('sessions_ended', 0)} other sessions ended"
+        case "password-reset":
+            return f"{d.get('sessions_ended', 0)} sessions ended"
         case "session-ended":
             return f"at {d['its_address']}" if d.get("its_address") else ""
         case "runs-deleted":

@@ -10,6 +10,7 @@ app_name = "settings"
 urlpatterns = [
     path("", views.account, name="account"),
     path("sessions/end/", views.sessions_end, name="sessions-end"),
+    path("recovery-mail/", views.recovery_mail, name="recovery-mail"),
     path("tokens/", views.tokens, name="tokens"),
     path("tokens/<int:token_id>/revoke/", views.token_end, name="token-revoke"),
     path("projects/", views.projects, name="projects"),

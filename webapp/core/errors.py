@@ -25,6 +25,7 @@ STATUS: dict[str, int] = {
     "not-empty": 409,
     "not-found": 404,
     "not-signed-in": 401,
+    "password-link-unusable": 410,
     "precondition-failed": 412,
     "request-invalid": 400,
     "run-in-use": 409,
