@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.urls import path
 
 from webapp.accounts import api as accounts
+from webapp.accounts import people_api as people
 from webapp.compare.api import Compare, CompareExplain, ComparePairs
 from webapp.core.schema_views import SchemaDocument
 from webapp.datasets import api as datasets
@@ -27,6 +28,13 @@ urlpatterns = [
     path("me/", accounts.Me.as_view(), name="me"),
     path("tokens/", accounts.TokenList.as_view(), name="tokens"),
     path("tokens/<int:token_id>/", accounts.TokenDetail.as_view(), name="token"),
+    path("people/", people.PersonList.as_view(), name="people"),
+    path("people/<str:username>/", people.PersonDetail.as_view(), name="person"),
+    path(
+        "people/<str:username>/password-link/",
+        people.PersonPasswordLink.as_view(),
+        name="person-password-link",
+    ),
     path("projects/", accounts.ProjectList.as_view(), name="projects"),
     path("projects/<slug:slug>/", accounts.ProjectDetail.as_view(), name="project"),
     path(

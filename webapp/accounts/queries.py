@@ -139,12 +139,13 @@ class AuditFilters:
 def audit_events(project: Project, filters: AuditFilters, *, by: User) -> QuerySet[AuditEvent]:
     """Events of a project and what its people did outside of any, the newest first.
 
-    A superuser also sees what belongs to nobody: failed tries with names that do not exist.
+    A superuser also sees all that belongs to no project: failed tries with names that do not exist,
+    what was done to people, and projects that were deleted.
     """
     people = Membership.objects.filter(project=project).values("user")
-    theirs = Q(project=project) | Q(project=None, by__in=people)
+    theirs = Q(project=project) | Q(project=None, by__in=people, kind__in=audit.OF_ONESELF)
     if by.is_superuser:
-        theirs |= Q(project=None, by=None)
+        theirs |= Q(project=None)
     found = AuditEvent.objects.filter(theirs)
     if filters.kind:
         found = found.filter(kind=filters.kind)
@@ -184,6 +185,11 @@ def audit_detail(event: AuditEvent) -> str:
             return f"{d.get('sessions_ended', 0)} other sessions ended"
         case "password-reset":
             return f"{d.get('sessions_ended', 0)} sessions ended"
+        case "person-deactivated":
+            return (
+                f"{d.get('sessions_ended', 0)} sessions ended, {d.get('tokens_revoked', 0)} tokens"
+                f" revoked, {d.get('runs_left', 0)} unfinished runs stay"
+            )
         case "session-ended":
             return f"at {d['its_address']}" if d.get("its_address") else ""
         case "runs-deleted":

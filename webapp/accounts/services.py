@@ -133,7 +133,9 @@ def _membership(project: Project, user: User, *, leaves_admins: bool) -> Members
             f"{user} is no member of {project}.",
             "Reload the page; someone was faster.",
         )
-    others = Membership.objects.filter(project=project, role=Role.ADMIN).exclude(user=user)
+    others = Membership.objects.filter(
+        project=project, role=Role.ADMIN, user__is_active=True
+    ).exclude(user=user)
     if membership.role == Role.ADMIN and not leaves_admins and not others.exists():
         raise VadError(
             "last-admin",

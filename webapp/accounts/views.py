@@ -180,7 +180,7 @@ def _project_page(request: Request, found: Project, **more: Any) -> HttpResponse
         "can_admin_shown": can_admin,
         "members": members,
         "mine": next((m for m in members if m.user_id == request.user.pk), None),
-        "admins": sum(m.role == Role.ADMIN for m in members),
+        "admins": sum(m.role == Role.ADMIN and m.user.is_active for m in members),
         "roles": Role.choices,
     }
     if can_admin:
