@@ -45,6 +45,7 @@ CATALOGUE: dict[str, str] = {
     "password-link-unusable": "A link to a new password is unknown, expired, used or replaced.",
     "path-outside-roots": "A path lies outside the data folders that this server may read.",
     "pdf-unavailable": "The server cannot make a PDF: it has no browser for it, or that failed.",
+    "project-busy": "A project cannot be deleted while its runs are running, or others need them.",
     "proxies-invalid": "The small copies of videos are damaged, or of an unknown version.",
     "report-changed": "Somebody saved the report while another person changed it.",
     "request-invalid": "A request to the server cannot be read, or a value in it is out of range.",

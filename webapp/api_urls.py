@@ -20,6 +20,7 @@ from webapp.runs import api as runs
 from webapp.runs.bag_views import RunBags
 from webapp.runs.keep_api import RunPinned, SavedViewDetail
 from webapp.storage import api as storage
+from webapp.storage.project_views import ProjectDeletion
 from webapp.sweeps import api as sweeps
 
 app_name = "api"
@@ -50,6 +51,7 @@ urlpatterns = [
         accounts.InvitationDetail.as_view(),
         name="invitation",
     ),
+    path("projects/<slug:slug>/deletion/", ProjectDeletion.as_view(), name="project-deletion"),
     path("projects/<slug:slug>/audit/", accounts.Audit.as_view(), name="audit"),
     path("projects/<slug:slug>/export/", interop.ProjectExport.as_view(), name="project-export"),
     path("runs/", runs.RunList.as_view(), name="runs"),

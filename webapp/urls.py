@@ -23,6 +23,7 @@ urlpatterns = [
     path("settings/storage/", include("webapp.storage.urls")),
     path("settings/", include("webapp.accounts.urls")),
     path("settings/", include("webapp.interop.urls")),
+    path("settings/", include("webapp.storage.project_urls")),
     path("runs/", include("webapp.runs.urls")),
     path("datasets/", include("webapp.datasets.urls")),
     path("evaluations/", include("webapp.evaluations.urls")),

@@ -13,7 +13,7 @@ from webapp.idempotency.services import keys_forget
 from webapp.notify import delivering, matching
 from webapp.runs import lifecycle, preempting
 from webapp.runs.lifecycle import Slot
-from webapp.storage import artifacts, retention, survey
+from webapp.storage import artifacts, projects, retention, survey
 from webapp.sweeps import driver as sweeps
 from workers import database, fleet, leaving, slots, supervisor
 from workers.celery import NOTIFY_TASK, REAP_TASK, SWEEP_TASK, TIDY_TASK, app
@@ -100,6 +100,8 @@ def tidy() -> None:
     with database.closing():
         try:
             freed = retention.tidy()
+            if gone := projects.go_on():
+                log.info("projects.deleted", count=gone)
             artifacts.offload()
             if survey.is_due():
                 survey.survey()

@@ -33,6 +33,7 @@ KINDS: dict[str, str] = {  # kind: what it says on a page
     "server-admin-ended": "ended an admin of the server",
     "project-created": "created the project",
     "project-renamed": "renamed the project",
+    "project-deleted": "deleted a project",
     "invitation-created": "made an invitation",
     "invitation-revoked": "revoked an invitation",
     "member-joined": "joined",

@@ -190,6 +190,8 @@ def audit_detail(event: AuditEvent) -> str:
                 f"{d.get('sessions_ended', 0)} sessions ended, {d.get('tokens_revoked', 0)} tokens"
                 f" revoked, {d.get('runs_left', 0)} unfinished runs stay"
             )
+        case "project-deleted":
+            return f"{d.get('runs', 0)} runs, {d.get('datasets', 0)} data sets"
         case "session-ended":
             return f"at {d['its_address']}" if d.get("its_address") else ""
         case "runs-deleted":

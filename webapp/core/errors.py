@@ -27,6 +27,7 @@ STATUS: dict[str, int] = {
     "not-signed-in": 401,
     "password-link-unusable": 410,
     "precondition-failed": 412,
+    "project-busy": 409,
     "request-invalid": 400,
     "run-in-use": 409,
     "run-not-movable": 409,
