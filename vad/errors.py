@@ -31,7 +31,7 @@ CATALOGUE: dict[str, str] = {
     "idempotency-used": "A request was done before; its answer held a secret and is not kept.",
     "import-invalid": "What is to be imported is no store of the tool that it was said to be of.",
     "invitation-unusable": "An invitation is unknown, expired, used up or revoked.",
-    "last-admin": "A project would be left without an admin.",
+    "last-admin": "A project, or the server, would be left without an admin.",
     "length-required": "A request came without the length of its body.",
     "loss-not-finite": "The training loss or a gradient became infinite or not a number.",
     "manifest-invalid": "A data set's manifest is damaged or of an unknown version.",

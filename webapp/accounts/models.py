@@ -35,7 +35,9 @@ class Project(models.Model):
     name = models.CharField(max_length=80, unique=True)
     slug = models.SlugField(max_length=80, unique=True)
     created_at = models.DateTimeField(auto_now_add=True)
-    deleting_at = models.DateTimeField(null=True)  # nobody sees it since; see storage/projects.py
+    deleting_at = models.DateTimeField(
+        null=True, blank=True
+    )  # nobody sees it since; see storage/projects.py
     members = models.ManyToManyField(User, through="Membership", related_name="projects")
 
     def __str__(self) -> str:

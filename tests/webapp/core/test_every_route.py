@@ -565,6 +565,9 @@ def ask(world: World, name: str, rule: Rule, method: str, who: str) -> Answer:
     query += "&run_id={external}&metric_key=loss&experiment_id={experiment}"
     query += "&experiment_name=Default&path={external}"
     body = {k: v.format(**world.values) for k, v in rule.body.items()}
+    if rule.of_query:
+        query += "".join(f"&{k}={{{k}_given}}" for k in body)
+        values |= {f"{k}_given": v for k, v in body.items()}
     extra: dict[str, Any] = {}
     if who in world.headers:
         extra["headers"] = {"Authorization": world.headers[who]}

@@ -73,7 +73,7 @@ def test_all_of_a_project_goes_rows_and_files_and_nothing_of_others(
     assert not Leftover.objects.exists()
     left = [p for area in ("runs", "datasets", "features") for p in (data_dir / area).glob("*")]
     assert left == []
-    assert Client().get(link).status_code == 410
+    assert Client().get(link).status_code == 404
 
 
 def test_it_is_audited_and_the_event_outlives_the_project(seeded):
