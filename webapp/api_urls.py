@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.urls import path
 
 from webapp.accounts import api as accounts
+from webapp.accounts import people_api as people
 from webapp.compare.api import Compare, CompareExplain, ComparePairs
 from webapp.core.schema_views import SchemaDocument
 from webapp.datasets import api as datasets
@@ -19,6 +20,7 @@ from webapp.runs import api as runs
 from webapp.runs.bag_views import RunBags
 from webapp.runs.keep_api import RunPinned, SavedViewDetail
 from webapp.storage import api as storage
+from webapp.storage.project_views import ProjectDeletion
 from webapp.sweeps import api as sweeps
 
 app_name = "api"
@@ -27,6 +29,13 @@ urlpatterns = [
     path("me/", accounts.Me.as_view(), name="me"),
     path("tokens/", accounts.TokenList.as_view(), name="tokens"),
     path("tokens/<int:token_id>/", accounts.TokenDetail.as_view(), name="token"),
+    path("people/", people.PersonList.as_view(), name="people"),
+    path("people/<str:username>/", people.PersonDetail.as_view(), name="person"),
+    path(
+        "people/<str:username>/password-link/",
+        people.PersonPasswordLink.as_view(),
+        name="person-password-link",
+    ),
     path("projects/", accounts.ProjectList.as_view(), name="projects"),
     path("projects/<slug:slug>/", accounts.ProjectDetail.as_view(), name="project"),
     path(
@@ -42,6 +51,7 @@ urlpatterns = [
         accounts.InvitationDetail.as_view(),
         name="invitation",
     ),
+    path("projects/<slug:slug>/deletion/", ProjectDeletion.as_view(), name="project-deletion"),
     path("projects/<slug:slug>/audit/", accounts.Audit.as_view(), name="audit"),
     path("projects/<slug:slug>/export/", interop.ProjectExport.as_view(), name="project-export"),
     path("runs/", runs.RunList.as_view(), name="runs"),

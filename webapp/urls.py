@@ -3,7 +3,7 @@
 from django.urls import include, path
 from django.views.generic import RedirectView
 
-from webapp.accounts.entry import SignIn, SignOut, join
+from webapp.accounts.entry import SignIn, SignOut, forgotten, join, password
 from webapp.core.schema_views import api_docs, api_operation
 from webapp.interop.tracking.views import version
 from webapp.monitor.views import healthz, metrics, readyz
@@ -15,12 +15,15 @@ urlpatterns = [
     path("readyz", readyz, name="readyz"),
     path("metrics", metrics, name="metrics"),
     path("login/", SignIn.as_view(), name="login"),
+    path("login/forgotten/", forgotten, name="forgotten"),
+    path("password/<str:secret>/", password, name="password"),
     path("logout/", SignOut.as_view(), name="logout"),
     path("join/<str:secret>/", join, name="join"),
     path("settings/notifications/", include("webapp.notify.urls")),
     path("settings/storage/", include("webapp.storage.urls")),
     path("settings/", include("webapp.accounts.urls")),
     path("settings/", include("webapp.interop.urls")),
+    path("settings/", include("webapp.storage.project_urls")),
     path("runs/", include("webapp.runs.urls")),
     path("datasets/", include("webapp.datasets.urls")),
     path("evaluations/", include("webapp.evaluations.urls")),

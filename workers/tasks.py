@@ -5,13 +5,15 @@ from __future__ import annotations
 import structlog
 
 from vad.errors import VadError
+from webapp.accounts import invitations, passwords
+from webapp.accounts.sessions import SessionStore
 from webapp.core import doorbell
 from webapp.external import uploads
 from webapp.idempotency.services import keys_forget
 from webapp.notify import delivering, matching
 from webapp.runs import lifecycle, preempting
 from webapp.runs.lifecycle import Slot
-from webapp.storage import moving, retention, survey
+from webapp.storage import moving, projects, retention, survey
 from webapp.sweeps import driver as sweeps
 from workers import database, fleet, leaving, slots, supervisor
 from workers.celery import NOTIFY_TASK, REAP_TASK, SWEEP_TASK, TIDY_TASK, app
@@ -72,9 +74,17 @@ def sweep() -> None:
 
 @app.task(name=NOTIFY_TASK, ignore_result=True)
 def notify() -> None:
-    """Find what is to be told, and tell it. A fault in one step does not keep the next from it."""
+    """Find what is to be told, and tell it; mail links to new passwords.
+
+    A fault in one step does not keep the next from it.
+    """
     with database.closing():
-        for step in (matching.look, delivering.deliver_due, delivering.forget_old):
+        for step in (
+            matching.look,
+            delivering.deliver_due,
+            delivering.forget_old,
+            passwords.mail_links,
+        ):
             try:
                 step()
             except database.DOWN as exc:
@@ -90,6 +100,8 @@ def tidy() -> None:
     with database.closing():
         try:
             freed = retention.tidy()
+            if gone := projects.go_on():
+                log.info("projects.deleted", count=gone)
             moving.offload()
             if survey.is_due():
                 survey.survey()
@@ -104,11 +116,15 @@ def tidy() -> None:
 
 @app.task(name=REAP_TASK, ignore_result=True)
 def reap() -> None:
-    """Delete uploads that nobody went on with, and keys of requests whose day is over."""
+    """Delete uploads that nobody went on with, and what has expired: keys of requests, sessions,
+    links to new passwords, invitations."""
     with database.closing():
         try:
             if gone := uploads.reap():
                 log.info("uploads.reaped", count=gone)
             keys_forget()
+            SessionStore.clear_expired()
+            passwords.links_forget()
+            invitations.forget()
         except database.DOWN as exc:
             log.warning("reap.database_down", cause=exc)

@@ -29,7 +29,7 @@ def memberships(user: User) -> QuerySet[Membership]:
 def projects(user: User) -> QuerySet[Project]:
     """Projects that the person may see."""
     if user.is_superuser:
-        return Project.objects.all()
+        return Project.objects.filter(deleting_at=None)
     return Project.objects.filter(pk__in=memberships(user).values("project"))
 
 
@@ -38,7 +38,7 @@ def administered(user: User) -> QuerySet[Project]:
     if user.token is not None:
         return Project.objects.none()
     if user.is_superuser:
-        return Project.objects.all()
+        return Project.objects.filter(deleting_at=None)
     return Project.objects.filter(membership__user=user, membership__role=Role.ADMIN)
 
 
@@ -63,7 +63,7 @@ def place(user: User, chosen: int | None = None) -> Place:
     Read from the database at every request, so a role that was taken away is gone at once.
     """
     if user.is_superuser:
-        every = tuple(Project.objects.order_by("pk"))
+        every = tuple(Project.objects.filter(deleting_at=None).order_by("pk"))
         found = next((p for p in every if p.pk == chosen), every[0] if every else None)
         return Place(projects=every, project=found, can_edit=bool(found), can_admin=bool(found))
     mine = list(memberships(user).select_related("project").order_by("project_id"))

@@ -20,7 +20,6 @@ from webapp.accounts.models import (
     Project,
     Role,
     Scope,
-    User,
 )
 from webapp.accounts.permissions import InBrowser, require_admin
 from webapp.accounts.shapes import (
@@ -161,14 +160,29 @@ class ProjectDetail(APIView):
 
 
 class MemberDetail(APIView):
-    @operation("Change a member's role", body=MemberRole, returns=MemberJson, in_browser=True)
+    @operation("A member", returns=MemberJson)
+    def get(self, request: Request, slug: str, username: str) -> Response:
+        found = queries.project_of(request.user, slug)
+        return _member_answer(_membership(found, username))
+
+    @operation(
+        "Change a member's role",
+        body=MemberRole,
+        returns=MemberJson,
+        in_browser=True,
+        if_match=True,
+    )
+    @transaction.atomic
     def patch(self, request: Request, slug: str, username: str) -> Response:
         """By admins."""
         found = queries.administered(request.user, slug)
         role = member(json_object(request, MemberRole), "role", str, "")
-        person = _person(found, username)
-        changed = services.member_set_role(project=found, user=person, role=role, by=request.user)
-        return Response(member_json(changed))
+        membership = _membership(found, username)
+        require_match(request, membership, member_revision)
+        changed = services.member_set_role(
+            project=found, user=membership.user, role=role, by=request.user
+        )
+        return _member_answer(changed)
 
     @operation("Remove a member, or leave", in_browser=True)
     def delete(self, request: Request, slug: str, username: str) -> Response:
@@ -178,7 +192,7 @@ class MemberDetail(APIView):
             services.project_leave(project=found, by=request.user)
         else:
             require_admin(request.user, found)
-            person = _person(found, username)
+            person = _membership(found, username).user
             services.member_remove(project=found, user=person, by=request.user)
         return Response(status=204)
 
@@ -246,6 +260,14 @@ def project_revision(project: Project) -> str:
     return revision(project, "name")
 
 
+def member_revision(membership: Membership) -> str:
+    return revision(membership, "role")
+
+
+def _member_answer(membership: Membership) -> Response:
+    return tagged(Response(member_json(membership)), member_revision(membership))
+
+
 def project_json(project: Project) -> ProjectJson:
     return {"slug": project.slug, "name": project.name, "created_at": project.created_at}
 
@@ -281,5 +303,7 @@ def event_json(event: AuditEvent) -> AuditEventJson:
     }
 
 
-def _person(project: Project, username: str) -> User:
-    return get_object_or_404(User, username=username, membership__project=project)
+def _membership(project: Project, username: str) -> Membership:
+    return get_object_or_404(
+        Membership.objects.select_related("user"), project=project, user__username=username
+    )

@@ -20,11 +20,20 @@ KINDS: dict[str, str] = {  # kind: what it says on a page
     "sign-out": "signed out",
     "sign-up": "signed up",
     "password-changed": "changed the password",
+    "password-asked": "asked for a link to a new password",
+    "password-link-created": "made a link to a new password",
+    "password-reset": "set a new password by a link",
+    "recovery-mail-changed": "changed the mail for a forgotten password",
     "session-ended": "ended a session",
     "token-created": "created a token",
     "token-revoked": "revoked a token",
+    "person-deactivated": "deactivated a person",
+    "person-reactivated": "reactivated a person",
+    "server-admin-made": "made an admin of the server",
+    "server-admin-ended": "ended an admin of the server",
     "project-created": "created the project",
     "project-renamed": "renamed the project",
+    "project-deleted": "deleted a project",
     "invitation-created": "made an invitation",
     "invitation-revoked": "revoked an invitation",
     "member-joined": "joined",
@@ -41,6 +50,12 @@ KINDS: dict[str, str] = {  # kind: what it says on a page
     "report-unshared": "revoked a link to a report",
 }
 
+# What a person does to their own account. An admin of a project reads it of its members; other
+# events without a project are of the server, or of a project that was deleted.
+OF_ONESELF = (
+    "sign-in", "sign-in-failed", "sign-in-locked", "sign-out", "sign-up", "password-changed",
+    "password-reset", "recovery-mail-changed", "session-ended", "token-created", "token-revoked",
+)  # fmt: skip
 
 _address: ContextVar[str | None] = ContextVar("address", default=None)
 

@@ -1,4 +1,4 @@
-"""Signing in, signing out, and entering by an invitation: what strangers may open."""
+"""Signing in and out, a forgotten password, entering by an invitation: what strangers may open."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from django.views.decorators.debug import sensitive_post_parameters, sensitive_v
 from django.views.decorators.http import require_http_methods
 
 from vad.errors import VadError
-from webapp.accounts import audit, invitations, sessions
-from webapp.accounts.forms import SignInForm, SignUpForm
+from webapp.accounts import audit, guard, invitations, passwords, sessions
+from webapp.accounts.forms import ForgottenForm, NewPasswordForm, SignInForm, SignUpForm
 from webapp.accounts.models import Invitation, Membership, User
 from webapp.core.middleware import SESSION_KEY
 
@@ -111,3 +111,49 @@ def _into(request: HttpRequest, invitation: Invitation, said: str) -> HttpRespon
 
 def _gone(request: HttpRequest, error: VadError) -> HttpResponse:
     return render(request, "accounts/join_gone.html", {"error": error}, status=410)
+
+
+# --- a forgotten password -------------------------------------------------------------------
+
+
+@login_not_required
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def forgotten(request: HttpRequest) -> HttpResponse:
+    """Ask for a link to a new password; the answer is the same whether or not the name exists."""
+    can_mail = passwords.by_mail()
+    form = ForgottenForm(request.POST if request.method == "POST" else None)
+    context = {"form": form, "can_mail": can_mail, "asked": False}
+    if form.is_bound and form.is_valid() and can_mail:
+        try:
+            passwords.mail_ask(name=form.cleaned_data["name"], address=audit.address())
+        except guard.Locked as exc:
+            form.show(exc)
+            answer = render(request, "accounts/forgotten.html", context, status=429)
+            answer["Retry-After"] = str(exc.wait_s)
+            return answer
+        context["asked"] = True
+    return render(request, "accounts/forgotten.html", context)
+
+
+@login_not_required
+@never_cache
+@sensitive_variables("secret")
+@sensitive_post_parameters("new", "again")
+@require_http_methods(["GET", "HEAD", "POST"])
+def password(request: HttpRequest, secret: str) -> HttpResponse:
+    """The page behind a link to a new password. Looking at it uses nothing up."""
+    link = passwords.find(secret)
+    if link is None or link.problem:
+        return _gone(request, passwords.unusable(link.problem if link else ""))
+    form = NewPasswordForm(request.POST if request.method == "POST" else None)
+    if form.is_bound and form.is_valid():
+        try:
+            user = passwords.password_set(link=link, new=form.cleaned_data["new"])
+        except VadError as exc:
+            if exc.code == "password-link-unusable":
+                return _gone(request, exc)
+            form.show(exc)
+        else:
+            return render(request, "accounts/password_set.html", {"person": user})
+    return render(request, "accounts/password.html", {"form": form, "person": link.user})

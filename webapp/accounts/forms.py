@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django import forms
@@ -88,6 +89,37 @@ class PasswordForm(StyledForm):
 
     def clean(self) -> dict[str, Any]:
         return _same(self, "new")
+
+
+class NewPasswordForm(StyledForm):
+    """Behind a link; the person is known by it."""
+
+    new = _secret("New password", "new-password", _PASSWORD_HELP)
+    again = _secret("New password again", "new-password")
+
+    def clean(self) -> dict[str, Any]:
+        return _same(self, "new")
+
+
+class ForgottenForm(StyledForm):
+    name = forms.CharField(
+        label="Name or mail address",
+        max_length=254,
+        widget=forms.TextInput(attrs={"autocomplete": "username", "autocapitalize": "none"}),
+    )
+
+
+class RecoveryForm(StyledForm):
+    """Which of the addresses that the person has confirmed; `known` are those."""
+
+    address = forms.ChoiceField(label="Send it to", required=False)
+    password = _secret("Password now", "current-password")
+
+    def __init__(self, *args: Any, known: Sequence[str], now: str, **kwargs: Any) -> None:
+        super().__init__(*args, initial={"address": now}, prefix="recovery", **kwargs)
+        field = self.fields["address"]
+        assert isinstance(field, forms.ChoiceField)
+        field.choices = [("", "nowhere"), *((each, each) for each in known)]
 
 
 def _same(form: forms.Form, name: str) -> dict[str, Any]:

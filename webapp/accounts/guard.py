@@ -1,5 +1,7 @@
 """Lock-out after failed tries to sign in, counted per account and per address.
 
+Asking for a link to a new password is counted alike, apart from the tries.
+
 The counts are in the database, so that several web processes share them. A try is counted before
 the password is looked at and forgiven if it was right: many tries at once gain nothing. A name
 that nobody has is counted like any other, so the lock says nothing about who exists.
@@ -19,6 +21,8 @@ from vad.errors import VadError
 from webapp.accounts.models import FailedTries
 
 FIRST_LOCK_S, LONGEST_LOCK_S = 30, 15 * 60  # each failure after a lock doubles it
+_TRIED = "Too many failed tries with this name or from this address."
+_ASKED = "A link was asked for too often, for this name or from this address."
 FORGOTTEN_AFTER = timedelta(hours=24)  # without another failure
 
 
@@ -59,14 +63,36 @@ def begin(*, username: str, address: str | None, now: datetime | None = None) ->
     Raises:
         Locked: with how long to wait; such a try is not counted.
     """
-    now = now or timezone.now()
     counters = (account(username), source(address))
+    return Try(*counters, locks=_count(counters, now or timezone.now(), _TRIED))
+
+
+def asked(*, name: str, address: str | None, now: datetime | None = None) -> None:
+    """Count that somebody asked for a link to a new password, whether or not the name is known.
+
+    Raises:
+        Locked: this name, or this address, asked too often.
+    """
+    counters = (
+        Counter("asked", name.casefold()[:254], free=3),
+        Counter("asked-from", address or "unknown", free=10),
+    )
+    _count(counters, now or timezone.now(), _ASKED)
+
+
+def forgive(username: str) -> None:
+    """A person has proved otherwise who they are: their account starts anew."""
+    FailedTries.objects.filter(pk=account(username).key).delete()
+
+
+def _count(counters: tuple[Counter, Counter], now: datetime, said: str) -> bool:
+    """Count for both; whether one of them is locked from now on. Raises Locked if one was."""
     with transaction.atomic():
         _forget(now)
         rows = _rows(counters, now)
         until = max(row.locked_until or now for row in rows.values())
         if until > now:
-            raise Locked(until - now)
+            raise Locked(until - now, said)
         locks = False
         for counter in counters:
             row = rows[counter.key]
@@ -74,7 +100,7 @@ def begin(*, username: str, address: str | None, now: datetime | None = None) ->
             row.last_at, row.locked_until = now, _lock(row.count, counter.free, now)
             locks = locks or row.locked_until is not None
             row.save()
-    return Try(*counters, locks=locks)
+    return locks
 
 
 def succeeded(found: Try) -> None:
@@ -94,12 +120,12 @@ def succeeded(found: Try) -> None:
 class Locked(VadError):
     """The refusal, the same for a right and a wrong password and for a name that nobody has."""
 
-    def __init__(self, wait: timedelta) -> None:
+    def __init__(self, wait: timedelta, said: str) -> None:
         self.wait_s = math.ceil(wait.total_seconds())
         shown = f"{self.wait_s} s" if self.wait_s < 100 else f"{math.ceil(self.wait_s / 60)} min"
         super().__init__(
             "too-many-tries",
-            f"Too many failed tries with this name or from this address. Wait {shown}.",
+            f"{said} Wait {shown}.",
             "Then try again; an admin cannot shorten the wait.",
         )
 

@@ -16,6 +16,7 @@ from webapp.accounts.permissions import require_admin
 from webapp.accounts.tokens import digest_of
 
 MOST_DAYS, MOST_USES = 30, 100
+KEPT = timedelta(days=90)  # a dead one still says why, and whom it let in
 
 
 @transaction.atomic
@@ -75,6 +76,12 @@ def invitation_revoke(*, invitation: Invitation, by: User) -> None:
             "invitation-revoked", by=by, project=invitation.project, subject=invitation.note,
             role=invitation.role,
         )  # fmt: skip
+
+
+def forget(now: datetime | None = None) -> int:
+    """Delete invitations that expired long ago; how many."""
+    gone, _ = Invitation.objects.filter(expires_at__lt=(now or timezone.now()) - KEPT).delete()
+    return gone
 
 
 def find(secret: str) -> Invitation | None:

@@ -35,6 +35,9 @@ class Project(models.Model):
     name = models.CharField(max_length=80, unique=True)
     slug = models.SlugField(max_length=80, unique=True)
     created_at = models.DateTimeField(auto_now_add=True)
+    deleting_at = models.DateTimeField(
+        null=True, blank=True
+    )  # nobody sees it since; see storage/projects.py
     members = models.ManyToManyField(User, through="Membership", related_name="projects")
 
     def __str__(self) -> str:
@@ -130,6 +133,36 @@ class BrowserSession(AbstractBaseSession):
     def handle(self) -> str:
         """Names the session on a page, which must not show the key itself."""
         return hashlib.sha256(self.session_key.encode()).hexdigest()[:16]
+
+
+class PasswordLink(models.Model):
+    """A link by which a person sets a new password, once. Only a digest of its secret is kept.
+
+    One that goes by mail has no secret, and no digest, until it is sent: what is stored never opens
+    anything.
+    """
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="password_links")
+    digest = models.CharField(max_length=64, unique=True, null=True)  # noqa: DJ001
+    by_mail = models.BooleanField(default=False)
+    attempts = models.PositiveSmallIntegerField(default=0)  # to mail it
+    created_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField()
+    used_at = models.DateTimeField(null=True)
+    revoked_at = models.DateTimeField(null=True)  # a newer one was made, or another was used
+
+    def __str__(self) -> str:
+        return f"link for a new password of {self.user}"
+
+    @property
+    def problem(self) -> str:
+        """Why it no longer works; empty while it does."""
+        if self.used_at is not None:
+            return "used"
+        if self.revoked_at is not None or not self.user.is_active:
+            return "revoked"
+        return "expired" if self.expires_at <= timezone.now() else ""
 
 
 class FailedTries(models.Model):

@@ -61,3 +61,17 @@ def require_admin(user: User, project: Project) -> None:
             f"Only an admin of {project} may do this, signed in with a browser.",
             "Ask an admin of the project.",
         )
+
+
+def require_server_admin(user: User) -> None:
+    """Refuse who does not administer the server; nobody does with a token.
+
+    Raises:
+        VadError: `not-allowed`.
+    """
+    if not user.is_superuser or user.token is not None:
+        raise VadError(
+            "not-allowed",
+            "Only who administers the server may do this, signed in with a browser.",
+            "Ask them.",
+        )

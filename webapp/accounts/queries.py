@@ -57,6 +57,16 @@ def session_rows(user: User, current: str | None) -> list[SessionRow]:
     return sorted(rows, key=lambda row: not row.is_this)
 
 
+def confirmed_addresses(user: User) -> list[str]:
+    """Addresses of the person's own at which they have shown that they read mail; and the chosen
+    one, whatever became of its channel."""
+    from webapp.notify.models import Channel, Kind  # it is built on the models of this app
+
+    own = Channel.objects.filter(user=user.pk, kind=Kind.MAIL, confirmed_at__isnull=False)
+    found = dict.fromkeys(own.order_by("pk").values_list("target", flat=True))
+    return list(found | ({user.email: None} if user.email else {}))
+
+
 def tokens(user: User) -> list[ApiToken]:
     """The person's tokens: the living ones, then the last that died."""
     every = ApiToken.objects.filter(user=user).select_related("project").order_by("-pk")
@@ -129,12 +139,13 @@ class AuditFilters:
 def audit_events(project: Project, filters: AuditFilters, *, by: User) -> QuerySet[AuditEvent]:
     """Events of a project and what its people did outside of any, the newest first.
 
-    A superuser also sees what belongs to nobody: failed tries with names that do not exist.
+    A superuser also sees all that belongs to no project: failed tries with names that do not exist,
+    what was done to people, and projects that were deleted.
     """
     people = Membership.objects.filter(project=project).values("user")
-    theirs = Q(project=project) | Q(project=None, by__in=people)
+    theirs = Q(project=project) | Q(project=None, by__in=people, kind__in=audit.OF_ONESELF)
     if by.is_superuser:
-        theirs |= Q(project=None, by=None)
+        theirs |= Q(project=None)
     found = AuditEvent.objects.filter(theirs)
     if filters.kind:
         found = found.filter(kind=filters.kind)
@@ -172,6 +183,15 @@ def audit_detail(event: AuditEvent) -> str:
             return f"was {d.get('was')}"
         case "password-changed":
             return f"{d.get('sessions_ended', 0)} other sessions ended"
+        case "password-reset":
+            return f"{d.get('sessions_ended', 0)} sessions ended"
+        case "person-deactivated":
+            return (
+                f"{d.get('sessions_ended', 0)} sessions ended, {d.get('tokens_revoked', 0)} tokens"
+                f" revoked, {d.get('runs_left', 0)} unfinished runs stay"
+            )
+        case "project-deleted":
+            return f"{d.get('runs', 0)} runs, {d.get('datasets', 0)} data sets"
         case "session-ended":
             return f"at {d['its_address']}" if d.get("its_address") else ""
         case "runs-deleted":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.text import slugify
 
 from vad.errors import ConfigError, VadError
-from webapp.accounts import audit, guard
+from webapp.accounts import audit, guard, passwords
 from webapp.accounts.models import BrowserSession, Invitation, Membership, Project, Role, User
 from webapp.accounts.permissions import require_admin
 
@@ -133,7 +133,9 @@ def _membership(project: Project, user: User, *, leaves_admins: bool) -> Members
             f"{user} is no member of {project}.",
             "Reload the page; someone was faster.",
         )
-    others = Membership.objects.filter(project=project, role=Role.ADMIN).exclude(user=user)
+    others = Membership.objects.filter(
+        project=project, role=Role.ADMIN, user__is_active=True
+    ).exclude(user=user)
     if membership.role == Role.ADMIN and not leaves_admins and not others.exists():
         raise VadError(
             "last-admin",
@@ -187,11 +189,7 @@ def password_change(*, user: User, old: str, new: str, keep: str | None) -> None
         ConfigError: with the field that is wrong.
         VadError: `too-many-tries`.
     """
-    tried = guard.begin(username=user.username, address=audit.address())
-    if not user.check_password(old):
-        audit.record("sign-in-failed", by=user, subject=user.username, where="password page")
-        raise ConfigError({"old": "This is not your password."}, what="The form")
-    guard.succeeded(tried)
+    _require_password(user, old, field="old")
     try:
         validate_password(new, user)
     except ValidationError as exc:
@@ -200,7 +198,38 @@ def password_change(*, user: User, old: str, new: str, keep: str | None) -> None
         user.set_password(new)
         user.save(update_fields=["password"])
         ended, _ = user.sessions.exclude(pk=keep).delete()
+        passwords.links_end(user, timezone.now())
         audit.record("password-changed", by=user, subject=user.username, sessions_ended=ended)
+
+
+def recovery_mail_set(*, user: User, address: str, password: str, known: Collection[str]) -> None:
+    """Where links to a new password go when the person asks for one; "": nowhere.
+
+    Args:
+        password: the person's own, or whoever finds a browser open could take the account over.
+        known: addresses at which the person has shown that they read mail.
+
+    Raises:
+        ConfigError: with the field that is wrong.
+        VadError: `too-many-tries`.
+    """
+    if address and address not in known:
+        raise ConfigError({"address": "You have not confirmed this address."}, what="The form")
+    _require_password(user, password, field="password")
+    if user.email != address:
+        with transaction.atomic():
+            user.email = address
+            user.save(update_fields=["email"])
+            audit.record("recovery-mail-changed", by=user, subject=user.username)
+
+
+def _require_password(user: User, password: str, *, field: str) -> None:
+    """Locked like signing in. Raises ConfigError naming the field, or `too-many-tries`."""
+    tried = guard.begin(username=user.username, address=audit.address())
+    if not user.check_password(password):
+        audit.record("sign-in-failed", by=user, subject=user.username, where="password page")
+        raise ConfigError({field: "This is not your password."}, what="The form")
+    guard.succeeded(tried)
 
 
 @transaction.atomic

@@ -109,3 +109,33 @@ class NewInvitation(TypedDict, total=False):
     days: Annotated[int, Meta(ge=1, le=invitations.MOST_DAYS)]
     max_uses: Annotated[int, Meta(ge=1, le=invitations.MOST_USES)]
     note: Annotated[str, Meta(max_length=80)]
+
+
+# --- people of the server -------------------------------------------------------------------
+
+
+class PersonJson(TypedDict):
+    """`sessions` and `tokens` that are alive; runs that are `running`, or `waiting` to begin."""
+
+    username: str
+    active: bool
+    admin: bool
+    joined_at: Time
+    last_seen_at: Time | None
+    projects: list[MineJson]
+    sessions: int
+    tokens: int
+    running: int
+    waiting: int
+
+
+class PasswordLinkJson(TypedDict):
+    """`link` is in this answer and nowhere else."""
+
+    link: str
+    expires_at: Time
+
+
+class PersonChange(TypedDict, total=False):
+    active: bool
+    admin: bool

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from django.urls import path
 
-from webapp.accounts import views
+from webapp.accounts import people_views, views
 
 app_name = "settings"
 urlpatterns = [
     path("", views.account, name="account"),
     path("sessions/end/", views.sessions_end, name="sessions-end"),
+    path("recovery-mail/", views.recovery_mail, name="recovery-mail"),
+    path("people/", people_views.everybody, name="people"),
+    path("people/<int:user_id>/", people_views.person, name="person"),
+    path("people/<int:user_id>/<slug:action>/", people_views.person_act, name="person-act"),
     path("tokens/", views.tokens, name="tokens"),
     path("tokens/<int:token_id>/revoke/", views.token_end, name="token-revoke"),
     path("projects/", views.projects, name="projects"),

@@ -16,8 +16,14 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from vad.errors import VadError
-from webapp.accounts import access, invitations, queries, services
-from webapp.accounts.forms import InvitationForm, PasswordForm, ProjectForm, TokenForm
+from webapp.accounts import access, invitations, passwords, queries, services
+from webapp.accounts.forms import (
+    InvitationForm,
+    PasswordForm,
+    ProjectForm,
+    RecoveryForm,
+    TokenForm,
+)
 from webapp.accounts.models import ApiToken, Invitation, Project, Role, User
 from webapp.accounts.tokens import token_create, token_revoke
 from webapp.core.http import Request
@@ -31,7 +37,12 @@ from webapp.core.middleware import SESSION_KEY
 @require_http_methods(["GET", "HEAD", "POST"])
 def account(request: Request) -> HttpResponse:
     """Password and sessions; a POST changes the password."""
-    form = PasswordForm(request.POST if request.method == "POST" else None)
+    return _account(request, PasswordForm(request.POST if request.method == "POST" else None))
+
+
+def _account(
+    request: Request, form: PasswordForm, recovery: RecoveryForm | None = None
+) -> HttpResponse:
     if form.is_bound and form.is_valid():
         try:
             services.password_change(
@@ -46,8 +57,36 @@ def account(request: Request) -> HttpResponse:
             update_session_auth_hash(request, request.user)
             messages.success(request, "Password changed. All other sessions have ended.")
             return HttpResponseRedirect(reverse("settings:account"))
-    sessions = queries.session_rows(request.user, request.session.session_key)
-    return render(request, "accounts/account.html", {"form": form, "sessions": sessions})
+    known = queries.confirmed_addresses(request.user)
+    context = {
+        "form": form,
+        "sessions": queries.session_rows(request.user, request.session.session_key),
+        "can_mail": passwords.by_mail(),
+        "known": known,
+        "recovery": recovery or RecoveryForm(known=known, now=request.user.email),
+    }
+    return render(request, "accounts/account.html", context)
+
+
+@sensitive_post_parameters()
+@require_POST
+def recovery_mail(request: Request) -> HttpResponse:
+    """Where a link to a new password goes."""
+    known = queries.confirmed_addresses(request.user)
+    form = RecoveryForm(request.POST, known=known, now=request.user.email)
+    if not form.is_valid():
+        return _account(request, PasswordForm(), form)
+    address = form.cleaned_data["address"]
+    try:
+        services.recovery_mail_set(
+            user=request.user, address=address, password=form.cleaned_data["password"], known=known
+        )
+    except VadError as exc:
+        form.show(exc)
+        return _account(request, PasswordForm(), form)
+    said = f"A forgotten password is helped at {address}." if address else "No mail any more."
+    messages.success(request, said)
+    return HttpResponseRedirect(reverse("settings:account"))
 
 
 @require_POST
@@ -141,7 +180,7 @@ def _project_page(request: Request, found: Project, **more: Any) -> HttpResponse
         "can_admin_shown": can_admin,
         "members": members,
         "mine": next((m for m in members if m.user_id == request.user.pk), None),
-        "admins": sum(m.role == Role.ADMIN for m in members),
+        "admins": sum(m.role == Role.ADMIN and m.user.is_active for m in members),
         "roles": Role.choices,
     }
     if can_admin:

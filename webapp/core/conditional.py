@@ -41,17 +41,28 @@ def require_match(request: HttpRequest, row: M, revision_of: Callable[[M], str])
     Raises:
         VadError: `precondition-failed`; the row is locked otherwise.
     """
-    header = request.headers.get("If-Match")
-    if header is None:
+    if "If-Match" not in request.headers:
         return
     now = type(row)._base_manager.select_for_update().filter(pk=row.pk).first()
     if now is None:
         raise Http404
+    require_revision(request, revision_of(now), what=str(now))
+
+
+def require_revision(request: HttpRequest, now: str, *, what: str) -> None:
+    """Refuse a change of what has another revision now, for a caller that has locked it.
+
+    Raises:
+        VadError: `precondition-failed`.
+    """
+    header = request.headers.get("If-Match")
+    if header is None:
+        return
     known = [etag.strip('"').partition(".")[0] for etag in parse_etags(header)]
-    if "*" not in known and revision_of(now) not in known:
+    if "*" not in known and now not in known:
         raise VadError(
             "precondition-failed",
-            f"{now} was changed since you read it; nothing of yours was stored.",
+            f"{what} was changed since you read it; nothing of yours was stored.",
             "Read it again, and send the change with the ETag of that answer.",
         )
 

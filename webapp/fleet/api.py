@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db import transaction
 from django.http import Http404
 from django.shortcuts import get_object_or_404
 from rest_framework.response import Response
@@ -11,13 +12,15 @@ from rest_framework.views import APIView
 
 from webapp.accounts.models import Project
 from webapp.core.api import Request, invalid, json_object, member, project_of
-from webapp.core.openapi import PROJECT, Results, operation
+from webapp.core.conditional import require_revision, revision, tagged
+from webapp.core.openapi import PROJECT, Results, operation, text
 from webapp.fleet import listing, services
-from webapp.fleet.models import Pause, Worker
+from webapp.fleet.models import Pause, Server, Worker
 from webapp.fleet.shapes import (
     NewShare,
     Paused,
     PauseJson,
+    PauseStateJson,
     QueueJson,
     ShareJson,
     UsageJson,
@@ -25,6 +28,8 @@ from webapp.fleet.shapes import (
 )
 from webapp.fleet.views import WORKER_STEPS
 from webapp.runs.represent import run_json, start_json
+
+SERVER = text("server", "of the whole server", choices=("yes",))
 
 
 class Queue(APIView):
@@ -54,18 +59,32 @@ class Queue(APIView):
 
 
 class QueuePause(APIView):
-    @operation("Pause the queue", body=Paused, returns=PauseJson, status=201)
+    @operation("Whether the queue is paused", query=[PROJECT, SERVER], returns=PauseStateJson)
+    def get(self, request: Request) -> Response:
+        """Of a project, or of the whole server; the ETag is for pausing it, or going on."""
+        whole_server = request.GET.get("server") == "yes"
+        project = None if whole_server else project_of(request, request.GET.get("project"))
+        paused = Pause.objects.filter(project=project).select_related("by").first()
+        return tagged(Response({"paused": _pause(paused)}), _pause_revision(project))
+
+    @operation("Pause the queue", body=Paused, returns=PauseJson, status=201, if_match=True)
+    @transaction.atomic
     def post(self, request: Request) -> Response:
         """Nothing new of the project is claimed; with `server` nothing at all, by superusers."""
         data = json_object(request, Paused)
         reason = member(data, "reason", str, "")
-        found = services.queue_pause(project=_scope(request, data), by=request.user, reason=reason)
+        project = _scope(request, data)
+        _require_pause_match(request, project)
+        found = services.queue_pause(project=project, by=request.user, reason=reason)
         return Response(_pause(found), status=201)
 
-    @operation("Go on with the queue", body=Paused)
+    @operation("Go on with the queue", body=Paused, if_match=True)
+    @transaction.atomic
     def delete(self, request: Request) -> Response:
         data = json_object(request, "project", "server")
-        services.queue_resume(project=_scope(request, data), by=request.user)
+        project = _scope(request, data)
+        _require_pause_match(request, project)
+        services.queue_resume(project=project, by=request.user)
         return Response(status=204)
 
 
@@ -118,6 +137,24 @@ def _scope(request: Request, data: dict[str, Any]) -> Project | None:
     if not data.get("project"):
         raise invalid({"project": 'name a project, or say "server": true'})
     return project_of(request, member(data, "project", str, ""))
+
+
+def _pause_revision(project: Project | None) -> str:
+    """Of being paused or not; a pause is never changed, only ended and made anew."""
+    pause = Pause.objects.filter(project=project).first()
+    return revision(pause, "at") if pause is not None else "none"
+
+
+def _require_pause_match(request: Request, project: Project | None) -> None:
+    """Refuse who knows another state. In a transaction; raises `precondition-failed`."""
+    if "If-Match" not in request.headers:
+        return
+    if project is not None:
+        Project.objects.select_for_update().get(pk=project.pk)
+    else:
+        list(Server.objects.select_for_update())
+    what = f"The pause of {project or 'the server'}"
+    require_revision(request, _pause_revision(project), what=what)
 
 
 def _pause(pause: Pause | None) -> PauseJson | None:

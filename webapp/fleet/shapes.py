@@ -17,6 +17,10 @@ class PauseJson(TypedDict):
     reason: str
 
 
+class PauseStateJson(TypedDict):
+    paused: PauseJson | None
+
+
 class WaitingJson(TypedDict):
     run: RunJson
     why: str

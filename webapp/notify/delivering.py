@@ -48,9 +48,9 @@ def deliver_due() -> int:
     stuck: set[int] = set()  # channels that failed just now: the rest of theirs waits
     due = Delivery.objects.filter(
         status=Status.PENDING, next_at__lte=timezone.now(), channel__paused=False
-    ).select_related("channel")
+    ).exclude(channel__user__is_active=False)
     attempts = 0
-    for delivery in due.order_by("next_at")[:AT_ONCE]:
+    for delivery in due.select_related("channel").order_by("next_at")[:AT_ONCE]:
         if time.monotonic() - begun_s > LOOK_S:
             break
         if delivery.channel_id not in stuck and _claim(delivery):

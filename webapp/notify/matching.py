@@ -139,7 +139,9 @@ def _wait(rule: Rule, now: datetime) -> None:
 
 
 def _speaking(*events: Event) -> QuerySet[Rule]:
-    """Rules that are neither paused nor of a channel that nothing is sent to."""
-    return Rule.objects.filter(
+    """Rules that are neither paused nor of a channel that nothing is sent to, nor of a person who
+    was deactivated."""
+    alive = Rule.objects.filter(
         event__in=events, paused=False, channel__paused=False, channel__confirmed_at__isnull=False
-    ).select_related("channel__user", "channel__project", "project")
+    ).exclude(channel__user__is_active=False)
+    return alive.select_related("channel__user", "channel__project", "project")

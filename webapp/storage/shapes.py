@@ -108,3 +108,35 @@ class RetentionRuleChange(TypedDict, total=False):
 
     project: str
     keep_best: Annotated[int, Meta(ge=1, le=MOST_KEPT)] | None
+
+
+# --- projects -------------------------------------------------------------------------------
+
+
+class ProjectDeletionJson(TypedDict):
+    """`queued` of the runs have not begun; `running` and `needed_by` (runs of other projects; the
+    first few of each) keep it from being done. Not exact is the size as last measured."""
+
+    runs: int
+    datasets: int
+    feature_sets: int
+    evaluations: int
+    sweeps: int
+    reports: int
+    links: int
+    members: int
+    size_bytes: int
+    size_is_exact: bool
+    queued: int
+    running: list[UUID]
+    needed_by: list[UUID]
+    possible: bool
+
+
+class DeletedProjectJson(TypedDict):
+    slug: str
+    done: bool
+
+
+class ProjectConfirmation(TypedDict):
+    slug: Annotated[str, Meta(max_length=80)]

@@ -99,3 +99,44 @@ def test_a_secret_is_never_to_be_cached(client):
     answer = change(client, "/api/v1/tokens/", {"name": "laptop"}, method="post")
 
     assert (answer["Cache-Control"], "ETag" in answer) == ("no-store", False)
+
+
+# --- roles and pauses -----------------------------------------------------------------------
+
+
+def test_a_role_that_somebody_changed_is_not_changed_unseen(
+    sign_in, make_user, user, viewer, project
+):
+    desk = sign_in(make_user(project=project, role="admin"))
+    address = f"/api/v1/projects/{project.slug}/members/{user.username}/"
+    etag = sign_in(viewer).get(address)["ETag"]
+
+    first = change(desk, address, {"role": "viewer"}, etag)
+    stale = change(desk, address, {"role": "admin"}, etag)
+    next_one = change(desk, address, {"role": "admin"}, first["ETag"])
+
+    assert (first.status_code, stale.status_code, next_one.status_code) == (200, 412, 200)
+    assert next_one.json()["role"] == "admin"
+
+
+def test_a_pause_that_somebody_else_made_or_ended_is_not_changed_unseen(client, project):
+    address = "/api/v1/queue/pause/"
+    read = f"{address}?project={project.slug}"
+    body = {"project": project.slug}
+    free = client.get(read)
+    paused = change(client, address, body, free["ETag"], "post")
+    late = change(client, address, body, free["ETag"], "post")
+    held = client.get(read)
+    ended = change(client, address, body, held["ETag"], "delete")
+    change(client, address, body, None, "post")
+    other = change(client, address, body, held["ETag"], "delete")
+
+    assert (free.json(), held.json()["paused"] is None) == ({"paused": None}, False)
+    assert (paused.status_code, late.status_code) == (201, 412)
+    assert (ended.status_code, other.status_code) == (204, 412)
+
+
+def test_whether_the_server_is_paused_is_read_apart(client, project):
+    change(client, "/api/v1/queue/pause/", {"project": project.slug}, None, "post")
+
+    assert client.get("/api/v1/queue/pause/?server=yes").json() == {"paused": None}

@@ -35,7 +35,7 @@ from django.test import Client, override_settings
 from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
 
-from webapp.accounts import invitations, tokens
+from webapp.accounts import invitations, passwords, tokens
 from webapp.accounts.models import ApiToken, Membership, Project, Role, User
 from webapp.datasets.models import Video
 from webapp.interop.models import Experiment
@@ -95,6 +95,8 @@ PAGE_EDIT = Rule(read=Level.VIEWER, write=Level.MEMBER)
 LEAVE = Rule(write=Level.VIEWER)
 ADMIN = Rule(read=Level.ADMIN)
 ADMIN_ACTION = Rule(write=Level.ADMIN)
+SERVER = Rule(read=Level.SERVER)
+SERVER_ACTION = Rule(write=Level.SERVER)
 API_OWN = Rule(read=Level.PERSON)
 API_READ = Rule(read=Level.VIEWER)
 API_WRITE = Rule(read=Level.VIEWER, write=Level.MEMBER)
@@ -110,12 +112,18 @@ TABLE: dict[str, Rule] = {
     "metrics": Rule(read=Level.KEY),
     "login": OPEN_FORM,
     "logout": OWN_ACTION,
+    "forgotten": OPEN_FORM,
+    "password": OPEN_FORM.at(secret="{password_link}"),
     "api-docs": OWN,
     "api-operation": OWN.at(operation_id="get_run_list"),
     "join": OPEN_FORM,
     # settings
     "settings:account": OWN_FORM,
     "settings:sessions-end": OWN_ACTION,
+    "settings:recovery-mail": OWN_ACTION,
+    "settings:people": SERVER,
+    "settings:person": SERVER,
+    "settings:person-act": SERVER_ACTION.at(action="deactivate"),
     "settings:tokens": OWN_FORM,
     "settings:token-revoke": LEAVE.at(token_id="{viewer_token}"),
     "settings:projects": OWN_FORM,
@@ -137,6 +145,7 @@ TABLE: dict[str, Rule] = {
     "storage:measure": ACTION,
     "storage:rule": ACTION.sends(keep_best="2"),
     "storage:orphans": replace(OWN, write=Level.PERSON),
+    "projects:delete": replace(ADMIN, write=Level.ADMIN),
     "interop:export": PAGE,
     "interop:export-file": PAGE,
     # runs
@@ -219,7 +228,10 @@ TABLE: dict[str, Rule] = {
     "api:me": API_OWN,
     "api:tokens": Rule(read=Level.PERSON, write=Level.PERSON, in_browser="all"),
     "api:token": Rule(write=Level.VIEWER, in_browser="all").at(token_id="{viewer_token}"),
-    "api:queue-pause": API_ACTION.sends(project="{slug}").named(),
+    "api:people": SERVER,
+    "api:person": replace(SERVER, write=Level.SERVER).sends(active="false"),
+    "api:person-password-link": SERVER_ACTION,
+    "api:queue-pause": API_WRITE.sends(project="{slug}").named(),
     "api:storage": replace(API_OWN, write=Level.MEMBER),
     "api:storage-rule": API_WRITE,
     "api:storage-orphans": replace(API_OWN, write=Level.PERSON),
@@ -228,11 +240,12 @@ TABLE: dict[str, Rule] = {
     "api:worker-action": Rule(write=Level.SERVER).at(name="{worker}", action="drain"),
     "api:projects": Rule(read=Level.PERSON, write=Level.PERSON, in_browser="writes"),
     "api:project": Rule(read=Level.VIEWER, write=Level.ADMIN),
-    "api:member": API_ADMIN_ACTION.sends(role="viewer"),
+    "api:member": Rule(read=Level.VIEWER, write=Level.ADMIN).sends(role="viewer"),
     "api:invitations": API_ADMIN,
     "api:invitation": API_ADMIN_ACTION,
     "api:audit": API_ADMIN_READ,
     "api:project-export": API_READ,
+    "api:project-deletion": API_ADMIN.sends(slug="{slug}"),
     "api:runs": API_WRITE.sends(kind="register", config='{{"name": "a", "root": "/a"}}'),
     "api:runs-complete": API_READ,
     "api:runs-views": API_WRITE,
@@ -476,6 +489,7 @@ def _world(data_dir: Path) -> World:
         "rest": "nothing/of/the/kind",
         "worker_id": seeded.worker.pk, "worker": seeded.worker.name,
         "queued": Run.objects.filter(project=project, state="queued").first().pk,
+        "password_link": _password_link(owner),
         "slug": project.slug, "user_id": owner.pk, "username": owner.username,
         "invitation_id": invitation.pk, "secret": secret, **shared,
         **{f"{name}_token": token.pk for name, token in theirs.items()},
@@ -498,6 +512,10 @@ def _report(owner: User, project: Project) -> dict[str, Any]:
         "report_id": report.pk, "block": block, "comment_id": comment.pk, "share": secret,
         "link_id": link.pk,
     }  # fmt: skip
+
+
+def _password_link(person: User) -> str:
+    return passwords.link_create(user=person, by=None)[1]
 
 
 def _second() -> User:
@@ -547,6 +565,9 @@ def ask(world: World, name: str, rule: Rule, method: str, who: str) -> Answer:
     query += "&run_id={external}&metric_key=loss&experiment_id={experiment}"
     query += "&experiment_name=Default&path={external}"
     body = {k: v.format(**world.values) for k, v in rule.body.items()}
+    if rule.of_query:
+        query += "".join(f"&{k}={{{k}_given}}" for k in body)
+        values |= {f"{k}_given": v for k, v in body.items()}
     extra: dict[str, Any] = {}
     if who in world.headers:
         extra["headers"] = {"Authorization": world.headers[who]}
@@ -715,4 +736,6 @@ def test_every_view_needs_a_sign_in_unless_the_table_calls_it_open(world: World)
     assert "webapp.core.middleware.SignInMiddleware" in django_settings.MIDDLEWARE
     opened = {n for n, rule in TABLE.items() if Level.ANYBODY in (rule.read, rule.write)}
 
-    assert opened == {"healthz", "readyz", "login", "join", "shared", "version"}
+    assert opened == {
+        "healthz", "readyz", "login", "forgotten", "password", "join", "shared", "version",
+    }  # fmt: skip
