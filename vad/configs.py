@@ -389,6 +389,7 @@ CONFIGS: dict[str, type[RunConfig]] = {
         ExternalConfig,
     )
 }
+TRAININGS: dict[str, type[UrdmuConfig]] = {c.kind: c for c in (UrdmuConfig, TwoStageConfig)}
 QUEUED_KINDS = tuple(kind for kind in CONFIGS if kind != ExternalConfig.kind)
 
 

@@ -5,6 +5,6 @@ Nothing but Python's standard library is needed: no Django, no torch.
 
 from vad.client.api import Client
 from vad.client.recorder import Recorder
-from vad.client.records import Checkpoint, File, LogPart, Run, Series
+from vad.client.records import Checkpoint, File, LogPart, Run, Series, Sweep
 
-__all__ = ["Checkpoint", "Client", "File", "LogPart", "Recorder", "Run", "Series"]
+__all__ = ["Checkpoint", "Client", "File", "LogPart", "Recorder", "Run", "Series", "Sweep"]

@@ -11,6 +11,7 @@ from vad.client import files
 from vad.client.files import Progress
 from vad.client.recorder import Recorder
 from vad.client.records import Checkpoint, File, LogPart, Run, Series
+from vad.client.sweeps import Sweeps
 from vad.client.transport import Transport
 from vad.errors import VadError
 
@@ -42,6 +43,7 @@ class Client:
             url, token = found.url, found.token
         self.transport = Transport(url, token, tries=tries)
         self.runs = Runs(self.transport)
+        self.sweeps = Sweeps(self.transport)
 
     def me(self) -> Mapping[str, Any]:
         """Who the token stands for, and their projects."""
@@ -123,6 +125,17 @@ class Runs:
         body = {"kind": kind, "config": dict(config or {})}
         body |= {name: value for name, value in more.items() if value is not None}
         return Run.of(self._transport.post(f"{API}/runs/", body, again=False))
+
+    def create_pipeline(self, **body: Any) -> Sequence[Run]:
+        """Queue features, trainings and evaluations that wait for each other: all, or none.
+
+        Args:
+            body: kind, train, stage2 (both stages, from the weights of `train`), evaluate, extract,
+                proxies (configurations), version or feature_set, seeds, name, tags, priority,
+                project, gpus, memory_mb, time_limit_s, as docs/api.md says.
+        """
+        answer = self._transport.post(f"{API}/pipelines/", body, again=False)
+        return [Run.of(row) for row in answer["runs"]]
 
     def act(self, run_id: str, step: str) -> Run:
         """stop, hold, release or retry."""

@@ -1,4 +1,4 @@
-"""`vadlab`, or `python -m vad.client`: submit, watch, logs, compare, download, export."""
+"""`vadlab`, or `python -m vad.client`: runs from a terminal. Sweeps are in sweep_cli.py."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
-from vad.client import settings, tables
+from vad.client import settings, sweep_cli, tables
 from vad.client.api import Client
+from vad.client.given import config_of, json_of
 from vad.client.progress import Bar
 from vad.client.records import Run
 from vad.client.transport import Transport
@@ -62,15 +62,7 @@ def login(args: argparse.Namespace) -> int:
 
 def submit(client: Client, args: argparse.Namespace) -> int:
     """Queue a run; with --watch stay with it."""
-    config: dict[str, Any] = {}
-    if args.config:
-        try:
-            config = json.loads(Path(args.config).read_text("utf-8"))
-        except (OSError, ValueError) as exc:
-            raise VadError("request-invalid", f"{args.config} is no JSON file ({exc}).") from exc
-    texts = dict(_pair(text) for text in args.set)
-    checked = config_class(args.kind).from_dict(config, texts=texts).to_dict()
-    given = {name: checked[name] for name in (*config, *texts)}
+    given = config_of(config_class(args.kind), json_of(args.config), args.set)
     run = client.runs.create(
         args.kind, given, name=args.name, project=args.project or None, tags=args.tag,
         priority=args.priority, version=args.version, feature_set=args.features, gpus=args.gpus,
@@ -178,13 +170,6 @@ def _follow(client: Client, run: Run) -> int:
     return 0 if run.state == "succeeded" else EXIT_ERROR
 
 
-def _pair(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise VadError("request-invalid", f"{text!r} is not NAME=VALUE.")
-    return name, value
-
-
 # --- what can be typed ----------------------------------------------------------------------
 
 
@@ -243,4 +228,6 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("-o", "--output", default=".", help="a folder; one is made for each run")
     command.add_argument("--files", action="store_true", help="with the files of external runs")
     command.set_defaults(handler=export)
+
+    sweep_cli.add_commands(commands)
     return parser

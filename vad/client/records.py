@@ -78,6 +78,41 @@ class _Row:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """A sweep, as the server had it when it was asked.
+
+    Args:
+        trials: how many stand how: planned, made, active, done, pruned, failed, ended; empty in a
+            list.
+        best: the best settings, the best first: params, objective, deviation, auc, runs.
+    """
+
+    id: str
+    name: str
+    kind: str
+    state: str
+    project: str
+    owner: str
+    objective: str
+    direction: str
+    chosen_on: str
+    trials_planned: int
+    problem: Mapping[str, Any] | None = None
+    trials: Mapping[str, int] = field(default_factory=dict)
+    best: tuple[Mapping[str, Any], ...] = ()
+    raw: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Sweep:
+        own = {each.name: row[each.name] for each in fields(cls) if each.name in row}
+        return cls(**(own | {"best": tuple(row.get("best", ())), "raw": row}))
+
+    @property
+    def has_ended(self) -> bool:
+        return self.state in ("done", "stopped")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Checkpoint(_Row):
     """A checkpoint; `file` is None where it made room for others."""
 

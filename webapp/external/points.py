@@ -127,11 +127,13 @@ def check(batch: Batch) -> None:
 
 
 def _whole(key: str, what: str, given: Sequence[Any], least: int, most: int) -> np.ndarray:
-    for item in given:
-        if type(item) is not int or not least <= item <= most:
-            raise refused(
-                f"{key}: {str(item)[:40]!r} is no {what}, a whole number from {least} to {most}"
-            )
+    if not given:
+        return np.zeros(0, dtype=metrics.STEPS)
+    if set(map(type, given)) != {int} or min(given) < least or max(given) > most:
+        item = next(i for i in given if type(i) is not int or not least <= i <= most)
+        raise refused(
+            f"{key}: {str(item)[:40]!r} is no {what}, a whole number from {least} to {most}"
+        )
     return np.array(given, dtype=metrics.STEPS)
 
 

@@ -89,6 +89,7 @@ from webapp.runs.params import (
     optional_config,
     points_param,
     resources_of,
+    training_class,
 )
 from webapp.runs.reordering import run_move
 from webapp.runs.represent import (
@@ -251,7 +252,7 @@ class PipelineList(APIView):
         made = pipelines.pipeline_create(
             project=project_of(request, member(data, "project", str, "")),
             by=request.user,
-            train=_training(member(data, "kind", str, UrdmuConfig.kind)).from_dict(
+            train=training_class(member(data, "kind", str, UrdmuConfig.kind)).from_dict(
                 member(data, "train", dict, {})
             ),
             stage2=optional_config(data, "stage2", TwoStageConfig),
@@ -271,14 +272,6 @@ class PipelineList(APIView):
             resources=Resources(**resources_of(data)),
         )  # fmt: skip
         return Response({"runs": [run_json(run) for run in made.runs]}, status=201)
-
-
-def _training(kind: str) -> type[UrdmuConfig]:
-    """The configuration class of a kind of training."""
-    for found in (UrdmuConfig, TwoStageConfig):
-        if found.kind == kind:
-            return found
-    raise invalid({"kind": f"{kind!r} is no kind of training"})
 
 
 class RunDetail(APIView):

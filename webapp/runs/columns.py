@@ -102,7 +102,9 @@ def spelled(columns: Sequence[Column]) -> str:
     return "" if text == ",".join(DEFAULT) else text
 
 
-def offered(shown: Sequence[Column], metric_keys: Sequence[str]) -> list[tuple[str, list[Column]]]:
+def offered(
+    shown: Sequence[Column], metric_keys: Sequence[str], settings: Sequence[str] = ()
+) -> list[tuple[str, list[Column]]]:
     """What the chooser offers, by group; what is shown already comes first, in its order."""
     first = {c.key for c in shown}
     plain = ["progress", "curve", *(n for n in FIELDS if not FIELDS[n].best)]
@@ -113,6 +115,7 @@ def offered(shown: Sequence[Column], metric_keys: Sequence[str]) -> list[tuple[s
         "Best evaluation": results,
         "Metrics": of_metrics,
         "Configuration": [f"{CONFIG}.{name}" for name in config_fields()],
+        "Trained elsewhere": [f"{CONFIG}.{name}" for name in settings],
     }
     found: list[tuple[str, list[Column]]] = [("Shown", list(shown))]
     for title, keys in groups.items():

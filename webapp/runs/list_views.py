@@ -25,7 +25,7 @@ from webapp.core.query import uuids
 from webapp.runs import bookmarks, columns, grouping, services, table
 from webapp.runs.models import Run, SavedView, State, kind_choices
 from webapp.runs.ordering import Ordered
-from webapp.runs.results import metric_keys
+from webapp.runs.results import foreign_settings, metric_keys
 from webapp.runs.views import runs_word
 
 LIVE_ROWS = 70  # rows that are asked for again; their ids must fit into an address
@@ -35,7 +35,8 @@ OPEN_GROUPS = 4
 
 @require_safe
 def run_list(request: Request) -> HttpResponse:
-    shown = table.Shown.of(request.GET)
+    projects = [request.project.pk] if request.project else []
+    shown = table.Shown.of(request.GET).checked(projects)
     runs: Any = Run.objects.filter(project=request.project)
     pinned = bookmarks.pinned_ids(request.user, request.project)
     context: dict[str, Any] = {
@@ -54,7 +55,6 @@ def run_list(request: Request) -> HttpResponse:
     }
     if shown.problem is None:
         context["pinned_rows"] = table.rows(pinned, shown.drawn)
-        projects = [request.project.pk] if request.project else []
         if shown.group:
             found = shown.scope(projects).runs()
             context |= _grouped(request, shown, found, set(pinned))
@@ -172,10 +172,10 @@ def run_pin(request: Request) -> HttpResponse:
 def column_list(request: Request) -> HttpResponse:
     """The form that chooses columns; the table's page shows it in a dialog."""
     shown = table.Shown.of(request.GET)
-    keys = metric_keys(Run.objects.filter(project=request.project))
+    runs = Run.objects.filter(project=request.project)
     context = {
         "shown": shown,
-        "offered": columns.offered(shown.columns, keys),
+        "offered": columns.offered(shown.columns, metric_keys(runs), foreign_settings(runs)),
         "kept": parse_qsl(shown.with_(cols="")),
         "usual": shown.with_(cols=""),
         "most": columns.MOST,

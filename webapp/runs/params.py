@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from vad.configs import RunConfig
+from vad.configs import TRAININGS, RunConfig, UrdmuConfig
 from webapp.core.api import Request, member
 from webapp.core.openapi import invalid, text, whole
 from webapp.runs import logsearch
@@ -69,6 +69,13 @@ def resources_of(data: dict[str, Any]) -> dict[str, Any]:
             nothing = data[name] is None and name != "gpus"
             found[name] = None if nothing else member(data, name, int, 1)
     return found
+
+
+def training_class(kind: str) -> type[UrdmuConfig]:
+    """The configuration class of a kind of training."""
+    if kind not in TRAININGS:
+        raise invalid({"kind": f"{kind[:40]!r} is no kind of training"})
+    return TRAININGS[kind]
 
 
 def optional_config(data: dict[str, Any], name: str, config: type[C]) -> C | None:

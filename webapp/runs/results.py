@@ -11,8 +11,10 @@ from django.db.models import Q, QuerySet
 
 from webapp.evaluations.models import Evaluation
 from webapp.runs.filtering.compiling import SUMMARY
-from webapp.runs.filtering.names import FIELDS, Ref
-from webapp.runs.models import MetricSummary, Run
+from webapp.runs.filtering.names import CONFIG, FIELDS, Ref, can_be_written
+from webapp.runs.models import EXTERNAL, MetricSummary, Run
+
+NEWEST = 200  # runs whose settings are known to completion
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +66,22 @@ def metric_keys(found: QuerySet[Run]) -> list[str]:
     """The metrics that these runs have, sorted."""
     rows = MetricSummary.objects.filter(run__in=found.order_by().values("pk"))
     return sorted(rows.order_by().values_list("key", flat=True).distinct())
+
+
+def foreign_settings(found: QuerySet[Run]) -> list[str]:
+    """Settings of the newest of these runs that are trained elsewhere, sorted.
+
+    Without those that are also fields of ours, and those whose name a filter cannot write.
+    """
+    external = found.filter(kind=EXTERNAL).order_by("-created_at").values_list("config", flat=True)
+    names = {name for config in external[:NEWEST] for name in config}
+    return sorted(n for n in names if Ref(n, CONFIG).is_foreign and can_be_written(n))
+
+
+def is_setting(projects: Sequence[int], name: str) -> bool:
+    """Whether a run of these projects that is trained elsewhere has a setting of this name."""
+    runs = Run.objects.filter(project__in=projects, kind=EXTERNAL)
+    return runs.filter(config__has_key=name).exists()
 
 
 def _number(row: dict[str, Any], path: Sequence[str]) -> float | None:

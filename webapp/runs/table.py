@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
@@ -17,13 +17,19 @@ from webapp.runs import grouping
 from webapp.runs.columns import Column
 from webapp.runs.filtering.compiling import compiled
 from webapp.runs.filtering.completion import Known
-from webapp.runs.filtering.names import CONFIG, FIELDS, LOSS, Ref
+from webapp.runs.filtering.names import CONFIG, FIELDS, LOSS, Ref, spoken
 from webapp.runs.filtering.parse import both, parse
-from webapp.runs.filtering.problem import FilterError
-from webapp.runs.filtering.tree import Condition, Node
+from webapp.runs.filtering.problem import FilterError, meant
+from webapp.runs.filtering.tree import Condition, Node, foreign
 from webapp.runs.models import Run
 from webapp.runs.ordering import Scope, Sort
-from webapp.runs.results import best_of, metric_keys, metric_values
+from webapp.runs.results import (
+    best_of,
+    foreign_settings,
+    is_setting,
+    metric_keys,
+    metric_values,
+)
 from webapp.runs.sparkline import Sparkline, sparklines
 
 PAGE_SIZE = 50
@@ -99,14 +105,27 @@ class Shown:
         }  # fmt: skip
         return urlencode({name: text for name, text in given.items() if text})
 
+    def checked(self, projects: Sequence[int]) -> Shown:
+        """This, or with a problem: a setting that no run of these projects has."""
+        if self.problem is not None or self.filter is None:
+            return self
+        for ref in foreign(self.filter):
+            if not is_setting(projects, ref.name):
+                start = max(0, self.q.lower().find(str(ref).lower()))
+                known = [*spoken(), *(f"{CONFIG}.{n}" for n in _settings_of(projects))]
+                text = f"No run has a setting {ref.name}.{meant(str(ref), known)}"
+                problem = FilterError(self.q, start, start + len(str(ref)), text)
+                return replace(self, problem=problem)
+        return self
+
     def scope(self, projects: Sequence[int], without: Sequence[UUID] = ()) -> Scope:
         """Those of the projects' runs that it shows.
 
         Raises:
             FilterError: the filter cannot be read.
         """
-        if self.problem is not None:
-            raise self.problem
+        if (problem := self.checked(projects).problem) is not None:
+            raise problem
         wanted = compiled(self.filter) if self.filter is not None else None
         return Scope(projects=projects, without=without, filter=wanted)
 
@@ -181,6 +200,10 @@ def value(row: Row, column: Column) -> Any:
     return plain.get(key)
 
 
+def _settings_of(projects: Sequence[int]) -> list[str]:
+    return foreign_settings(Run.objects.filter(project__in=projects))
+
+
 def known(runs: QuerySet[Run]) -> Known:
     """What a filter's completion can propose among these runs."""
     ids = runs.order_by().values("pk")
@@ -190,5 +213,6 @@ def known(runs: QuerySet[Run]) -> Known:
         tags=tags(runs),
         owners=sorted(runs.order_by().values_list("owner__username", flat=True).distinct()),
         datasets=sorted(str(version) for version in versions),
+        settings=foreign_settings(runs),
         kinds=sorted(runs.order_by().values_list("kind", flat=True).distinct()),
     )

@@ -16,14 +16,13 @@ from webapp.core.api import texts as texts_of
 from webapp.core.openapi import Page, operation, text
 from webapp.datasets.models import DatasetVersion, FeatureSet
 from webapp.idempotency.services import idempotent
-from webapp.runs.params import optional_config, resources_of
+from webapp.runs.params import optional_config, resources_of, training_class
 from webapp.runs.resources import Resources
 from webapp.sweeps import listing, services, space
 from webapp.sweeps.importance import Importance
 from webapp.sweeps.models import StopRule, Sweep, Take
 from webapp.sweeps.results import Row, Setting
 from webapp.sweeps.shapes import (
-    KINDS,
     ImportanceJson,
     NewSweep,
     SettingJson,
@@ -66,15 +65,13 @@ class SweepList(APIView):
         """
         data = json_object(request, NewSweep)
         kind = member(data, "kind", str, UrdmuConfig.kind)
-        if kind not in KINDS:
-            raise invalid({"kind": f"{kind[:40]!r} is no kind of training"})
         evaluate = data.get("evaluate", True)
         if type(evaluate) is not bool:
             raise invalid({"evaluate": "expected true or false"})
         sweep = services.sweep_create(
             project=project_of(request, member(data, "project", str, "")),
             by=request.user,
-            config=KINDS[kind].from_dict(member(data, "config", dict, {})),
+            config=training_class(kind).from_dict(member(data, "config", dict, {})),
             space=space.from_json(kind, member(data, "space", dict, {})),
             extract=optional_config(data, "extract", ExtractConfig),
             version=row(DatasetVersion.objects.visible_to(request.user), data, "version"),

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from msgspec import Meta
 
-from vad.configs import TwoStageConfig, UrdmuConfig
+from vad.configs import TRAININGS
 from webapp.core.openapi import Time
 from webapp.runs.shapes import Config, Gpus, MemoryMb, Priority, Tags, TimeLimit
 from webapp.sweeps.models import StopRule, Strategy, Take
@@ -15,7 +15,9 @@ from webapp.sweeps.objectives import KEY_LENGTH
 from webapp.sweeps.services import MOST_PARALLEL, MOST_SEEDS, MOST_TRIALS, NAME_LENGTH
 from webapp.sweeps.space import MOST_SETTINGS, MOST_VALUES
 
-KINDS = {config.kind: config for config in (UrdmuConfig, TwoStageConfig)}
+SpaceText = Annotated[
+    str, Meta(min_length=1, description="as the form takes it: `0.3 0.5`, `1e-5 to 1e-2 log in 4`")
+]
 DIRECTIONS = ("", "max", "min")
 
 Seed = Annotated[int, Meta(ge=0, le=2**31 - 1)]
@@ -141,9 +143,9 @@ class NewSweep(TypedDict, total=False):
 
     name: Required[Annotated[str, Meta(min_length=1, max_length=NAME_LENGTH)]]
     project: str
-    kind: Annotated[str, Meta(extra_json_schema={"enum": list(KINDS)})]
+    kind: Annotated[str, Meta(extra_json_schema={"enum": list(TRAININGS)})]
     config: Config
-    space: Annotated[dict[str, DimensionJson], Meta(max_length=MOST_SETTINGS)]
+    space: Annotated[dict[str, DimensionJson | SpaceText], Meta(max_length=MOST_SETTINGS)]
     strategy: Annotated[str, Meta(extra_json_schema={"enum": Strategy.values})]
     settings: Annotated[int, Meta(ge=0, le=MOST_TRIALS, description="how many; not of a grid")]
     seeds: Annotated[list[Seed], Meta(max_length=MOST_SEEDS)]

@@ -128,7 +128,7 @@ def sweepable(kind: str) -> dict[str, dict[str, Any]]:
 
 
 def from_json(kind: str, given: Mapping[str, Any]) -> Space:
-    """The space that the API was sent.
+    """The space that the API was sent: objects, or texts as in the form.
 
     Raises:
         ConfigError: by the name of the setting.
@@ -164,6 +164,8 @@ def _read(kind: str, given: Mapping[str, Any], read: Any) -> Space:
 
 
 def _from_json(kind: str, name: str, spec: Mapping[str, Any], given: Any) -> Dimension:
+    if isinstance(given, str):
+        return _from_text(kind, name, spec, given)
     if not isinstance(given, dict):
         raise ValueError('expected {"values": […]} or {"low": …, "high": …}')
     unknown = set(given) - {"values", "low", "high", "log", "points"}

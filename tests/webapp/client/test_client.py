@@ -13,7 +13,6 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -22,32 +21,11 @@ import safetensors.numpy
 from vad.client import Client, cli, files, recorder, settings, tables, transport
 from vad.client.progress import Bar
 from vad.errors import VadError
-from webapp.accounts import tokens
 from webapp.external.models import Upload
 from webapp.runs import metrics
 from webapp.runs.models import Run, State
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True)
-def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "FIRST_PAUSE_S", 0.01)
-    monkeypatch.setattr(transport, "MOST_PAUSE_S", 0.05)
-    monkeypatch.setattr(recorder, "EVERY_S", 0.02)
-    monkeypatch.setattr(cli, "EVERY_S", 0.02)
-    for name in (settings.URL, settings.TOKEN):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture
-def token(user, transactional_db) -> str:
-    return tokens.token_create(by=user, name="script", scope="write")[1]
-
-
-@pytest.fixture
-def client(live_server, token) -> Client:
-    return Client(live_server.url, token)
 
 
 class Line:
@@ -304,18 +282,6 @@ def test_points_come_whole_however_many(client, make_run, monkeypatch):
 
 
 # --- vadlab ---------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def vadlab(live_server, token, monkeypatch, capsys):
-    monkeypatch.setenv(settings.URL, live_server.url)
-    monkeypatch.setenv(settings.TOKEN, token)
-
-    def call(*words: Any) -> tuple[int, str, str]:
-        code = cli.main([str(word) for word in words])
-        return code, *capsys.readouterr()
-
-    return call
 
 
 def test_a_run_is_queued_from_the_terminal(vadlab, feature_set):

@@ -16,6 +16,7 @@ from django.db import connection
 
 from webapp.accounts.models import Membership, Role, User
 from webapp.core import terminal
+from webapp.datasets.models import Video
 from webapp.runs.models import Run, State
 
 
@@ -131,6 +132,23 @@ def test_a_pipeline_is_queued(admin, version):
     assert set(
         Run.objects.filter(kind="train-urdmu").values_list("config__num_epochs", flat=True)
     ) == {9}
+
+
+def test_a_pipeline_has_stage_2_from_the_weights_of_stage_1(admin, version, feature_set):
+    Video.objects.create(
+        version=version, key="a", split="train", label=0, classes=[], path="a.mp4", num_frames=320,
+        fps=25, width=64, height=64,
+    )  # fmt: skip
+    words = (version.dataset.name, "--features", str(feature_set.pk), "--no-proxies")
+
+    with pytest.raises(CommandError, match="--stages both"):
+        call("pipeline_submit", *words, "--stage2", "dropout=0.2")
+    call("pipeline_submit", *words, "--stages", "both", "--stage2", "dropout=0.2")
+
+    first, second, last = Run.objects.order_by("created_at")
+    assert (first.kind, second.kind, last.of_run) == ("train-urdmu", "train-two-stage", second)
+    assert second.config["pretrained_point"] == f"run:{first.pk}"
+    assert second.config["dropout"] == 0.2
 
 
 def test_waiting_ends_with_the_error_of_the_run(admin, make_run):

@@ -78,6 +78,15 @@ def subcommands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentP
     return {}
 
 
+def below(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """As `subcommands`, with those below them in place of a command that has some."""
+    found = {}
+    for word, command in subcommands(parser).items():
+        more = subcommands(command)
+        found |= {f"{word} {name}": one for name, one in more.items()} or {word: command}
+    return found
+
+
 def leaves(*path: str) -> Iterator[tuple[str, argparse.ArgumentParser]]:
     """Each command of `python -m vad` that has no commands below it."""
     parser = cli._parser([*path, ""])
@@ -130,7 +139,7 @@ def test_every_command_of_the_library_has_a_row_with_its_options_and_groups():
 
 
 def test_every_command_of_the_client_and_of_the_server_has_a_row_with_its_options():
-    for command, parser in subcommands(client_cli._parser()).items():
+    for command, parser in below(client_cli._parser()).items():
         assert missing(section(f"vadlab {command}"), options(parser)) == [], command
     everywhere = {"--user", "--project", "--wait"}
     for command in ours():
@@ -154,14 +163,14 @@ def test_a_command_that_a_page_says_to_type_exists():
     targets = set(re.findall(r"^([a-z]+):", text("Makefile"), re.MULTILINE))
     library = {command for command, _ in leaves()} | {"train --dataset"}
     managed = set(get_commands())
-    client = set(subcommands(client_cli._parser()))
+    client = set(below(client_cli._parser()))
     wrong, seen = [], 0
     for page, line in shell_lines():
         line = line.removeprefix("export ")
         for pattern, known in (
             (r"^make ([a-z]+)", targets),
             (r"manage\.py (\w+)", managed),
-            (r"^vadlab (\w+)", client),
+            (r"^vadlab ((?:sweep )?\w+)", client),
             (r"-m vad ((?:(?:dataset|train|checkpoint) )?[\w-]+)", library),
         ):
             for name in re.findall(pattern, line):

@@ -17,6 +17,7 @@ from django.db.models.lookups import (
     GreaterThan,
     GreaterThanOrEqual,
     IContains,
+    IsNull,
     LessThan,
     LessThanOrEqual,
 )
@@ -28,9 +29,9 @@ from webapp.core.jsonvalues import JsonHas, JsonLiteral, JsonNumber, JsonText, S
 from webapp.core.query import uuids
 from webapp.datasets.models import DatasetVersion
 from webapp.evaluations.models import Evaluation
-from webapp.runs.filtering.names import CONFIG, FIELDS, Type
+from webapp.runs.filtering.names import CONFIG, FIELDS, Ref, Type
 from webapp.runs.filtering.tree import Ago, And, Condition, Node, Not, Or, Word
-from webapp.runs.filtering.values import ACTIVE
+from webapp.runs.filtering.values import ACTIVE, Refused, number
 from webapp.runs.models import ENDED, MetricSummary, State
 
 
@@ -147,9 +148,22 @@ def _best(path: tuple[str, ...], operator: str, value: Any) -> Q:
 
 
 def _config(name: str, operator: str, value: Any) -> Q:
+    if isinstance(value, str) and Ref(name, CONFIG).is_foreign and operator != ":":
+        return _setting(name, operator, value)
     if isinstance(value, float):
         return Q(Sure(COMPARE[operator](JsonNumber("config", name), JsonLiteral(value))))
     return Q(Sure(COMPARE[operator](JsonText("config", name), value)))
+
+
+def _setting(name: str, operator: str, text: str) -> Q:
+    """Of a script: a number in one run, a text in another; either may be what is meant."""
+    found = Q(Sure(COMPARE[operator](JsonText("config", name), text)))
+    try:
+        value = number(text)
+    except Refused:
+        a_number = Q(IsNull(JsonNumber("config", name), False))  # which differs from any text
+        return found | a_number if operator == "!=" else found
+    return found | Q(Sure(COMPARE[operator](JsonNumber("config", name), JsonLiteral(value))))
 
 
 # --- columns of the run ---------------------------------------------------------------------

@@ -18,6 +18,7 @@ from webapp.runs.filtering.names import (
     OPERATORS,
     Ref,
     Type,
+    config_field,
     config_fields,
     needs_quotes,
     quoted,
@@ -50,6 +51,7 @@ class Known:
     owners: Sequence[str] = ()
     datasets: Sequence[str] = ()
     kinds: Sequence[str] = ()
+    settings: Sequence[str] = ()  # of runs that are trained elsewhere
 
 
 @dataclass(frozen=True)
@@ -147,6 +149,10 @@ def _operands(typed: str, known: Known) -> list[Proposal]:
         for name, f in config_fields().items()
         if f.type != Type.LIST
     ]
+    fields += [
+        Proposal(str(Ref(name, CONFIG)), config_field(name).help, "field")
+        for name in known.settings
+    ]
     metrics = [
         Proposal(str(Ref(k, of)), f"{of} value of the metric", "field")
         for k in known.metrics
@@ -160,7 +166,7 @@ def _values(typed: str, name: Ref, known: Known) -> list[Proposal]:
     inner = typed[1:].rstrip('"') if typed.startswith('"') else typed
     options: Iterable[str]
     if name.of == CONFIG:
-        options = config_fields()[name.name].choices
+        options = config_field(name.name).choices
     else:
         options = {
             "tag": known.tags, "owner": known.owners, "dataset": known.datasets,

@@ -1,7 +1,8 @@
 """What the runs table filters, sorts, groups and shows by: one name each, the same everywhere.
 
-A plain field (`auc`, `created`), a field of the configuration (`config.lr`), or the last, least or
-greatest value of a metric (`last(loss/total)`).
+A plain field (`auc`, `created`), a setting (`config.lr`: a field of a configuration of ours, or of
+a script that trains elsewhere), or the last, least or greatest value of a metric
+(`last(loss/total)`).
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ class Type(StrEnum):
     TEXT = "text"
     CHOICE = "choice"
     TAG = "tag"
+    SETTING = "setting"  # of a script: a number in one run, a text in another
     LIST = "list"  # shown, but not compared
 
 
@@ -39,6 +41,7 @@ OPERATORS: Mapping[Type, tuple[str, ...]] = {
     Type.TEXT: (":", "=", "!="),
     Type.CHOICE: (":", "=", "!="),
     Type.TAG: (":", "="),
+    Type.SETTING: (":", *ORDER),
     Type.LIST: (),
 }
 
@@ -123,8 +126,13 @@ class Ref:
     @property
     def type(self) -> Type:
         if self.of == CONFIG:
-            return config_fields()[self.name].type
+            return config_field(self.name).type
         return Type.NUMBER if self.of else FIELDS[self.name].type
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether it is a setting that no configuration of ours has."""
+        return self.of == CONFIG and self.name not in config_fields()
 
     @property
     def title(self) -> str:
@@ -137,7 +145,7 @@ class Ref:
     @property
     def help(self) -> str:
         if self.of == CONFIG:
-            return config_fields()[self.name].help
+            return config_field(self.name).help
         if self.of:
             word = {"last": "Last", "min": "Least", "max": "Greatest"}[self.of]
             return f"{word} value of the metric {self.name}."
@@ -147,6 +155,7 @@ class Ref:
 LOSS = Ref("loss/total", "last")
 ALIASES: Mapping[str, Ref] = {"loss": LOSS, "seed": Ref("seed", CONFIG)}
 _WORD = re.compile(r'[^\s()"=<>!:]+')
+_SETTING = re.compile(r'[^\s()"=<>!:,]{1,250}')
 _METRIC = re.compile(r'(last|min|max)\((?:"((?:[^"\\]|\\.)*)"|([^\s()"]+))\)')
 
 
@@ -176,6 +185,21 @@ def config_fields() -> Mapping[str, ConfigField]:
     return dict(sorted(found.items()))
 
 
+FOREIGN = ConfigField(
+    type=Type.SETTING, help="A setting of runs that are trained elsewhere.", choices=()
+)
+
+
+def config_field(name: str) -> ConfigField:
+    """The field of this name; for what no configuration of ours has, `FOREIGN`."""
+    return config_fields().get(name, FOREIGN)
+
+
+def can_be_written(setting: str) -> bool:
+    """Whether a script's setting has a name that stands after `config.` as one word."""
+    return bool(_SETTING.fullmatch(setting))
+
+
 def _type(spec: Mapping[str, Any]) -> Type:
     types = spec.get("type", "string")
     names = {types} if isinstance(types, str) else set(types)
@@ -197,7 +221,9 @@ def ref(text: str) -> Ref | None:
         return ALIASES[text]
     of, dot, name = text.partition(".")
     if dot and of == CONFIG:
-        return Ref(name, CONFIG) if name in config_fields() else None
+        own = config_fields()
+        name = next((known for known in (name, name.lower()) if known in own), name)
+        return Ref(name, CONFIG) if can_be_written(name) else None
     return Ref(text) if text in FIELDS else None
 
 

@@ -12,6 +12,7 @@ from webapp.runs.filtering.names import (
     OPERATORS,
     Ref,
     Type,
+    config_field,
     config_fields,
     ref,
     spoken,
@@ -192,10 +193,7 @@ class _Parser:
 
     def unknown(self, word: str, start: int, end: int) -> NoReturn:
         lower = word.lower()
-        of, dot, _ = lower.partition(".")
         near = meant(lower, spoken())
-        if dot and of == CONFIG:
-            self.fail(start, end, f"No kind of run has a field {word[7:]}.{near}")
         if not near and lower in config_fields():
             near = f" Did you mean config.{lower}?"
         if not near and "/" in word:
@@ -254,12 +252,13 @@ def _a_value(field: Ref) -> str:
         Type.TIME: "a moment: 7d for seven days ago, or a day such as 2026-11-20",
         Type.CHOICE: f"one of {', '.join(_choices(field))}" if _choices(field) else "a word",
         Type.TAG: "a tag",
+        Type.SETTING: "a number, a word, or text in quotes",
     }.get(field.type, "a word, or text in quotes")
 
 
 def _choices(field: Ref) -> tuple[str, ...]:
     if field.of == CONFIG:
-        return config_fields()[field.name].choices
+        return config_field(field.name).choices
     if field.name == "state":
         return values.STATES
     return tuple(values.CONFIGS) if field.name == "kind" else ()

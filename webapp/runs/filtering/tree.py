@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TypeAlias
@@ -50,6 +51,17 @@ class Or:
 
 
 Node: TypeAlias = Word | Condition | Not | And | Or
+
+
+def foreign(node: Node) -> Iterator[Ref]:
+    """The settings it names that no configuration of ours has."""
+    if isinstance(node, Not):
+        yield from foreign(node.part)
+    elif isinstance(node, And | Or):
+        for part in node.parts:
+            yield from foreign(part)
+    elif isinstance(node, Condition) and node.field.is_foreign:
+        yield node.field
 
 
 def text_of(node: Node) -> str:

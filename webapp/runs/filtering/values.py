@@ -7,7 +7,7 @@ import re
 from datetime import UTC, date, datetime
 
 from vad.configs import CONFIGS
-from webapp.runs.filtering.names import CONFIG, Ref, Type, config_fields
+from webapp.runs.filtering.names import CONFIG, Ref, Type, config_field
 from webapp.runs.filtering.tree import Ago, Value
 from webapp.runs.models import State
 
@@ -34,6 +34,8 @@ def read(field: Ref, operator: str, text: str, *, was_quoted: bool) -> Value:
     """
     if field.type == Type.NUMBER:
         return number(text)
+    if field.type == Type.SETTING:
+        return number(text) if operator in ("<", "<=", ">", ">=") else text
     if field.type == Type.DURATION:
         return duration(text)
     if field.type == Type.TIME:
@@ -100,7 +102,7 @@ def _choice(field: Ref, operator: str, text: str) -> str:
 
 
 def _choice_of_config(field: Ref, operator: str, text: str) -> str:
-    choices = config_fields()[field.name].choices
+    choices = config_field(field.name).choices
     if choices == ("true", "false"):
         text = {"yes": "true", "no": "false"}.get(text.lower(), text.lower())
         if text not in choices:

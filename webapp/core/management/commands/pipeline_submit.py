@@ -5,6 +5,8 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
+from django.core.management.base import CommandError
+
 from vad.configs import EvaluateConfig, ExtractConfig, ProxiesConfig, TwoStageConfig, UrdmuConfig
 from webapp.accounts.models import Project, User
 from webapp.core import inputs
@@ -24,13 +26,15 @@ class Command(VadCommand):
         parser.add_argument("--features", help="id or name of a feature set, instead of extracting")
         parser.add_argument("--seeds", type=int, nargs="+", default=[], help="one training each")
         parser.add_argument(
-            "--both-stages", action="store_true", help="train UR-DMU and STPVAD together"
-        )
+            "--stages", choices=("first", "both", "joint"), default="first",
+            help="stage 1 alone, stage 2 from the weights of stage 1, or both together from "
+            "nothing; first by default",
+        )  # fmt: skip
         parser.add_argument(
             "--no-proxies", action="store_true",
-            help="with --both-stages: read the videos themselves instead of small copies",
+            help="of stage 2: read the videos themselves instead of small copies",
         )  # fmt: skip
-        for stage in ("train", "extract", "proxies", "evaluate"):
+        for stage in ("train", "stage2", "extract", "proxies", "evaluate"):
             parser.add_argument(f"--{stage}-config", help="JSON: a file, or the object itself")
             parser.add_argument(
                 f"--{stage}", action="append", default=[], metavar="NAME=VALUE",
@@ -46,7 +50,13 @@ class Command(VadCommand):
             features = inputs.features(project, options["features"], version)
         else:
             extract = inputs.config(ExtractConfig, options["extract_config"], options["extract"])
-        kind: type[UrdmuConfig] = TwoStageConfig if options["both_stages"] else UrdmuConfig
+        joint, both = options["stages"] == "joint", options["stages"] == "both"
+        kind: type[UrdmuConfig] = TwoStageConfig if joint else UrdmuConfig
+        stage2 = None
+        if both:
+            stage2 = inputs.config(TwoStageConfig, options["stage2_config"], options["stage2"])
+        elif options["stage2"] or options["stage2_config"]:
+            raise CommandError("Fields of stage 2 are of use with --stages both only.")
         proxies = None
         if not options["no_proxies"]:
             proxies = inputs.config(ProxiesConfig, options["proxies_config"], options["proxies"])
@@ -54,6 +64,7 @@ class Command(VadCommand):
             project=project,
             by=by,
             train=inputs.config(kind, options["train_config"], options["train"]),
+            stage2=stage2,
             proxies=proxies,
             evaluate=inputs.config(EvaluateConfig, options["evaluate_config"], options["evaluate"]),
             extract=extract,
