@@ -10,7 +10,7 @@ import entering
 import pytest
 import seeding
 from playwright.sync_api import Page, expect
-from test_every_page import OVERFLOW, Watch
+from watching import OVERFLOW, Watch
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
