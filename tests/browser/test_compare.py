@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Any
 
 import accessibility
-import entering
 import pytest
 import seeding
+from entering import Opened
 from looks import SIZES, in_all_looks, picture
 from playwright.sync_api import Page, expect
-from test_every_page import Watch
+from watching import Watch
 
 from vad.evaluation.curves import roc_curve
 from vad.evaluation.scores import ScoreSet
@@ -25,17 +24,6 @@ DRAWN = """n => [...document.querySelectorAll('.chart')].filter(
 TOO_WIDE = """page => page.scrollWidth <= page.clientWidth ? [] :
   [...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > innerWidth
     && !e.closest('.table-wrap, svg')).map(e => e.outerHTML.slice(0, 120))"""
-
-
-@pytest.fixture
-def sign_in(live_server: Any, seeded: seeding.Seeded, context: Any) -> Callable[..., Page]:
-    def make(width: int = 1440, height: int = 900, **options: Any) -> Page:
-        page = context(
-            base_url=live_server.url, viewport={"width": width, "height": height}, **options
-        ).new_page()
-        return entering.sign_in(page, seeded.user.username)
-
-    return make
 
 
 def address(seeded: seeding.Seeded, more: str = "") -> str:
@@ -53,7 +41,7 @@ def see_all(page: Page) -> None:
 
 
 def test_the_operating_point_is_the_curve_s_and_stays_in_the_link(
-    sign_in: Callable[..., Page], seeded: seeding.Seeded
+    sign_in: Opened, seeded: seeding.Seeded
 ) -> None:
     page, key = sign_in(), str(seeded.runs["first"].pk)
     page.goto(address(seeded))
@@ -86,7 +74,7 @@ def test_the_operating_point_is_the_curve_s_and_stays_in_the_link(
 
 
 def test_a_ring_can_be_dragged_and_the_zoom_keeps_still(
-    sign_in: Callable[..., Page], seeded: seeding.Seeded
+    sign_in: Opened, seeded: seeding.Seeded
 ) -> None:
     page = sign_in()
     page.goto(address(seeded))
@@ -111,7 +99,7 @@ def test_a_ring_can_be_dragged_and_the_zoom_keeps_still(
 
 @in_all_looks
 def test_the_whole_comparison_is_drawn_without_a_complaint(
-    sign_in: Callable[..., Page], seeded: seeding.Seeded, size: str, scheme: str
+    sign_in: Opened, seeded: seeding.Seeded, size: str, scheme: str
 ) -> None:
     page = sign_in(*SIZES[size], color_scheme=scheme)
     watch = Watch(page)
@@ -128,9 +116,7 @@ def test_the_whole_comparison_is_drawn_without_a_complaint(
     assert page.locator("html").evaluate(TOO_WIDE) == []
 
 
-def test_a_point_of_the_scatter_opens_its_video(
-    sign_in: Callable[..., Page], seeded: seeding.Seeded
-) -> None:
+def test_a_point_of_the_scatter_opens_its_video(sign_in: Opened, seeded: seeding.Seeded) -> None:
     page = sign_in()
     page.goto(address(seeded, "&part=two#two"))
     scatter = page.locator("#scatter.chart")
@@ -153,7 +139,7 @@ def test_a_point_of_the_scatter_opens_its_video(
 
 
 def test_a_table_is_copied_as_markdown(
-    sign_in: Callable[..., Page], seeded: seeding.Seeded, live_server: Any
+    sign_in: Opened, seeded: seeding.Seeded, live_server: Any
 ) -> None:
     page = sign_in(permissions=["clipboard-read", "clipboard-write"])
     page.goto(address(seeded))

@@ -10,7 +10,9 @@ import entering
 import pytest
 import seeding
 from playwright.sync_api import Page, expect
-from test_every_page import OVERFLOW, Watch
+from watching import OVERFLOW, Watch
+
+from vad.data.manifest import load_manifest
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -33,7 +35,7 @@ def sign_in(page: Page, seeded: seeding.Seeded) -> Page:
 def page(live_server: Any, seeded: seeding.Seeded, context: Any) -> Page:
     """A signed-in page; one video of the version has a film, another a file that is none."""
     seeding.add_footage(seeded, KEY)
-    damaged = Path(seeding.load_manifest(seeded.version.folder).media_root) / "test/fire_047.mp4"
+    damaged = Path(load_manifest(seeded.version.folder).media_root) / "test/fire_047.mp4"
     damaged.write_bytes(b"\0\0\0\x18ftypmp42 and nothing behind it")
     opened = context(base_url=live_server.url, viewport={"width": 1440, "height": 900}).new_page()
     return sign_in(opened, seeded)

@@ -13,10 +13,9 @@ import pytest
 import seeding
 from looks import IN_ALL, LOOKS, SIZES, in_all_looks, picture
 from playwright.sync_api import Page
+from watching import OVERFLOW, Watch
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-
-OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
 def addresses(seeded: seeding.Seeded) -> dict[str, str]:
@@ -83,29 +82,6 @@ CHARTS = {
     "run": 5, "run-bags": 4, "run-running": 3, "run-system": 7, "dataset": 1, "evaluation": 4,
     "viewer": 1, "compare": 3, "external": 1, "sweep": 3,
 }  # fmt: skip
-
-
-class Watch:
-    """What a page complains about."""
-
-    def __init__(self, page: Page) -> None:
-        self.found: list[str] = []
-        page.on("console", self._console)
-        page.on("pageerror", lambda error: self.found.append(f"error: {error}"))
-        page.on("requestfailed", self._failed)
-        page.on("response", self._response)
-
-    def _console(self, message: Any) -> None:
-        if message.type in ("error", "warning") and "/runs/00000000" not in str(message.location):
-            self.found.append(f"console {message.type}: {message.text}")
-
-    def _failed(self, request: Any) -> None:
-        if request.failure != "net::ERR_ABORTED":  # left the page before the answer
-            self.found.append(f"failed: {request.url} {request.failure}")
-
-    def _response(self, response: Any) -> None:
-        if response.status >= 400 and "/runs/00000000" not in response.url:
-            self.found.append(f"{response.status}: {response.url}")
 
 
 @in_all_looks

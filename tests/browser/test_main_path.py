@@ -9,7 +9,7 @@ import entering
 import pytest
 import seeding
 from playwright.sync_api import Page, expect
-from test_every_page import Watch
+from watching import Watch
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 

@@ -11,7 +11,7 @@ import pytest
 import seeding
 from looks import SIZES, in_all_looks, picture
 from playwright.sync_api import Page, expect
-from test_every_page import OVERFLOW, Watch
+from watching import OVERFLOW, Watch
 
 from webapp.accounts.models import Membership, User
 
@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
 def sign_in(page: Page, name: str) -> None:
-    entering.sign_in(page, name)
+    entering.through_the_form(page, name)
 
 
 @pytest.fixture

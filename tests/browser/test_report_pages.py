@@ -13,7 +13,7 @@ import entering
 import pytest
 import seeding
 from looks import SIZES, picture
-from test_every_page import OVERFLOW, Watch
+from watching import OVERFLOW, Watch
 
 from webapp.reports import offline, pdf, queries, ready, services, sharing
 from webapp.reports.models import Report

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import seeding
 from playwright.sync_api import Page, expect
-from test_every_page import OVERFLOW, Watch
+from watching import OVERFLOW, Watch
 
 from webapp.runs import metrics
 from webapp.runs.models import Run

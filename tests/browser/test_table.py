@@ -9,7 +9,7 @@ import entering
 import pytest
 import seeding
 from playwright.sync_api import Page, expect
-from test_every_page import Watch
+from watching import Watch
 
 from webapp.accounts.models import Membership, Role, User
 from webapp.runs.models import Run
@@ -19,7 +19,9 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 def sign_in(context: Any, url: str, name: str) -> Page:
     opened = context(base_url=url, viewport={"width": 1440, "height": 900}).new_page()
-    return entering.sign_in(opened, name)
+    entering.sign_in(opened, name)
+    opened.goto("/runs/")
+    return opened
 
 
 @pytest.fixture

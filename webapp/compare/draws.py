@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 
 from vad.evaluation.members import Drawn, Pair, draw, mean_of, pair_of, pairwise
 from vad.evaluation.scores import ScoreSet
@@ -68,6 +69,17 @@ def under_one_protocol(members: Sequence[Member], as_in: Member | None = None) -
     return max(by_print.values(), key=len, default=[])
 
 
+def _drawn(path: Path, sha256: str, metric: str) -> Drawn:
+    """Two who open the same comparison at once have it drawn once; the second one waits."""
+    with _lock(path):
+        return _draw(path, sha256, metric)
+
+
 @lru_cache(maxsize=1024)
-def _drawn(path: Path, _sha256: str, metric: str) -> Drawn:
+def _lock(_path: Path) -> Lock:
+    return Lock()
+
+
+@lru_cache(maxsize=1024)
+def _draw(path: Path, _sha256: str, metric: str) -> Drawn:
     return draw(ScoreSet.load(path), metric, samples=SAMPLES)
