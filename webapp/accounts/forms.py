@@ -112,14 +112,21 @@ class ForgottenForm(StyledForm):
 class RecoveryForm(StyledForm):
     """Which of the addresses that the person has confirmed; `known` are those."""
 
-    address = forms.ChoiceField(label="Send it to", required=False)
+    NOWHERE = "-"
+    address = forms.ChoiceField(label="Send it to")
     password = _secret("Password now", "current-password")
 
     def __init__(self, *args: Any, known: Sequence[str], now: str, **kwargs: Any) -> None:
-        super().__init__(*args, initial={"address": now}, prefix="recovery", **kwargs)
+        super().__init__(
+            *args, initial={"address": now or self.NOWHERE}, prefix="recovery", **kwargs
+        )
         field = self.fields["address"]
         assert isinstance(field, forms.ChoiceField)
-        field.choices = [("", "nowhere"), *((each, each) for each in known)]
+        field.choices = [(self.NOWHERE, "nowhere"), *((each, each) for each in known)]
+
+    def clean_address(self) -> str:
+        given = str(self.cleaned_data["address"])
+        return "" if given == self.NOWHERE else given
 
 
 def _same(form: forms.Form, name: str) -> dict[str, Any]:

@@ -118,10 +118,12 @@ def links_end(user: User, now: datetime) -> None:
 # --- by mail --------------------------------------------------------------------------------
 
 
+@transaction.atomic
 def mail_ask(*, name: str, address: str | None) -> None:
     """Somebody says that they forgot the password of a name or a mail address.
 
-    The caller learns nothing of whether there is such a person: what is sent is sent later.
+    The caller learns nothing of whether there is such a person: what is sent is sent later, and
+    there is one commit either way, so that it takes as long.
 
     Raises:
         VadError: `too-many-tries`, whether or not there is such a person.

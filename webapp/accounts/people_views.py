@@ -38,11 +38,11 @@ def everybody(request: Request) -> HttpResponse:
 @never_cache
 @require_safe
 def person(request: Request, user_id: int) -> HttpResponse:
+    require_server_admin(request.user)
     return _person(request, get_object_or_404(User, pk=user_id))
 
 
 def _person(request: Request, user: User, **more: Any) -> HttpResponse:
-    require_server_admin(request.user)
     [found] = people.described([user])
     return render(request, "accounts/person.html", {"person": found, **more})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import shlex
 import sys
 from argparse import ArgumentParser
 from typing import Any
@@ -35,6 +36,9 @@ class Command(BaseCommand):
             existing = User.objects.filter(is_superuser=True).first()
             if existing is not None:
                 self.stdout.write(f"There is an admin already: {existing.username}.")
+                self.stdout.write(
+                    f"A lost password: manage.py password_link {shlex.quote(existing.username)}"
+                )
                 return
             password = secrets.token_urlsafe(12)
             if options["password_stdin"]:
