@@ -17,6 +17,7 @@ from webapp.interop import api as interop
 from webapp.notify import api as notify
 from webapp.reports import api as reports
 from webapp.runs import api as runs
+from webapp.runs import parts_api as run_parts
 from webapp.runs.bag_views import RunBags
 from webapp.runs.keep_api import RunPinned, SavedViewDetail
 from webapp.storage import api as storage
@@ -59,17 +60,21 @@ urlpatterns = [
     path("runs/views/", runs.SavedViewList.as_view(), name="runs-views"),
     path("runs/views/<int:view_id>/", SavedViewDetail.as_view(), name="runs-view"),
     path("runs/<uuid:run_id>/", runs.RunDetail.as_view(), name="run"),
-    path("runs/<uuid:run_id>/metrics/", runs.RunMetrics.as_view(), name="run-metrics"),
-    path("runs/<uuid:run_id>/log/", runs.RunLog.as_view(), name="run-log"),
-    path("runs/<uuid:run_id>/log/search/", runs.RunLogSearch.as_view(), name="run-log-search"),
-    path("runs/<uuid:run_id>/lineage/", runs.RunLineage.as_view(), name="run-lineage"),
-    path("runs/<uuid:run_id>/events/", runs.RunEvents.as_view(), name="run-events"),
+    path("runs/<uuid:run_id>/metrics/", run_parts.RunMetrics.as_view(), name="run-metrics"),
+    path("runs/<uuid:run_id>/log/", run_parts.RunLog.as_view(), name="run-log"),
+    path("runs/<uuid:run_id>/log/search/", run_parts.RunLogSearch.as_view(), name="run-log-search"),
+    path("runs/<uuid:run_id>/lineage/", run_parts.RunLineage.as_view(), name="run-lineage"),
+    path("runs/<uuid:run_id>/events/", run_parts.RunEvents.as_view(), name="run-events"),
     path("runs/<uuid:run_id>/bags/", RunBags.as_view(), name="run-bags"),
-    path("runs/<uuid:run_id>/checkpoints/", runs.RunCheckpoints.as_view(), name="run-checkpoints"),
+    path(
+        "runs/<uuid:run_id>/checkpoints/",
+        run_parts.RunCheckpoints.as_view(),
+        name="run-checkpoints",
+    ),
     path("runs/<uuid:run_id>/pin/", RunPinned.as_view(), name="run-pin"),
     path(
         "runs/<uuid:run_id>/checkpoints/<int:step>/file/",
-        runs.RunCheckpointFile.as_view(),
+        run_parts.RunCheckpointFile.as_view(),
         name="run-checkpoint-file",
     ),
     path(

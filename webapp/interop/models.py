@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+
 from django.db import models
 
 from webapp.accounts.access import ProjectQuerySet
@@ -45,3 +47,27 @@ class TrackedRun(models.Model):
 
     def __str__(self) -> str:
         return f"{self.run} in {self.experiment or 'Default'}"
+
+
+class LoggedModel(models.Model):
+    """A model of `mlflow.log_model`; its files are the run's, below `path`."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="logged_models")
+    name = models.CharField(max_length=200)
+    path = models.CharField(max_length=210)
+    kind = models.CharField(max_length=200, blank=True)  # MLflow's model_type
+    status = models.CharField(max_length=40)  # as MLflow writes it
+    params = models.JSONField(default=dict, blank=True)
+    tags = models.JSONField(default=dict, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    changed_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ["-created_at", "pk"]
+        constraints = [
+            models.UniqueConstraint(fields=["run", "path"], name="logged_model_path_once")
+        ]
+
+    def __str__(self) -> str:
+        return self.name

@@ -1,4 +1,4 @@
-"""Runs over HTTP: the list, one run, what it measured, and what people do with it."""
+"""Runs over HTTP: the list, one run, and what people do with them. See also parts_api.py."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import QuerySet, Sum
+from django.db.models import QuerySet
 from django.http import Http404, QueryDict
-from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -44,14 +43,8 @@ from webapp.idempotency.services import idempotent
 from webapp.runs import (
     bookmarks,
     commandline,
-    detail,
     grouping,
-    lineage,
-    log,
-    logsearch,
-    metrics,
     outlook,
-    page,
     pipelines,
     services,
     table,
@@ -59,70 +52,34 @@ from webapp.runs import (
 )
 from webapp.runs.filtering.completion import Completion, complete
 from webapp.runs.filtering.parse import MOST_CHARACTERS
-from webapp.runs.models import MetricChunk, MetricSummary, Run
+from webapp.runs.models import Run
 from webapp.runs.ordering import Ordered, Scope
 from webapp.runs.params import (
     AT,
-    BY,
-    CLONES,
     COLS,
-    CONTEXT,
-    EVENT,
-    FIND,
-    FROM,
-    HIT,
-    KEYS,
-    LEVEL,
-    LOG_BYTES,
-    LOG_LIMIT,
-    LOG_OFFSET,
-    MAX_KEYS,
-    POINTS,
-    RAW,
-    RAW_POINTS,
     RESOURCES,
     TABLE,
-    TO,
-    WORDS,
     Q,
-    keys_param,
     optional_config,
-    points_param,
     resources_of,
     training_class,
 )
 from webapp.runs.reordering import run_move
-from webapp.runs.represent import (
-    checkpoint_json,
-    event_json,
-    group_json,
-    run_detail_json,
-    run_json,
-    search_json,
-    start_json,
-    view_json,
-)
+from webapp.runs.represent import group_json, run_detail_json, run_json, start_json, view_json
 from webapp.runs.resources import Resources, run_set_resources
 from webapp.runs.shapes import (
-    CheckpointJson,
     GroupJson,
     KindJson,
-    LineageJson,
-    LogJson,
-    MetricsJson,
     NewPipeline,
     NewRun,
     NewView,
     RunChange,
     RunDetailJson,
-    RunEventJson,
     RunJson,
     RunsJson,
     RunStep,
-    SearchJson,
     ViewJson,
 )
-from webapp.storage import artifacts, retention
 
 
 class RunList(APIView):
@@ -278,7 +235,7 @@ class RunDetail(APIView):
     @operation("A run", returns=RunDetailJson)
     def get(self, request: Request, run_id: UUID) -> Response:
         """All that is known of it, with why it waits and the commands that do it again."""
-        run = _run(request, run_id)
+        run = run_of(request, run_id)
         commands = {r.title: r.command for r in commandline.recipes(run)}
         starts = start_json(outlook.start_of(run))
         more = {"why": waiting.reason(run), "commands": commands, "starts": starts}
@@ -290,7 +247,7 @@ class RunDetail(APIView):
         """All of it or nothing. What a run asks of the machine can be changed before it starts, the
         time limit also while it runs.
         """
-        run = _run(request, run_id)
+        run = run_of(request, run_id)
         data = json_object(request, RunChange)
         require_match(request, run, run_revision)
         if "name" in data:
@@ -304,12 +261,12 @@ class RunDetail(APIView):
             services.run_prioritize(run=run, priority=priority, by=request.user)
         if changes := resources_of(data):
             run_set_resources(run=run, changes=changes, by=request.user)
-        run = _run(request, run_id)
+        run = run_of(request, run_id)
         return tagged(Response(run_detail_json(run)), run_revision(run))
 
     @operation("Delete a run and its files")
     def delete(self, request: Request, run_id: UUID) -> Response:
-        services.run_delete(run=_run(request, run_id), by=request.user)
+        services.run_delete(run=run_of(request, run_id), by=request.user)
         return Response(status=204)
 
 
@@ -326,7 +283,7 @@ class RunAction(APIView):
         """`move` takes `to`, among the project's queued runs of its priority. `clone` takes
         `config` (the fields that change) and `name`, and answers 201 with the new run.
         """
-        run = _run(request, run_id)
+        run = run_of(request, run_id)
         if action == "clone":
             data = json_object(request, "config", "name")
             made = services.run_clone(
@@ -343,130 +300,7 @@ class RunAction(APIView):
             services.STEPS[action](run=run, by=request.user)
         else:
             raise Http404
-        return Response(run_json(_run(request, run_id)))
-
-
-class RunMetrics(APIView):
-    @operation("Metrics of a run", query=[KEYS, POINTS, FROM, TO, RAW], returns=MetricsJson)
-    def get(self, request: Request, run_id: UUID) -> Response:
-        """Thinned so that no extreme is lost, unless `raw`. Without `keys` the first 50 keys. Keys
-        that begin with `sys/` were measured by the worker: their steps are seconds.
-        """
-        run = _run(request, run_id)
-        low, high = FROM.of(request), TO.of(request)
-        keys = keys_param(request) or metrics.keys(run)[:MAX_KEYS]
-        summaries = MetricSummary.objects.filter(run=run, key__in=keys)
-        if request.GET.get("raw") in ("1", "true"):
-            _refuse_too_much(run, keys, low, high)
-            series = {k: metrics.read_raw(run, k, from_step=low, to_step=high) for k in keys}
-        else:
-            most = points_param(request)
-            found = metrics.read_many([run.pk], keys, max_points=most, from_step=low, to_step=high)
-            series = {key: found[run.pk, key] for key in keys if (run.pk, key) in found}
-        return Response(
-            {
-                "keys": metrics.keys(run),
-                "series": {key: part.to_json() for key, part in series.items()},
-                "summaries": {
-                    s.key: {
-                        "count": s.count, "last": s.last, "last_step": s.last_step,
-                        "least": s.least, "least_step": s.least_step,
-                        "greatest": s.greatest, "greatest_step": s.greatest_step,
-                    }
-                    for s in summaries
-                },
-            }
-        )  # fmt: skip
-
-
-class RunLog(APIView):
-    @operation("The log of a run", query=[LOG_OFFSET, LOG_LIMIT], returns=LogJson)
-    def get(self, request: Request, run_id: UUID) -> Response:
-        """Go on from the `offset` of the answer, while it is `live`."""
-        run = _run(request, run_id)
-        offset, limit = LOG_OFFSET.of(request) or 0, LOG_LIMIT.of(request) or LOG_BYTES
-        part, end, size = log.chunk(run.folder, offset, limit)
-        return Response({"text": part, "offset": end, "size": size, "live": run.is_active})
-
-
-class RunLogSearch(APIView):
-    @operation("Search a run's log", query=[FIND, LEVEL, CONTEXT, HIT], returns=SearchJson)
-    def get(self, request: Request, run_id: UUID) -> Response:
-        """A page of the hits in the whole log, from the hit that `hit` numbers, with lines around
-        them.
-        """
-        run = _run(request, run_id)
-        level = request.GET.get("level", "")
-        if level not in logsearch.LEVELS:
-            raise invalid({"level": f"{level!r} is neither 'warning' nor 'error'"})
-        asked = logsearch.Query(
-            text=request.GET.get("find", "").strip()[: logsearch.NEEDLE_CHARS],
-            level=level,
-            context=CONTEXT.of(request) or 0,
-        )
-        if not asked:
-            raise invalid({"find": "name a text, a level, or both"})
-        hit = HIT.of(request) or 1
-        return Response(search_json(logsearch.search(run.folder, asked, hit=hit)))
-
-
-class RunLineage(APIView):
-    @operation("What a run comes from and what came of it", query=[CLONES], returns=LineageJson)
-    def get(self, request: Request, run_id: UUID) -> Response:
-        run = _run(request, run_id)
-        clones = request.GET.get("clones") in ("yes", "1", "true")
-        return Response(lineage.of_run(run, request.user, clones=clones).to_json())
-
-
-class InOrder(Cursor):
-    """Events of a run, the oldest first."""
-
-    ordering: tuple[str, ...] = ("at", "id")
-    page_size = 200
-    max_page_size = 500
-
-
-class ByStep(InOrder):
-    ordering = ("step",)
-
-
-class RunEvents(APIView):
-    @operation(
-        "What happened to a run",
-        query=[EVENT, BY, WORDS],
-        returns=Page[RunEventJson],
-        paging=InOrder,
-    )
-    def get(self, request: Request, run_id: UUID) -> Response:
-        """Oldest first."""
-        kind, by, words = (request.GET.get(name, "")[:100] for name in ("event", "by", "q"))
-        rows = page.events_of(_run(request, run_id), kind=kind, by=by, text=words)
-        paginator = InOrder()
-        found = paginator.paginate_queryset(rows, request, self) or []
-        return paginator.get_paginated_response([event_json(event) for event in found])
-
-
-class RunCheckpoints(APIView):
-    @operation("Checkpoints of a run", returns=Page[CheckpointJson], paging=ByStep)
-    def get(self, request: Request, run_id: UUID) -> Response:
-        """By step."""
-        run = _run(request, run_id)
-        paginator = ByStep()
-        rows = run.checkpoints.select_related("removed")
-        found = paginator.paginate_queryset(rows, request, self) or []
-        stays = retention.holdings([run])[0].reasons()
-        stored = artifacts.stored_below(run.folder)
-        shown = [checkpoint_json(row, run, stays, stored) for row in found]
-        return paginator.get_paginated_response(shown)
-
-
-class RunCheckpointFile(APIView):
-    @operation(
-        "A checkpoint's file", returns="application/octet-stream", also=(206,), refuses=(416, 503)
-    )
-    def get(self, request: Request, run_id: UUID, step: int) -> HttpResponseBase:
-        """Whole, or the one range of it that `Range` asks for."""
-        return detail.checkpoint_answer(request._request, _run(request, run_id), step)
+        return Response(run_json(run_of(request, run_id)))
 
 
 class ConfigList(APIView):
@@ -503,7 +337,8 @@ def _with_names(runs: QuerySet[Run]) -> QuerySet[Run]:
     return runs.select_related("project", "owner", "version__dataset", "worker")
 
 
-def _run(request: Request, run_id: UUID) -> Run:
+def run_of(request: Request, run_id: UUID) -> Run:
+    """A run that the person may see, with the names that answers need; else 404."""
     runs = Run.objects.visible_to(request.user).select_related(
         "project", "owner", "version__dataset", "feature_set", "of_run", "worker"
     )
@@ -515,15 +350,3 @@ def _priority(data: dict[str, Any], default: int) -> int:
     if not -100 <= value <= 100:
         raise invalid({"priority": f"{value} is not from -100 to 100"})
     return value
-
-
-def _refuse_too_much(run: Run, keys: list[str], low: int | None, high: int | None) -> None:
-    chunks = MetricChunk.objects.filter(run=run, key__in=keys)
-    if low is not None:
-        chunks = chunks.filter(last_step__gte=low)
-    if high is not None:
-        chunks = chunks.filter(first_step__lte=high)
-    total = chunks.aggregate(n=Sum("count"))["n"] or 0
-    if total > RAW_POINTS:
-        text = f"{total} points, {RAW_POINTS} at most; narrow it with keys, from and to"
-        raise invalid({"raw": text})

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from msgspec import Meta
 
-from vad.configs import CONFIGS
+from vad.configs import CONFIGS, TRAININGS
 from webapp.core.openapi import Time
 from webapp.runs.bookmarks import MOST_QUERY
 from webapp.runs.bookmarks import NAME_LENGTH as VIEW_NAME
@@ -269,7 +269,7 @@ class NewRun(TypedDict, total=False):
 class NewPipeline(TypedDict, total=False):
     """Features and proxies if they have to be made, trainings, evaluations; all or none."""
 
-    kind: Literal["train-urdmu", "train-two-stage"]
+    kind: Annotated[str, Meta(extra_json_schema={"enum": list(TRAININGS)})]
     train: Config
     stage2: Annotated[Config | None, Meta(description="both stages, starts from `train`'s weights")]
     evaluate: Annotated[Config | None, Meta(description="null for no evaluations")]

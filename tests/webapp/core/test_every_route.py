@@ -38,7 +38,7 @@ from django.utils import timezone
 from webapp.accounts import invitations, passwords, tokens
 from webapp.accounts.models import ApiToken, Membership, Project, Role, User
 from webapp.datasets.models import Video
-from webapp.interop.models import Experiment
+from webapp.interop.models import Experiment, LoggedModel
 from webapp.notify.models import Channel, Delivery
 from webapp.notify.models import Rule as NotifyRule
 from webapp.reports import blocks, sharing
@@ -338,7 +338,16 @@ TABLE: dict[str, Rule] = {
     "mlflow:run": API_READ.named(),
     "mlflow:runs": replace(LEAVE, search=True).sends(experiment_ids='["{experiment}"]').named(),
     "mlflow:metric-history": API_READ.named(),
-    "mlflow:logged-models": Rule(write=Level.PERSON, search=True),
+    "mlflow:logged-models": replace(LEAVE, search=True)
+    .sends(experiment_ids='["{experiment}"]')
+    .named(),
+    "mlflow:logged-model-create": ACTION.sends(source_run_id="{external}", name="a").named(),
+    "mlflow:logged-model": API_WRITE.at(model_id="{model}")
+    .sends(status="LOGGED_MODEL_READY")
+    .named(),
+    "mlflow:logged-model-tags": ACTION.at(model_id="{model}").named(),
+    "mlflow:logged-model-params": ACTION.at(model_id="{model}").named(),
+    "mlflow:log-outputs": ACTION.sends(run_id="{external}").named(),
     "mlflow:artifacts": API_READ.named(),
     "mlflow:artifacts-of": API_READ.at(path="{external}").named(),
     "mlflow:artifact": API_WRITE.at(artifact="{external}/{kept_path}").named(),
@@ -486,6 +495,7 @@ def _world(data_dir: Path) -> World:
         "failed": seeded.runs["failed"].pk, "external": external.pk,
         "upload_id": kept.pk, "file_id": kept.pk, "kept_path": kept.path,
         "experiment": Experiment.objects.create(project=project, name="An experiment").pk,
+        "model": f"m-{LoggedModel.objects.create(run=external, name='a', path='a').pk.hex}",
         "rest": "nothing/of/the/kind",
         "worker_id": seeded.worker.pk, "worker": seeded.worker.name,
         "queued": Run.objects.filter(project=project, state="queued").first().pk,

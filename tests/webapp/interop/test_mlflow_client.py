@@ -18,7 +18,7 @@ from django.conf import settings
 from django.core.servers.basehttp import ServerHandler, WSGIRequestHandler
 from django.test import Client
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag, ViewType
+from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric, Param, RunTag, ViewType
 from mlflow.exceptions import MlflowException, RestException
 from mlflow.utils import request_utils
 from requests import HTTPError
@@ -311,6 +311,77 @@ def test_a_person_of_two_projects_names_the_other_one(
     assert Run.objects.get(pk=server.create_run(made).info.run_id).project == other
     signed_in(user, project=other)
     assert {e.name for e in server.search_experiments()} == {"Default", "theirs"}
+
+
+def test_a_model_is_logged_found_and_fetched(server: MlflowClient, tmp_path: Path) -> None:
+    """What `log_model` of any kind of model calls; MLflow's own kinds need pandas."""
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net" / "MLmodel").write_text("flavors: {}")
+    (tmp_path / "net" / "weights.bin").write_bytes(b"weights")
+    params = {f"p{n}": str(n) for n in range(150)} | {"lr": "0.1"}  # more than a request takes
+
+    def log(run_id: str, **more: Any) -> Any:
+        made = server.create_logged_model("0", "net", source_run_id=run_id, **more)
+        server.log_model_artifacts(made.model_id, str(tmp_path / "net"))
+        server.log_outputs(run_id, [LoggedModelOutput(made.model_id, 0)])
+        return server.finalize_logged_model(made.model_id, LoggedModelStatus.READY)
+
+    with mlflow.start_run() as active:
+        first = log(active.info.run_id, params=params)
+        second = log(active.info.run_id, model_type="detector")
+    run_id = active.info.run_id
+
+    assert first.model_id != second.model_id
+    model = mlflow.get_logged_model(first.model_id)
+    assert (model.status, model.source_run_id) == (LoggedModelStatus.READY, run_id)
+    assert (model.params["lr"], len(model.params)) == ("0.1", 151)
+    mlflow.set_logged_model_tags(first.model_id, {"stage": "paper"})
+    assert mlflow.get_logged_model(first.model_id).tags["stage"] == "paper"
+    found = mlflow.search_logged_models(
+        experiment_ids=[active.info.experiment_id], filter_string="name = 'net'",
+        output_format="list",
+    )  # fmt: skip
+    assert [m.model_id for m in found] == [second.model_id, first.model_id]
+    assert found[0].model_type == "detector"
+    with pytest.raises(MlflowException, match="only name"):
+        mlflow.search_logged_models(filter_string="params.lr = '0.1'", output_format="list")
+    for uri in (f"models:/{first.model_id}", f"models:/{second.model_id}", f"runs:/{run_id}/net"):
+        got = Path(mlflow.artifacts.download_artifacts(uri))
+        assert (got / "weights.bin").read_bytes() == b"weights"
+    assert {"net", "net-2"} <= {f.path for f in server.list_artifacts(run_id)}
+
+
+def test_a_model_needs_a_run_that_can_be_written(
+    server: MlflowClient, signed_in: Any, user: User, viewer: User, make_run: Callable[..., Run]
+) -> None:
+    run_id = server.create_run("0").info.run_id
+    model = server.create_logged_model("0", "net", source_run_id=run_id)
+    other = server.create_run("0").info.run_id
+
+    for refused, says in (
+        (lambda: server.create_logged_model("0", "net"), "within a run"),
+        (lambda: server.create_logged_model("0", "a/b", source_run_id=run_id), "no / among them"),
+        (lambda: server.create_logged_model("0", "..", source_run_id=run_id), r"without \. and"),
+        (lambda: server.create_logged_model("0", "n", source_run_id=make_run().pk.hex), "trained"),
+        (lambda: server.get_logged_model("m-nothing"), "no model"),
+        (lambda: server.log_outputs(other, [LoggedModelOutput(model.model_id, 0)]), "another run"),
+    ):
+        with pytest.raises(MlflowException, match=says):
+            refused()
+    signed_in(viewer)
+    assert server.get_logged_model(model.model_id).name == "net"
+    with pytest.raises(MlflowException, match="may"):
+        server.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+
+
+def test_what_is_not_here_is_said_in_words(server: MlflowClient) -> None:
+    for call, says in (
+        (lambda: server.create_registered_model("m"), "registry of models is not supported"),
+        (lambda: server.get_model_version("m", "1"), "registry of models is not supported"),
+        (lambda: server.search_traces(["0"]), "tracing is not supported"),
+    ):
+        with pytest.raises(MlflowException, match=says):
+            call()
 
 
 def test_files_are_sent_listed_and_fetched_through_the_server(

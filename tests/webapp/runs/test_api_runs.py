@@ -285,7 +285,7 @@ def test_a_query_out_of_bounds_is_refused_by_name(client, measured, given, field
 
 
 def test_too_many_raw_points_are_refused(client, measured, monkeypatch):
-    monkeypatch.setattr("webapp.runs.api.RAW_POINTS", 1000)
+    monkeypatch.setattr("webapp.runs.parts_api.RAW_POINTS", 1000)
 
     assert client.get(f"{RUNS}{measured.pk}/metrics/?raw=1").status_code == 400
 

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from webapp.external.points import MOST_TIME_MS, check_key
-from webapp.interop.tracking import artifacts, experiments, logging, search, shapes
+from webapp.interop.models import LoggedModel
+from webapp.interop.tracking import (
+    artifacts,
+    experiments,
+    logged_models,
+    logging,
+    search,
+    shapes,
+)
 from webapp.interop.tracking.errors import TrackingError
 from webapp.interop.tracking.experiments import Scope
 from webapp.interop.tracking.given import Given
@@ -15,6 +24,8 @@ Answer = dict[str, Any]
 HISTORY_PAGE = 25_000
 EXPERIMENTS_PAGE = 1000
 MOST_GROUPS = 5000
+MODELS_PAGE = 100
+_NAMED = re.compile(r"name\s*=\s*'([^']*)'", re.I)
 
 # --- experiments ----------------------------------------------------------------------------
 
@@ -225,9 +236,75 @@ def artifact_list_of_path(scope: Scope, given: Given) -> Answer:
     return {"files": [row | {"path": row["path"].rpartition("/")[2]} for row in found]}
 
 
-def logged_models(scope: Scope, given: Given) -> Answer:
-    """None: the registry of models is not here. Clients ask before they list a run's files."""
-    return {"models": []}
+# --- models ---------------------------------------------------------------------------------
+
+
+def logged_model_create(scope: Scope, given: Given) -> Answer:
+    run_id = given.text("source_run_id", default="")
+    if not run_id:
+        raise TrackingError("A model is logged within a run: mlflow.start_run() comes first.")
+    made = logged_models.model_create(
+        run=logging.own_run(scope.user, run_id),
+        by=scope.user,
+        name=given.text("name", default="") or "model",
+        kind=given.text("model_type", default=""),
+        params=given.pairs("params"),
+        tags=given.pairs("tags"),
+    )
+    return {"model": logged_models.model_json(made)}
+
+
+def logged_model(scope: Scope, given: Given) -> Answer:
+    return {"model": logged_models.model_json(_model(scope, given))}
+
+
+def logged_model_finalize(scope: Scope, given: Given) -> Answer:
+    made = logged_models.model_change(
+        model=_model(scope, given), by=scope.user, status=given.text("status")
+    )
+    return {"model": logged_models.model_json(made)}
+
+
+def logged_model_tag(scope: Scope, given: Given) -> Answer:
+    model = _model(scope, given)
+    made = logged_models.model_change(model=model, by=scope.user, tags=given.pairs("tags"))
+    return {"model": logged_models.model_json(made)}
+
+
+def logged_model_params(scope: Scope, given: Given) -> Answer:
+    model = _model(scope, given)
+    logged_models.model_change(model=model, by=scope.user, params=given.pairs("params"))
+    return {}
+
+
+def logged_model_search(scope: Scope, given: Given) -> Answer:
+    """Of experiments, the newest first; the one filter is a name. Clients also ask before they
+    list a run's files.
+    """
+    text = given.text("filter", default="").strip()
+    name = _NAMED.fullmatch(text)
+    if text and name is None:
+        raise TrackingError(f"{text[:60]!r} cannot be read: only name = '…' filters models.")
+    limit = given.whole("max_results", default=MODELS_PAGE, least=1, most=50_000)
+    found = logged_models.models_of(
+        scope.user,
+        scope.by_ids(given.texts("experiment_ids")[:MOST_GROUPS]),
+        name[1] if name else "",
+        min(limit, MODELS_PAGE),
+    )
+    return {"models": [logged_models.model_json(model) for model in found]}
+
+
+def log_outputs(scope: Scope, given: Given) -> Answer:
+    """Models are outputs of the run that they were logged in; no others can be."""
+    run = logging.own_run(scope.user, _run_id(given))
+    names = [str(row.get("model_id", "")) for row in given.rows("models")]
+    logged_models.require_outputs(run=run, by=scope.user, ids=names)
+    return {}
+
+
+def _model(scope: Scope, given: Given) -> LoggedModel:
+    return logged_models.model_of(scope.user, given.text("model_id"))
 
 
 # --- small things ---------------------------------------------------------------------------

@@ -53,7 +53,24 @@ urlpatterns = [
     _write("runs/set-tag", "set-tag", calls.set_tag),
     _write("runs/delete-tag", "delete-tag", calls.delete_tag),
     _read("metrics/get-history", "metric-history", calls.metric_history),
-    _read("logged-models/search", "logged-models", calls.logged_models, "post"),
+    _read("logged-models/search", "logged-models", calls.logged_model_search, "post"),
+    _write("logged-models", "logged-model-create", calls.logged_model_create),
+    path(
+        f"{V2}logged-models/<str:model_id>",
+        Endpoint.as_view(
+            call=calls.logged_model,
+            change=calls.logged_model_finalize,
+            http_method_names=["get", "patch", "options"],
+        ),
+        name="logged-model",
+    ),
+    path(
+        f"{V2}logged-models/<str:model_id>/tags",
+        Endpoint.as_view(change=calls.logged_model_tag, http_method_names=["patch", "options"]),
+        name="logged-model-tags",
+    ),
+    _write("logged-models/<str:model_id>/params", "logged-model-params", calls.logged_model_params),
+    _write("runs/outputs", "log-outputs", calls.log_outputs),
     _read("artifacts/list", "artifacts", calls.artifact_list),
     path(
         "2.0/mlflow-artifacts/artifacts",

@@ -32,9 +32,13 @@ def _nothing(scope: Scope, given: Given) -> dict[str, Any]:
 
 
 class Endpoint(APIView):
-    """What `as_view` is given: the call, and whether it only reads, though it is asked by POST."""
+    """What `as_view` is given: the call, that of PATCH, and whether POST only reads.
+
+    What the address names is a member of what was given.
+    """
 
     call: Callable[[Scope, Given], dict[str, Any]] = staticmethod(_nothing)
+    change: Callable[[Scope, Given], dict[str, Any]] = staticmethod(_nothing)
     reads = False
 
     def get_authenticators(self) -> list[BaseAuthentication]:
@@ -43,20 +47,28 @@ class Endpoint(APIView):
     def get_exception_handler(self) -> Any:
         return errors.handle
 
-    def get(self, request: Request) -> Response:
+    def get(self, request: Request, **named: str) -> Response:
         query = request.GET
         members: dict[str, Any] = {name: query[name] for name in query}
         if "order_by" in query:
             members["order_by"] = query.getlist("order_by")
-        return self._answer(request, members)
+        return self._answer(request, self.call, members | named)
 
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request, **named: str) -> Response:
+        return self._answer(request, self.call, self._body(request) | named)
+
+    def patch(self, request: Request, **named: str) -> Response:
+        return self._answer(request, self.change, self._body(request) | named)
+
+    def _body(self, request: Request) -> dict[str, Any]:
         if not isinstance(request.data, dict):
             raise TrackingError("The body must be a JSON object.")
-        return self._answer(request, request.data)
+        return dict(request.data)
 
-    def _answer(self, request: Request, members: dict[str, Any]) -> Response:
-        return Response(self.call(Scope(request.user, request.project), Given(members)))
+    def _answer(
+        self, request: Request, call: Callable[..., dict[str, Any]], members: dict[str, Any]
+    ) -> Response:
+        return Response(call(Scope(request.user, request.project), Given(members)))
 
 
 class ArtifactFile(APIView):
@@ -79,14 +91,25 @@ class ArtifactFile(APIView):
         return Response({})
 
 
+_NOT_HERE = {
+    "registered-models": "registry of models", "model-versions": "registry of models",
+    "traces": "tracing", "prompts": "registry of prompts", "scorers": "evaluation of agents",
+    "webhooks": "webhooks",
+}  # fmt: skip
+
+
 class Unknown(APIView):
-    """Parts of MLflow that are not here: its registry of models, traces, prompts."""
+    """Parts of MLflow that are not here: its registry of models, traces, prompts, scorers."""
 
     def get_exception_handler(self) -> Any:
         return errors.handle
 
     def get(self, request: Request, rest: str) -> Response:
-        message = f"VADLab has no {request.path}; docs/interop.md lists what it has of MLflow."
+        part = next((name for start, name in _NOT_HERE.items() if rest.startswith(start)), "")
+        what = f"VADLab has no {request.path}"
+        if part:
+            what = f"MLflow's {part} is not supported by VADLab"
+        message = f"{what}; docs/interop.md lists what it has of MLflow."
         raise TrackingError(message, "ENDPOINT_NOT_FOUND", 404)
 
     post = put = patch = delete = get
