@@ -22,9 +22,10 @@ from webapp.runs import lifecycle, metrics, pipelines
 from webapp.runs.models import ENDED, State
 from webapp.sweeps import planning, results, stopping
 from webapp.sweeps.models import Strategy, Sweep, SweepState, Trial
-from webapp.sweeps.planning import Next, Status
+from webapp.sweeps.planning import Next
 from webapp.sweeps.results import Row
 from webapp.sweeps.stopping import Curve
+from webapp.sweeps.trials import Status
 
 MOST_FAILED = 5  # in a row without one that ended well; then a person should look
 CURVE_POINTS = 2000

@@ -12,8 +12,8 @@ from webapp.charts.sweeps import Axis, Share, TrialPoint
 from webapp.sweeps import listing, space
 from webapp.sweeps.listing import View
 from webapp.sweeps.models import SweepState
-from webapp.sweeps.planning import Status
 from webapp.sweeps.results import Row
+from webapp.sweeps.trials import Status
 
 KINDS = {Status.DONE: "done", Status.PRUNED: "pruned", Status.ACTIVE: "active"}
 

@@ -13,8 +13,8 @@ from webapp.runs.models import ENDED, Run
 from webapp.sweeps import results
 from webapp.sweeps.importance import LEAST_TRIALS, Importance, importances
 from webapp.sweeps.models import Sweep, Trial
-from webapp.sweeps.planning import Status
 from webapp.sweeps.results import Row, Setting
+from webapp.sweeps.trials import Status
 
 PAGE_SIZE = 50
 MOST_COMPARED = 10

@@ -11,7 +11,7 @@ from webapp.runs import results
 from webapp.runs.models import ENDED, MetricSummary, Run, State
 from webapp.sweeps import objectives
 from webapp.sweeps.models import Sweep, Take, Trial
-from webapp.sweeps.planning import Made, Status
+from webapp.sweeps.trials import Made, Status
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,8 +21,8 @@ from optuna.distributions import (
 )
 from optuna.trial import TrialState
 
-from webapp.sweeps.planning import Outcome, Status
 from webapp.sweeps.space import Dimension, Params, Space, rounded
+from webapp.sweeps.trials import Outcome, Status
 
 STARTUP = 10  # settings at random before the estimator says anything; Optuna's default
 _STATES = {

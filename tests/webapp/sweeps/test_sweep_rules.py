@@ -9,8 +9,9 @@ import pytest
 
 from vad.errors import ConfigError, VadError
 from webapp.sweeps import importance, planning, space, stopping
-from webapp.sweeps.planning import Made, Plan, Status, Strategy
+from webapp.sweeps.planning import Plan, Strategy
 from webapp.sweeps.stopping import Curve, Rule
+from webapp.sweeps.trials import Made, Status
 
 TEXTS = {
     "lr": "1e-5 to 1e-2 log in 4", "dropout": "0.3, 0.5 0.7", "memory_slots": "32 to 64",

@@ -16,7 +16,7 @@ from webapp.runs.models import Run, State, Stop
 from webapp.runs.services import run_delete
 from webapp.sweeps import driver, results, services
 from webapp.sweeps.models import Sweep, SweepState, Trial
-from webapp.sweeps.planning import Status
+from webapp.sweeps.trials import Status
 
 
 def trainings(sweep: Sweep) -> list[Run]:
