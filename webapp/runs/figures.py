@@ -21,6 +21,7 @@ POINTS = 1200  # of a curve: as many as a wide screen can show; zooming in asks 
 ZOOMED_POINTS = 2 * POINTS  # of which half is beside what is looked at
 SMOOTHED_POINTS = 300_000  # of a curve that is smoothed from every point of it
 MOST_SMOOTHING = 0.99
+METRIC_WORDS = {"auc": "AUC", "ap": "AP", "pr": "PR"}  # of keys, as people write them
 SYSTEM_PREFIX = metrics.SYSTEM.rstrip("/")
 
 
@@ -337,7 +338,9 @@ def _short(key: str, wanted: Group) -> str:
     """A key as the legend of its group names it."""
     if wanted.system:
         return _SYSTEM_NAMES.get(key, key.partition("/")[2].split("_")[0])
-    return key.partition("/")[2] if len(wanted.prefixes) == 1 else key.replace("/", " ")
+    if len(wanted.prefixes) == 1:
+        return key.partition("/")[2]
+    return " ".join(METRIC_WORDS.get(w, w) for w in key.replace("/", " ").replace("_", " ").split())
 
 
 _SYSTEM_NAMES = {

@@ -60,7 +60,7 @@ def test_a_part_between_two_points_shows_the_line_between_them(
 ) -> None:
     zoomed = figure(client, seeded.runs["first"], "score", **{"from": 60, "to": 70})
 
-    assert {50, 100} <= set(curve(zoomed, "test frame_auc")["x"])
+    assert {50, 100} <= set(curve(zoomed, "test frame AUC")["x"])
 
 
 def test_smoothing_is_of_every_point_and_moves_no_curve_when_zoomed(
