@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from vad.errors import VadError
-from webapp.runs import metrics
+from webapp.runs import metrics, packing
 
 MOST_POINTS = 20_000  # in a batch
 MOST_KEYS = 2000  # of a run
@@ -128,19 +128,19 @@ def check(batch: Batch) -> None:
 
 def _whole(key: str, what: str, given: Sequence[Any], least: int, most: int) -> np.ndarray:
     if not given:
-        return np.zeros(0, dtype=metrics.STEPS)
+        return np.zeros(0, dtype=packing.STEPS)
     if set(map(type, given)) != {int} or min(given) < least or max(given) > most:
         item = next(i for i in given if type(i) is not int or not least <= i <= most)
         raise refused(
             f"{key}: {str(item)[:40]!r} is no {what}, a whole number from {least} to {most}"
         )
-    return np.array(given, dtype=metrics.STEPS)
+    return np.array(given, dtype=packing.STEPS)
 
 
 def _numbers(key: str, given: Sequence[Any]) -> np.ndarray:
     if not set(map(type, given)) <= {float}:
         given = [_number(key, item) for item in given]
-    return np.array(given, dtype=metrics.VALUES)
+    return np.array(given, dtype=packing.VALUES)
 
 
 def _number(key: str, item: Any) -> float:

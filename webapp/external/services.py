@@ -29,7 +29,7 @@ from webapp.accounts.permissions import require_editor
 from webapp.external import history, points
 from webapp.external.models import ExternalRun
 from webapp.external.points import Batch
-from webapp.runs import lifecycle, metrics, services, times
+from webapp.runs import lifecycle, metrics, packing, services, times
 from webapp.runs.models import EXTERNAL, Run, State
 
 MOST_PARAMS = 1000
@@ -310,7 +310,7 @@ def _clock(run: Run, batch: Batch) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     told = [p for p in batch.values() if p.times is not None and len(p)]
     if told:
         seconds = np.concatenate([p.times for p in told if p.times is not None]) - begun_ms
-        seconds = np.maximum(seconds // 1000, 0).astype(metrics.STEPS)
+        seconds = np.maximum(seconds // 1000, 0).astype(packing.STEPS)
         steps = np.concatenate([p.steps for p in told])
     else:
         now_s = max(0, int(timezone.now().timestamp() - begun_ms / 1000))
@@ -319,7 +319,7 @@ def _clock(run: Run, batch: Batch) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         top = max((int(p.steps.max()) for p in batch.values() if len(p)), default=0)
         seconds, steps = np.array([now_s]), np.array([max(run.done, top)])
     order = np.lexsort((steps, seconds))
-    return {times.STEP: (seconds[order], steps[order].astype(metrics.VALUES))}
+    return {times.STEP: (seconds[order], steps[order].astype(packing.VALUES))}
 
 
 def flat(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from webapp.external.points import MOST_STEP, MOST_TIME_MS, Points
 from webapp.interop.foreign import ForeignRun, Report
 from webapp.interop.tracking.logging import NAME, NOTE
 from webapp.interop.tracking.shapes import run_id_of
-from webapp.runs.metrics import STEPS, VALUES
+from webapp.runs.packing import STEPS, VALUES
 
 CLIENT = "MLflow import"
 MOST_RUNS = 50_000

@@ -19,8 +19,8 @@ from webapp.datasets.models import DatasetVersion, FeatureSet, Video
 from webapp.evaluations.models import Evaluation
 from webapp.external.models import ExternalRun
 from webapp.interop.files import checkpoint_name, scores_name, upload_name, uploads
-from webapp.runs.metrics import STEPS, VALUES
 from webapp.runs.models import Checkpoint, MetricChunk, MetricSummary, Run
+from webapp.runs.packing import STEPS, VALUES
 
 BATCH_ROWS = 2_000
 BATCH_POINTS = 200_000  # about 20 MB with the names of their runs

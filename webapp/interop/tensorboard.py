@@ -24,7 +24,7 @@ from vad.errors import VadError
 from webapp.accounts.models import Project
 from webapp.external.points import MOST_STEP, MOST_TIME_MS, Points
 from webapp.interop.foreign import ForeignRun, Report
-from webapp.runs.metrics import STEPS, VALUES
+from webapp.runs.packing import STEPS, VALUES
 
 CLIENT = "TensorBoard import"
 PATTERN = "*tfevents*"

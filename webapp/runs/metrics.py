@@ -22,24 +22,19 @@ from django.db.models import Exists, Max, OuterRef, Q, QuerySet
 
 from vad.errors import VadError
 from vad.timeline import thin
+from webapp.runs import packing
 from webapp.runs.models import MetricChunk, MetricSummary, Run
+from webapp.runs.packing import BUCKET, BUCKET_POINTS, STEPS, VALUES
 
 CHUNK_POINTS = 4096
-BUCKET_POINTS = 64
 MERGE_EVERY = 8  # batches
 KEY_LENGTH = 120
 # What the worker measured of the machine. The "steps" of these keys are seconds since the run first
 # started, over all of its attempts: a resume takes none of that time back.
 SYSTEM = "sys/"
 
-STEPS, VALUES = np.dtype("<i8"), np.dtype("<f8")
-BUCKET = np.dtype(
-    [("least_step", STEPS), ("least", VALUES), ("greatest_step", STEPS), ("greatest", VALUES),
-     ("last_step", STEPS), ("last", VALUES)]
-)  # fmt: skip
 # Below this many raw points per point that is wanted, buckets would be coarser than the screen.
 _RAW_PER_POINT = BUCKET_POINTS // 2
-_LEVELS = ("least", "greatest")
 _CHUNK_COLUMNS = (
     "first_step", "last_step", "count", "least", "least_step", "greatest", "greatest_step", "last",
 )  # fmt: skip
@@ -108,7 +103,7 @@ def append(run: Run, points: Columns, *, most_keys: int | None = None) -> None:
     Raises:
         VadError: `log-invalid`, the run would have more metrics than that.
     """
-    points = {key: _last_wins(*pair) for key, pair in points.items() if len(pair[0])}
+    points = {key: packing.last_wins(*pair) for key, pair in points.items() if len(pair[0])}
     if not points:
         return
     summaries = {s.key: s for s in MetricSummary.objects.filter(run=run, key__in=list(points))}
@@ -134,7 +129,7 @@ def append(run: Run, points: Columns, *, most_keys: int | None = None) -> None:
         if before is None:
             rising.append(_summary(run, key, [_columns_of(c) for c in made]))
         elif steps[0] > before.last_step:
-            rising.append(_summary(run, key, [_as_chunk(before), _extremes(steps, values)]))
+            rising.append(_summary(run, key, [_as_chunk(before), packing.extremes(steps, values)]))
         else:
             recount.append(key)
     if obsolete:
@@ -166,7 +161,7 @@ def append_first(points: Iterable[tuple[Run, Columns]]) -> None:
     for run, of_run in points:
         for key, pair in of_run.items():
             if len(pair[0]):
-                made = _merged(run, key, [], *_last_wins(*pair))
+                made = _merged(run, key, [], *packing.last_wins(*pair))
                 chunks += made
                 summaries.append(_summary(run, key, [_columns_of(c) for c in made]))
     MetricChunk.objects.bulk_create(chunks, batch_size=500)
@@ -194,17 +189,6 @@ def truncate_after(run: Run, step: int) -> None:
         cut[-1].pk = chunk.pk
     MetricChunk.objects.bulk_update(cut, [*_CHUNK_COLUMNS, "steps", "values", "buckets"])
     _recount(run, keys)
-
-
-def _last_wins(steps: Any, values: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Sorted by step, each step once: of equal steps the one that came last."""
-    steps, values = np.asarray(steps, dtype=STEPS), np.asarray(values, dtype=VALUES)
-    if len(steps) > 1 and not (np.diff(steps) > 0).all():
-        order = np.argsort(steps, kind="stable")
-        steps, values = steps[order], values[order]
-        last = np.append(steps[1:] != steps[:-1], True)
-        steps, values = steps[last], values[last]
-    return steps, values
 
 
 def _touched(run: Run, points: Columns, summaries: Mapping[str, MetricSummary]) -> Q | None:
@@ -262,7 +246,7 @@ def _merged(
     """The chunks that take the place of `old` once the new points are among theirs."""
     if old:
         before = [_arrays(c) for c in sorted(old, key=lambda c: c.first_step)]
-        steps, values = _last_wins(
+        steps, values = packing.last_wins(
             np.concatenate([*(s for s, _ in before), steps]),
             np.concatenate([*(v for _, v in before), values]),
         )
@@ -276,50 +260,11 @@ def _chunk(run: Run, key: str, steps: np.ndarray, values: np.ndarray) -> MetricC
     return MetricChunk(
         run=run,
         key=key,
-        **_extremes(steps, values),
+        **packing.extremes(steps, values),
         steps=np.ascontiguousarray(steps, dtype=STEPS).tobytes(),
         values=np.ascontiguousarray(values, dtype=VALUES).tobytes(),
-        buckets=_buckets(steps, values).tobytes(),
+        buckets=packing.buckets(steps, values).tobytes(),
     )
-
-
-def _buckets(steps: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """[ceil(n / BUCKET_POINTS)] records; least and greatest are NaN where nothing is finite."""
-    n = len(steps)
-    rows = -(-n // BUCKET_POINTS)
-    index = np.minimum(np.arange(rows * BUCKET_POINTS), n - 1).reshape(rows, BUCKET_POINTS)
-    steps, values = steps[index], values[index]  # the last point repeated changes no extreme
-    finite = np.isfinite(values)
-    some = finite.any(axis=1)
-    at = np.arange(rows)
-    out = np.zeros(rows, dtype=BUCKET)
-    for name, worst, pick in (("least", np.inf, np.argmin), ("greatest", -np.inf, np.argmax)):
-        where = pick(np.where(finite, values, worst), axis=1)
-        out[name] = np.where(some, values[at, where], np.nan)
-        out[f"{name}_step"] = steps[at, where]
-    out["last"], out["last_step"] = values[:, -1], steps[:, -1]
-    return out
-
-
-def _extremes(steps: np.ndarray, values: np.ndarray) -> dict[str, Any]:
-    """The columns of a chunk that holds these points."""
-    finite = np.flatnonzero(np.isfinite(values))
-    found: dict[str, Any] = {
-        "first_step": int(steps[0]),
-        "last_step": int(steps[-1]),
-        "count": len(steps),
-        "last": _finite(values[-1]),
-        "least": None, "least_step": None, "greatest": None, "greatest_step": None,
-    }  # fmt: skip
-    if len(finite):
-        low, high = finite[values[finite].argmin()], finite[values[finite].argmax()]
-        found["least"], found["least_step"] = float(values[low]), int(steps[low])
-        found["greatest"], found["greatest_step"] = float(values[high]), int(steps[high])
-    return found
-
-
-def _finite(value: Any) -> float | None:
-    return float(value) if math.isfinite(value) else None
 
 
 # --- summaries ------------------------------------------------------------------------------
@@ -407,7 +352,7 @@ def read_raw(
 ) -> Series:
     """Every point of a metric within [from_step, to_step]."""
     chunks = _within([run.pk], [key], from_step, to_step).order_by("first_step")
-    parts = [_cut(*_arrays(c), from_step, to_step) for c in chunks]
+    parts = [packing.cut(*_arrays(c), from_step, to_step) for c in chunks]
     if not parts:
         return _empty()
     steps, values = (np.concatenate(column) for column in zip(*parts, strict=True))
@@ -452,7 +397,7 @@ def _blobs(raw: Sequence[int], bucketed: Sequence[int]) -> dict[int, tuple[np.nd
     for pk, steps, values in _in_bulk(raw, "steps", "values"):
         found[pk] = (np.frombuffer(steps, STEPS), np.frombuffer(values, VALUES))
     for pk, packed in _in_bulk(bucketed, "buckets"):
-        found[pk] = _points(np.frombuffer(packed, BUCKET))
+        found[pk] = packing.points(np.frombuffer(packed, BUCKET))
     return found
 
 
@@ -471,37 +416,16 @@ def _series(
     parts, total = [], 0
     for chunk in chunks:
         if chunk["pk"] not in blobs:
-            parts.append(_points(_as_bucket(chunk)))
+            parts.append(packing.points(packing.as_bucket(chunk)))
             total += chunk["count"]
         elif _straddles(chunk, from_step, to_step):
-            parts.append(_cut(*blobs[chunk["pk"]], from_step, to_step))
+            parts.append(packing.cut(*blobs[chunk["pk"]], from_step, to_step))
             total += len(parts[-1][0])
         else:
             parts.append(blobs[chunk["pk"]])
             total += chunk["count"]
     steps, values = (np.concatenate(column) for column in zip(*parts, strict=True))
     return Series(*thin(steps, values, max_points), total)
-
-
-def _points(buckets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The least, greatest and last points of the buckets, by step, each step once."""
-    steps = np.stack([buckets[f"{n}_step"] for n in (*_LEVELS, "last")], axis=1).ravel()
-    values = np.stack([buckets[n] for n in (*_LEVELS, "last")], axis=1).ravel()
-    real = np.isfinite(values)
-    real[2::3] = True  # the last point is one, whatever its value; an extreme that is NaN is none
-    return _last_wins(steps[real], values[real])
-
-
-def _as_bucket(chunk: Mapping[str, Any]) -> np.ndarray:
-    def number(value: float | None) -> float:
-        return np.nan if value is None else value
-
-    out = np.zeros(1, dtype=BUCKET)
-    for name in _LEVELS:
-        step = chunk[f"{name}_step"]
-        out[name], out[f"{name}_step"] = number(chunk[name]), 0 if step is None else step
-    out["last"], out["last_step"] = number(chunk["last"]), chunk["last_step"]
-    return out
 
 
 def _within(
@@ -522,14 +446,6 @@ def _straddles(chunk: Mapping[str, Any], from_step: int | None, to_step: int | N
     """Whether only a part of the chunk was asked for: its levels then know too little."""
     before = from_step is not None and chunk["first_step"] < from_step
     return before or (to_step is not None and chunk["last_step"] > to_step)
-
-
-def _cut(
-    steps: np.ndarray, values: np.ndarray, from_step: int | None, to_step: int | None
-) -> tuple[np.ndarray, np.ndarray]:
-    low = 0 if from_step is None else int(np.searchsorted(steps, from_step))
-    high = len(steps) if to_step is None else int(np.searchsorted(steps, to_step, side="right"))
-    return steps[low:high], values[low:high]
 
 
 def _arrays(chunk: MetricChunk) -> tuple[np.ndarray, np.ndarray]:

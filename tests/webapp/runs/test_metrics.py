@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from webapp.runs import metrics
+from webapp.runs import metrics, packing
 from webapp.runs.models import MetricChunk, MetricSummary
 
 KEY = "loss/total"
@@ -21,7 +21,7 @@ def small_chunks(request, monkeypatch):
     """Few points then cross many borders of chunks and buckets."""
     if "million" not in request.node.name:
         monkeypatch.setattr(metrics, "CHUNK_POINTS", 16)
-        monkeypatch.setattr(metrics, "BUCKET_POINTS", 4)
+        monkeypatch.setattr(packing, "BUCKET_POINTS", 4)
         monkeypatch.setattr(metrics, "_RAW_PER_POINT", 2)
 
 

@@ -15,8 +15,9 @@ from vad.errors import VadError
 from webapp.external import history
 from webapp.external.points import as_json
 from webapp.interop.tracking.experiments import Group, Scope
-from webapp.runs.metrics import STEPS, SYSTEM, VALUES
+from webapp.runs.metrics import SYSTEM
 from webapp.runs.models import MetricChunk, MetricSummary, Run, State
+from webapp.runs.packing import STEPS, VALUES
 
 # SCHEDULED is for what has not started; a held run waits, too.
 STATUS = {
