@@ -17,6 +17,7 @@ VIEWS = ("rgb", "energy")
 CONTEXTS = ("clip", "patch")
 CHOICES = ("top", "second", "random", "several")
 RANKINGS = ("memory", "score")
+INFLATIONS = ("averaging", "central")
 BEST_KEYS = {"validation": "validation/video_auc", "test": "test/frame_auc", "last": None}
 FUSED_KEY = "validation/fused_video_auc"
 
@@ -280,6 +281,22 @@ class TwoStageConfig(UrdmuConfig):
     encoder_heads: int = option(
         12, help="Attention heads of the tubelet transformer.", group="Stage 2", min=1, max=64
     )
+    encoder_point: str = option(
+        "",
+        help="Start the tubelet transformer from a published image transformer (ViT, DeiT) of the "
+        "same width, depth and patch size: the name of a file in the weights folder. "
+        "pretrained_point then gives stage 1 alone its weights. Empty starts it from nothing.",
+        group="Stage 2",
+        advanced=True,
+    )
+    encoder_inflation: str = option(
+        "averaging",
+        help="How encoder_point's patch embedding is spread over a tubelet: equally over its "
+        "frames, or all of it at the middle one.",
+        group="Stage 2",
+        choices=INFLATIONS,
+        advanced=True,
+    )
     patch_context: str = option(
         "clip",
         help="What a patch's score may depend on. 'clip': on all patches, as published; a label "
@@ -402,6 +419,8 @@ class TwoStageConfig(UrdmuConfig):
             problems["view_cell"] = "averages an energy, and clip_view is 'rgb'"
         if self.clip_view == "energy" and self.segment_length < 2:
             problems["segment_length"] = "a clip of one frame has no energy"
+        if self.encoder_point and self.clip_view == "energy":
+            problems["encoder_point"] = "was trained on colours, and clip_view is 'energy'"
         ranked = self.num_segments // 16 + 1
         needed = {"second": 2, "several": self.choice_count}.get(self.snippet_choice, 1)
         if needed > ranked:

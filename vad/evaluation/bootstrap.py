@@ -201,22 +201,31 @@ def paired(
         counts = resample(first.labels, samples, seed)
         a, b = sample_metrics(first, counts, names), sample_metrics(second, counts, names)
         drawn = {name: b[name] - a[name] for name in names}
-    found: dict[str, Difference | None] = {}
-    for name in names:
-        before, after = value_a[name], value_b[name]
-        found[name] = None
-        if before is not None and after is not None:
-            interval = percentile_interval(drawn[name]) if enough else None
-            found[name] = Difference(
-                metric=name,
-                first=before,
-                second=after,
-                difference=after - before,
-                low=interval[0] if interval else None,
-                high=interval[1] if interval else None,
-                p=two_sided(drawn[name]) if interval else None,
-            )
-    return found
+    return {
+        name: difference_of(name, value_a[name], value_b[name], drawn.get(name)) for name in names
+    }
+
+
+def difference_of(
+    metric: str, first: float | None, second: float | None, drawn: np.ndarray | None
+) -> Difference | None:
+    """`second - first` with interval and p; None where either is not defined.
+
+    Args:
+        drawn: [S], the difference in each sample; None without samples.
+    """
+    if first is None or second is None:
+        return None
+    interval = None if drawn is None else percentile_interval(drawn)
+    return Difference(
+        metric=metric,
+        first=first,
+        second=second,
+        difference=second - first,
+        low=interval[0] if interval else None,
+        high=interval[1] if interval else None,
+        p=two_sided(drawn) if interval and drawn is not None else None,
+    )
 
 
 def bands(

@@ -14,9 +14,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vad.evaluation.bootstrap import MIN_VIDEOS, fewest, percentile_interval, resample
-from vad.evaluation.patch import Limits, match_patch_regions, tiou
-from vad.evaluation.patch_set import PatchSet
+from vad.errors import VadError
+from vad.evaluation.bootstrap import (
+    MIN_VIDEOS,
+    Difference,
+    difference_of,
+    fewest,
+    percentile_interval,
+    resample,
+)
+from vad.evaluation.patch import Limits, match_patch_regions, patch_metrics, tiou
+from vad.evaluation.patch_set import PatchSet, PatchVideo
 from vad.evaluation.regions import Matches
 
 PATCH_INTERVAL_METRICS = (
@@ -40,6 +48,71 @@ def patch_intervals(
         return dict.fromkeys(PATCH_INTERVAL_METRICS)
     drawn = sample_patch_metrics(patches, resample(labels, samples, seed))
     return {name: percentile_interval(values) for name, values in drawn.items()}
+
+
+def paired_patches(
+    first: PatchSet, second: PatchSet, *, samples: int = 1000, seed: int = 0
+) -> dict[str, Difference | None]:
+    """Compare the patch metrics of two runs, `second - first`, resampling the videos of both alike.
+
+    As `bootstrap.paired`, and with the same draws.
+
+    Returns:
+        name of `PATCH_INTERVAL_METRICS` to Difference, or None where a metric is not defined.
+
+    Raises:
+        VadError: `evaluation-impossible`, the runs have other videos, grids or places of anomalies.
+    """
+    second = aligned_patches(first, second)
+    before, after = patch_metrics(first), patch_metrics(second)
+    labels = np.array([v.video.label for v in first.videos])
+    drawn: dict[str, np.ndarray] = {}
+    if samples >= 1 and fewest(labels) >= MIN_VIDEOS:
+        counts = resample(labels, samples, seed)
+        a, b = sample_patch_metrics(first, counts), sample_patch_metrics(second, counts)
+        drawn = {name: b[name] - a[name] for name in PATCH_INTERVAL_METRICS}
+    return {
+        name: difference_of(name, before[name], after[name], drawn.get(name))
+        for name in PATCH_INTERVAL_METRICS
+    }
+
+
+def aligned_patches(first: PatchSet, second: PatchSet) -> PatchSet:
+    """`second` in the video order of `first`; maps may differ in number, the truth may not.
+
+    Raises:
+        VadError: `evaluation-impossible`, naming the videos that differ.
+    """
+    others = {v.video.key: v for v in second.videos}
+    keys = {v.video.key for v in first.videos}
+    problems = [f"{key}: only in the second run" for key in others if key not in keys]
+    if first.rule != second.rule:
+        problems.append(f"patches were marked by {first.rule} and by {second.rule}")
+    for video in first.videos:
+        other = others.get(video.video.key)
+        if other is None:
+            problems.append(f"{video.video.key}: only in the first run")
+        elif not _same_truth(video, other):
+            problems.append(f"{video.video.key}: label, frames or places of anomalies differ")
+    if problems:
+        more = f", and {len(problems) - 1} more" if len(problems) > 1 else ""
+        raise VadError(
+            "evaluation-impossible",
+            f"The two runs were not evaluated on the same patches: {problems[0]}{more}.",
+            "Evaluate both runs on the same data set version with the same protocol.",
+            problems=problems,
+        )
+    return PatchSet(videos=tuple(others[v.video.key] for v in first.videos))
+
+
+def _same_truth(a: PatchVideo, b: PatchVideo) -> bool:
+    return (
+        a.video.label == b.video.label
+        and a.tracks == b.tracks
+        and np.array_equal(a.truth.bounds, b.truth.bounds)
+        and np.array_equal(a.truth.masks, b.truth.masks)
+        and np.array_equal(a.truth.located, b.truth.located)
+    )
 
 
 def sample_patch_metrics(patches: PatchSet, counts: np.ndarray) -> dict[str, np.ndarray]:

@@ -33,6 +33,7 @@ class Published:
     file: str
     what: str  # of which network
     source: str  # the project that publishes it
+    sha256_begins: str = ""  # where its publisher says so in its name
 
 
 I3D_PIERGIAJ = Published(
@@ -60,8 +61,19 @@ VIDEOMAE_SMALL = Published(
     what="VideoMAE V2 ViT-S, distilled from ViT-g on Kinetics-710",
     source="the model zoo of the VideoMAEv2 project of OpenGVLab",
 )
+_DEIT = "the DeiT project of facebookresearch, its model zoo"
+DEIT = tuple(
+    Published(
+        file=f"deit_{size}_patch16_224-{begins}.pth",
+        what=f"DeiT {size}, trained on ImageNet",
+        source=_DEIT,
+        sha256_begins=begins,
+    )
+    for size, begins in (("tiny", "a1311bcf"), ("small", "cd65a155"), ("base", "b5f2ef4d"))
+)
 PUBLISHED = {
-    p.file: p for p in (I3D_PIERGIAJ, I3D_HASSONY, VIDEOMAE_GIANT, VIDEOMAE_BASE, VIDEOMAE_SMALL)
+    p.file: p
+    for p in (I3D_PIERGIAJ, I3D_HASSONY, VIDEOMAE_GIANT, VIDEOMAE_BASE, VIDEOMAE_SMALL, *DEIT)
 }
 
 
@@ -93,7 +105,8 @@ def find(folder: Path | None, file: str) -> Weights:
 
     Raises:
         VadError: `weights-missing` says which file, who publishes it and where to put it;
-            `checkpoint-invalid` when it is not the file that its .sha256 file describes.
+            `checkpoint-invalid` when it is not the file that its .sha256 file describes, or that
+            its publisher's name for it does.
     """
     path = locate(folder, file)
     digest = hashlib.sha256()
@@ -111,6 +124,13 @@ def find(folder: Path | None, file: str) -> Weights:
             "checkpoint-invalid",
             f"{path} has SHA-256 {found}, but {path.name}.sha256 beside it says {expected}.",
             "The file is damaged or another one: fetch it again, or correct the .sha256 file.",
+        )
+    known = PUBLISHED.get(file)
+    if known and not found.startswith(known.sha256_begins):
+        raise VadError(
+            "checkpoint-invalid",
+            f"{path} has SHA-256 {found}, but that of {known.what} begins {known.sha256_begins}.",
+            "Fetch the file again, or give another file a name of its own.",
         )
     return Weights(path=path, sha256=found, checked=bool(expected))
 

@@ -416,5 +416,6 @@ def _origin(identity: Mapping[str, Any]) -> dict[str, str]:
     found = {
         "features_sha256": identity.get("data", {}).get("features"),
         "start_sha256": identity.get("start"),
+        "encoder_start_sha256": identity.get("encoder_start"),
     }
     return {name: value for name, value in found.items() if value}

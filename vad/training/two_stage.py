@@ -25,12 +25,14 @@ from vad.data.clips import Clips
 from vad.data.features import FeatureStore
 from vad.data.manifest import Manifest, Video, load_manifest
 from vad.errors import ConfigError
+from vad.features.weights import named_folder
 from vad.losses import ad_loss
 from vad.models.pruning import keep_ratio_loss
 from vad.models.two_stage import Architecture, TwoStage
 from vad.models.urdmu import BagOutput, UrDmu
 from vad.patch_scoring import score_patches, to_device
 from vad.reporting import Reporter
+from vad.training import image_start
 from vad.training.choice import (
     choose_segments,
     chosen_features,
@@ -134,6 +136,7 @@ class TwoStageTask(UrdmuTask):
     ) -> None:
         self._clips, self._source = clips, source
         self.left_out: dict[str, str] = {}
+        self._encoder_start = ""  # hash of the file
         self._architecture = Architecture.of(config, store.dim)
         super().__init__(
             config, manifest, store, manifest_dir, device, reporter, start=start, world=world
@@ -203,6 +206,8 @@ class TwoStageTask(UrdmuTask):
         found = super().identity()
         found["architecture"] = self._architecture.to_dict()
         found["data"]["proxies"] = self._source
+        if self._encoder_start:
+            found["encoder_start"] = self._encoder_start
         return found
 
     def _top_patch(self, video: Video, scores: np.ndarray) -> float:
@@ -292,11 +297,23 @@ class TwoStageTask(UrdmuTask):
         )
 
     def _begin(self) -> str:
+        config = self.config
+        if config.encoder_point:
+            self._encoder_start = image_start.start_from(
+                self._both.encoder,
+                config.encoder_point,
+                named_folder(),
+                cast(Any, config.encoder_inflation),
+            )
+            name = Path(config.encoder_point).name
+            self._reporter.log(
+                f"the tubelet transformer starts from {name}, SHA-256 {self._encoder_start}"
+            )
         found = super()._begin()
         if self.config.stage1 == "frozen" and not found:
             text = "'frozen' needs weights: name a checkpoint of stage 1 to start from"
             raise ConfigError({"stage1": text})
         return found
 
-    def _started(self) -> TwoStage:
-        return self._both
+    def _started(self) -> UrDmu | TwoStage:
+        return self.stage1 if self.config.encoder_point else self._both

@@ -9,10 +9,12 @@ from typing import Any
 
 from vad.configs import config_class
 from vad.errors import VadError
+from vad.evaluation import patch_protocol
 from vad.evaluation.bootstrap import over_seeds
 from vad.evaluation.frame import METRICS, MetricInfo
 from vad.evaluation.members import Pair
 from vad.evaluation.patch import PATCH_METRICS
+from vad.evaluation.patch_protocol import PatchProtocol
 from vad.evaluation.protocol import Protocol, differences
 from webapp.compare import draws
 from webapp.compare.selection import Member
@@ -131,11 +133,33 @@ def not_comparable(members: Sequence[Member]) -> list[Warning]:
     for member in members:
         for evaluation in member.evaluations:
             first_of.setdefault(evaluation.fingerprint, evaluation)
-    return [
+    found = [
         Warning(
             first=a.of_run.name,
             second=b.of_run.name,
             differences=differences(Protocol.from_dict(a.protocol), Protocol.from_dict(b.protocol)),
+        )
+        for a, b in pairwise(first_of.values())
+    ]
+    return found + [w for frame in first_of for w in _patches_not_comparable(members, frame)]
+
+
+def _patches_not_comparable(members: Sequence[Member], frame: str) -> list[Warning]:
+    """The same of the patch numbers, among evaluations whose frame numbers are comparable."""
+    first_of: dict[str, Evaluation] = {}
+    for member in members:
+        for evaluation in member.evaluations:
+            patch = _patch_fingerprint(evaluation)
+            if patch and evaluation.fingerprint == frame:
+                first_of.setdefault(patch, evaluation)
+    return [
+        Warning(
+            first=a.of_run.name,
+            second=b.of_run.name,
+            differences=[
+                f"Patch numbers only: {text}"
+                for text in patch_protocol.differences(_patch_protocol(a), _patch_protocol(b))
+            ],
         )
         for a, b in pairwise(first_of.values())
     ]
@@ -168,7 +192,11 @@ def metric_table(
                 if pair is not None:
                     cells[i] = replace(cells[i], difference=_words(pair, column.higher_is_better))
     if comparable:
+        prints = {_patch_fingerprint(e) for m in members for e in m.evaluations}
+        same_patches = len(prints - {""}) <= 1
         for i, column in enumerate(columns):
+            if column.name in PATCH_METRICS and not same_patches:
+                continue
             best = _best([cells[i].value for cells in found], column.higher_is_better)
             for cells in found:
                 if best is not None and cells[i].value == best:
@@ -249,6 +277,15 @@ def _patch(evaluation: Evaluation) -> tuple[dict[str, Any], dict[str, Any]]:
         getattr(evaluation, "patch_metrics", None) or {},
         getattr(evaluation, "patch_intervals", None) or {},
     )
+
+
+def _patch_fingerprint(evaluation: Evaluation) -> str:
+    """Empty without patch numbers; annotated by `selection.evaluations`, as `_patch`."""
+    return getattr(evaluation, "patch_fingerprint", None) or ""
+
+
+def _patch_protocol(evaluation: Evaluation) -> PatchProtocol:
+    return PatchProtocol.from_dict(evaluation.patch_protocol)  # type: ignore[attr-defined]
 
 
 def _cell(member: Member, name: str) -> Cell:

@@ -102,6 +102,8 @@ def with_patch_metrics(found: QuerySet[Evaluation]) -> QuerySet[Evaluation]:
     return related.defer("patch", "stages").annotate(
         patch_metrics=KeyTransform("metrics", "patch"),
         patch_intervals=KeyTransform("intervals", "patch"),
+        patch_fingerprint=KeyTransform("fingerprint", "patch"),
+        patch_protocol=KeyTransform("protocol", "patch"),
     )
 
 

@@ -20,6 +20,7 @@ WORDS = {
     "resize": "Frame size",
     "lr_schedule": "Learning-rate schedule",
     "pretrained_point": "Weights file to start from",
+    "encoder_point": "Image weights to start from",
     "stage1": "Stage 1",
     "num_tubelet": "Tubelets",
     "motion": "Motion score",

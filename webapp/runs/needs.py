@@ -70,6 +70,10 @@ def inputs_of(
                 "feature_set",
                 hint="Register the data set with its videos, or train stage 1 alone.",
             )
+        if not is_bare_name(config.encoder_point):
+            raise ConfigError(
+                {"encoder_point": "must be the bare name of a file in the server's weights folder"}
+            )
         found.parents += proxies_of(feature_set.version)
     return found
 

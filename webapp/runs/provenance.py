@@ -30,7 +30,7 @@ ENVIRONMENT: dict[str, str] = {  # as vad.devices.environment names it
 }
 _ELSEWHERE = {
     "vad", "pid", "commit", "dirty", "code_sha256", "features_sha256", "start_sha256",
-    "deterministic",
+    "encoder_start_sha256", "deterministic",
 }  # fmt: skip
 
 
@@ -132,6 +132,11 @@ def _checkpoint(run: Run) -> list[Fact]:
             _hash("Protocol", evaluation.fingerprint),
             _hash("Scores", evaluation.scores_sha256),
         ]
+    return _pretrained(run) + _image_weights(run)
+
+
+def _pretrained(run: Run) -> list[Fact]:
+    """Weights of ours, or published ones of stage 1, that a training began with."""
     point = str(run.config.get("pretrained_point", ""))
     if not point:
         return []
@@ -141,6 +146,18 @@ def _checkpoint(run: Run) -> list[Fact]:
             point, url = other.name, reverse("runs:detail", args=[other.pk])
     begun = _hash("Hash of those weights", run.environment.get("start_sha256", ""))
     return [Fact(name="Weights at the start", value=point, url=url), begun]
+
+
+def _image_weights(run: Run) -> list[Fact]:
+    """Weights of an image transformer that stage 2 began with."""
+    point = str(run.config.get("encoder_point", ""))
+    if not point:
+        return []
+    begun = run.environment.get("encoder_start_sha256", "")
+    return [
+        Fact(name="Image weights at the start", value=point),
+        _hash("Hash of the image weights", begun),
+    ]
 
 
 def _hash(name: str, value: str, warning: str = "") -> Fact:

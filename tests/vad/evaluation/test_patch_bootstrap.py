@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 
 from vad.data.manifest import Track, Truth, Video
+from vad.errors import VadError
 from vad.evaluation import patch_bootstrap
+from vad.evaluation.bootstrap import resample
 from vad.evaluation.patch import patch_metrics
 from vad.evaluation.patch_bootstrap import (
     PATCH_INTERVAL_METRICS,
     Levels,
+    paired_patches,
     patch_intervals,
     sample_patch_metrics,
 )
@@ -149,3 +152,67 @@ def test_regions_that_are_never_found_have_an_area_of_nothing():
     ((_, rates),) = levels.draws(np.array([[1.0, 1.0], [0.0, 2.0]]))
 
     np.testing.assert_array_equal(rates.area_to_one(np.array([4.0, 4.0])), [0.0, np.nan])
+
+
+def rescored(patches: PatchSet, *, seed: int = 7, noise: float = 0.3) -> PatchSet:
+    """The same videos by another run, in another order."""
+    rng = np.random.default_rng(seed)
+    videos = []
+    for video in patches.videos:
+        maps = video.maps + rng.random(video.maps.shape, np.float32) * np.float32(noise)
+        videos.append(dataclasses.replace(video, maps=maps / np.float32(1 + noise)))
+    return PatchSet(videos=tuple(reversed(videos)))
+
+
+def test_a_paired_test_is_the_plain_formula_over_repeated_videos():
+    """Each draw by repeating the videos and measuring anew; no interval arithmetic of ours."""
+    first = random_patches(2)
+    second = rescored(first)
+    found = paired_patches(first, second, samples=60, seed=3)
+
+    same_order = PatchSet(videos=tuple(reversed(second.videos)))
+    labels = np.array([v.video.label for v in first.videos])
+    draws = [
+        (patch_metrics(repeated(first, row)), patch_metrics(repeated(same_order, row)))
+        for row in resample(labels, 60, 3)
+    ]
+    before, after = patch_metrics(first), patch_metrics(second)
+    for name in PATCH_INTERVAL_METRICS:
+        pair = found[name]
+        changes = np.array([b[name] - a[name] for a, b in draws])
+        low, high = np.quantile(changes, [0.025, 0.975])
+        rarer = min((changes <= 0).sum(), (changes >= 0).sum())
+        assert pair is not None
+        assert pair.difference == pytest.approx(after[name] - before[name], **CLOSE)
+        assert (pair.low, pair.high) == pytest.approx((low, high), **CLOSE), name
+        if np.abs(changes).min() > 1e-9:  # otherwise rounding decides the side of zero
+            assert pair.p == pytest.approx(min(1.0, 2 * (rarer + 1) / 61)), name
+
+
+def test_a_run_against_itself_differs_in_nothing():
+    patches = random_patches(4)
+    for pair in paired_patches(patches, patches, samples=20).values():
+        assert pair is not None
+        assert (pair.difference, pair.low, pair.high, pair.p) == (0, 0, 0, 1)
+        assert not pair.significant
+
+
+def test_few_videos_have_a_difference_without_an_interval():
+    patches = random_patches(5, normal=2, abnormal=2)
+    pair = paired_patches(patches, rescored(patches))["patch_auc"]
+    assert pair is not None
+    assert (pair.low, pair.high, pair.p) == (None, None, None)
+
+
+def test_other_videos_or_places_are_refused():
+    patches = random_patches(6)
+    fewer = PatchSet(videos=patches.videos[1:])
+    with pytest.raises(VadError, match="v600: only in the first run"):
+        paired_patches(patches, fewer)
+    with pytest.raises(VadError, match="v600: only in the second run"):
+        paired_patches(fewer, patches)
+    last = patches.videos[-1]
+    truth = dataclasses.replace(last.truth, masks=~last.truth.masks)
+    moved = PatchSet(videos=(*patches.videos[:-1], dataclasses.replace(last, truth=truth)))
+    with pytest.raises(VadError, match="places of anomalies differ"):
+        paired_patches(patches, moved)

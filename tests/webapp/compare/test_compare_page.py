@@ -18,6 +18,8 @@ from vad.configs import TwoStageConfig, UrdmuConfig
 from vad.evaluation.anatomy import explain_difference
 from vad.evaluation.bootstrap import paired
 from vad.evaluation.curves import operating_point
+from vad.evaluation.patch_protocol import PatchProtocol
+from vad.evaluation.patch_truth import PatchRule
 from vad.evaluation.protocol import Protocol
 from vad.evaluation.scores import ScoreSet
 from webapp.accounts.models import Project, User
@@ -145,6 +147,36 @@ def test_settings_of_one_kind_of_run_stand_apart() -> None:
 
     assert partial["seed"] is False
     assert partial["num_tubelet"] is True
+
+
+def test_other_patch_protocols_are_said_though_the_frames_are_comparable(
+    client: Client, seeded: seeding.Seeded
+) -> None:
+    for evaluation, merge in zip(seeded.evaluations, ("merged", "each"), strict=False):
+        protocol = PatchProtocol.of(
+            Protocol.from_dict(evaluation.protocol),
+            rule=PatchRule(rows=2, columns=2, cell=16, grow=1.0),
+            truth={"a": [1]},
+            tubelets=2,
+            merge=merge,
+        )
+        value = 0.9 if merge == "each" else 0.8
+        evaluation.patch = {
+            "metrics": {"patch_auc": value},
+            "protocol": protocol.to_dict(),
+            "fingerprint": protocol.fingerprint,
+        }
+        evaluation.save()
+
+    answer = client.get(both(seeded))
+    _, context = part(client, both(seeded), "differences")
+
+    assert "Patch numbers only: The" in answer.content.decode()
+    at = [c.name for c in context["table"].columns].index("patch_auc")
+    cells = [row.cells[at] for row in context["table"].rows]
+    assert [cell.value for cell in cells] == [0.8, 0.9]
+    assert not any(cell.best for cell in cells)
+    assert any(cell.best for row in context["table"].rows for cell in row.cells)
 
 
 def test_every_pair_reads_row_minus_column(client: Client, seeded: seeding.Seeded) -> None:

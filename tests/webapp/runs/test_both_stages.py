@@ -83,6 +83,14 @@ def test_a_start_that_is_no_run_of_the_project_is_refused(project, user, feature
     assert "pretrained_point" in refused.value.fields
 
 
+def test_image_weights_are_named_by_a_bare_file_name(project, user, filmed, feature_set):
+    config = TwoStageConfig(encoder_point="../vit.pth")
+
+    with pytest.raises(ConfigError) as refused:
+        services.run_create(project=project, config=config, by=user, feature_set=feature_set)
+    assert "bare name" in refused.value.fields["encoder_point"]
+
+
 def test_a_run_without_a_checkpoint_is_no_start(project, user, feature_set, make_run):
     ended = make_run(state=State.FAILED, name="broken one")
     config = UrdmuConfig(pretrained_point=f"run:{ended.pk}")
