@@ -1,6 +1,7 @@
-"""What a decision costs with many runs queued: a claim, and the order that the queue page shows.
+"""What many queued runs cost: a claim, the order, the queue page and its poll, what monitors ask.
 
-    python tests/bench/bench_decisions.py [--queued 10000] [--people 20] [--database URL]
+    python tests/bench/bench_decisions.py [--queued 10000] [--ended 10000] [--people 20]
+        [--database URL]
 
 Without --database: SQLite in a temporary folder. Another database must be empty; it is migrated,
 filled, and emptied again. The claims are real: rows are locked, moved and noted.
@@ -9,6 +10,7 @@ filled, and emptied again. The claims are real: rows are locked, moved and noted
 from __future__ import annotations
 
 import argparse
+import html
 import os
 import random
 import statistics
@@ -25,6 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 CLAIM_BUDGET_S = 0.020
+METRICS_KEY = "of this benchmark"
 
 
 def main() -> None:
@@ -32,6 +35,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--queued", type=int, default=10_000)
+    parser.add_argument("--ended", type=int, default=10_000)
     parser.add_argument("--people", type=int, default=20)
     parser.add_argument("--claims", type=int, default=100)
     parser.add_argument("--database", default="")
@@ -43,6 +47,7 @@ def main() -> None:
             "CELERY_BROKER_URL": "filesystem://",
             "VADLAB_DATA_DIR": folder,
             "VADLAB_LOG_LEVEL": "WARNING",
+            "VADLAB_METRICS_KEY": METRICS_KEY,
         }
         subprocess.run([sys.executable, "manage.py", "migrate", "-v", "0"], cwd=ROOT, check=True)
         import django
@@ -52,17 +57,19 @@ def main() -> None:
         from django.db import connection
 
         try:
-            _fill(args.queued, args.people)
+            _fill(args.queued, args.ended, args.people)
             print(f"{connection.vendor}, {args.queued:,} queued of {args.people} people, "
+                  f"{args.ended:,} ended, "
                   f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")  # fmt: skip
             _claims(args.claims)
             _orders()
+            _answers()
         finally:
             if args.database:
                 call_command("flush", interactive=False, verbosity=0)
 
 
-def _fill(queued: int, people: int) -> None:
+def _fill(queued: int, ended: int, people: int) -> None:
     from django.db import connection
     from django.utils import timezone
 
@@ -94,15 +101,15 @@ def _fill(queued: int, people: int) -> None:
         devices=["GPU"] * 8, device_ids=[str(i) for i in range(8)], memory_mb=[80_000] * 8,
         started_at=now, seen_at=now + timedelta(hours=1),
     )  # fmt: skip
-    ended = [
+    done = [
         Run(
             project=projects[0], owner=users[i % people], name=f"old {i}", kind="train-urdmu",
             config=config, state=State.SUCCEEDED, queued_at=now, started_at=now, ended_at=now,
             total=100, done=100, spent_s=60.0,
         )
-        for i in range(200)
+        for i in range(ended)
     ]  # fmt: skip
-    Run.objects.bulk_create(ended)
+    Run.objects.bulk_create(done, batch_size=500)
     for i in range(7):
         Run.objects.create(
             project=projects[0], owner=users[i], name=f"busy {i}", kind="train-urdmu",
@@ -137,7 +144,46 @@ def _orders() -> None:
 
     project = Project.objects.order_by("pk").first()
     _print("order of everything", _timed(waiting.line))
-    _print("queue page's rows (500)", _timed(lambda: waiting.in_order(project)))
+    _print(
+        "the first 50 of a project", _timed(lambda: waiting.InOrder(project, waiting.line())[:50])
+    )
+
+
+def _answers() -> None:
+    """Whole requests: the page, its polls by htmx, and what monitors ask."""
+    from django.conf import settings
+    from django.core.management import call_command
+    from django.test import Client
+    from django.urls import reverse
+
+    from webapp.accounts.models import User
+    from webapp.monitor import readiness
+
+    call_command("collectstatic", interactive=False, verbosity=0)
+    settings.ALLOWED_HOSTS = ["*"]
+    user = User.objects.create_superuser("boss", password=None)
+    browser = Client()
+    browser.force_login(user)
+
+    def asked(address: str, **headers: str) -> Callable[[], int]:
+        return lambda: browser.get(address, headers=headers).status_code
+
+    page = reverse("fleet:queue")
+    text = browser.get(page).content.decode()
+    poll = html.unescape(text.partition('id="queue"')[2].partition('hx-get="')[2].partition('"')[0])
+    asking = {"HX-Request": "true"}
+    _print(f"queue page ({len(text) / 1000:,.0f} kB)", _timed(asked(page)))
+    _print("a poll of it, all anew", _timed(asked(page, **asking)))
+    text = browser.get(page).content.decode()  # its mark is good for some seconds
+    asking["Queue-Mark"] = text.partition('"Queue-Mark": "')[2].partition('"')[0]
+    _print("a poll of it, nothing changed", _timed(asked(poll, **asking)))
+    _print("/metrics", _timed(asked("/metrics", Authorization=f"Bearer {METRICS_KEY}")))
+
+    def ready() -> int:
+        readiness.forget()
+        return asked("/readyz")()
+
+    _print("/readyz, looking anew", _timed(ready))
 
 
 def _timed(call: Callable[[], object], times: int = 10) -> list[tuple[float, float]]:

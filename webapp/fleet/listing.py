@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
+from django.core.paginator import Page, Paginator
 from django.utils import timezone
 
 from webapp.accounts.models import Project, User
 from webapp.fleet.models import Pause, Worker
 from webapp.runs import accounting, backlog, outlook, waiting
-from webapp.runs.models import Run, State, Usage
+from webapp.runs.models import Run, RunEvent, State, Usage
 from webapp.runs.outlook import Start
+from webapp.runs.waiting import Line
 
+PAGE_SIZE = 50
+MARK_S = 15  # for so long a part of the page is left as it is while nothing happens
 FORGOTTEN = timedelta(days=2)  # a worker that was not heard of for so long is not shown
 
 
@@ -120,22 +126,51 @@ def _slots(worker: Worker) -> Iterable[tuple[str, str, dict[str, int | None]]]:
 
 
 def waits(project: Project | None) -> list[WaitingRow]:
-    """The project's runs that have not started, in the order in which they would."""
+    """The project's runs that have not started, in the order in which they would; the first."""
     line = waiting.line()
-    runs = waiting.in_order(project, line)
+    return _rows(waiting.InOrder(project, line)[: waiting.MOST_SHOWN], line, 1)
+
+
+def waits_page(project: Project | None, number: str | None) -> tuple[Page[Run], list[WaitingRow]]:
+    """A page of them. Reasons and starts are found for its rows only."""
+    line = waiting.line()
+    runs: Any = waiting.InOrder(project, line)  # a paginator wants a length and slices, no more
+    page: Page[Run] = Paginator(runs, PAGE_SIZE).get_page(number)
+    return page, _rows(list(page.object_list), line, max(1, page.start_index()))
+
+
+def _rows(runs: Sequence[Run], line: Line, first: int) -> list[WaitingRow]:
+    """Rows of runs that follow each other in their project, the queued ones before all others."""
     why = waiting.reasons(runs)
-    starts = outlook.starts(line) if any(run.state == State.QUEUED for run in runs) else {}
-    rows, place = [], 0
-    for run in runs:
-        queued = run.state == State.QUEUED
-        place += queued
-        rows.append(
-            WaitingRow(
-                run=run, why=why.get(run.pk, ""), place=place if queued else 0,
-                start=starts.get(run.pk),
-            )
-        )  # fmt: skip
-    return rows
+    starts = outlook.starts(line, {run.pk for run in runs if run.state == State.QUEUED})
+    return [
+        WaitingRow(
+            run=run, why=why.get(run.pk, ""), place=place if run.state == State.QUEUED else 0,
+            start=starts.get(run.pk),
+        )
+        for place, run in enumerate(runs, first)
+    ]  # fmt: skip
+
+
+def mark(*seen_as: object) -> str:
+    """Another one when what waits, why, or who used what may have changed since.
+
+    It costs the same however many wait. Words of time grow old by `MARK_S` at most, and so does
+    what no event of a run tells of, such as a new name.
+
+    Args:
+        seen_as: what else the rows depend on, such as the project and the page.
+    """
+    now = timezone.now()
+    heard = Worker.objects.filter(seen_at__gte=now - FORGOTTEN).order_by("pk")
+    parts = (
+        seen_as,
+        int(now.timestamp() // MARK_S),
+        RunEvent.objects.order_by("-pk").values_list("pk", flat=True).first(),
+        [(w.pk, w.condition(now), w.gpu_slots, w.cpu_slots) for w in heard],
+        list(Pause.objects.order_by("pk").values_list("pk", "project")),
+    )
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:20]
 
 
 def pauses(project: Project | None) -> Pauses:

@@ -22,6 +22,7 @@ from webapp.runs.reordering import run_move
 from webapp.runs.resources import run_set_resources
 from webapp.runs.services import run_retry
 
+MARK_HEADER = "Queue-Mark"
 WORKER_STEPS = {"drain": services.worker_drain, "resume": services.worker_resume}
 
 
@@ -74,14 +75,24 @@ def more_time(request: Request, run_id: UUID) -> HttpResponse:
 
 
 def _context(request: Request) -> dict[str, Any]:
-    workers = listing.workers(request.user)
-    return {
+    """What the page shows. What waits is left out where the browser has it: it says which mark."""
+    workers, number = listing.workers(request.user), request.GET.get("page", "")
+    mark = listing.mark(
+        request.user.pk, request.project and request.project.pk, request.can_edit, number
+    )
+    context: dict[str, Any] = {
         "workers": workers,
         "any_alive": any(row.alive for row in workers),
-        "waiting": listing.waits(request.project),
         "pauses": listing.pauses(request.project),
-        "usage": listing.usage(request.project),
+        "mark": mark,
+        "unchanged": request.headers.get(MARK_HEADER) == mark and request.method == "GET",
+        "number": number,
     }
+    if not context["unchanged"]:
+        page, waiting = listing.waits_page(request.project, number)
+        usage = listing.usage(request.project)
+        context |= {"page": page, "waiting": waiting, "usage": usage}
+    return context
 
 
 def _scope(request: Request) -> Project | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -21,6 +21,7 @@ from django.utils import timezone
 from webapp.fleet.models import Pause, Worker
 from webapp.runs import backlog, waiting
 from webapp.runs.models import Run, State
+from webapp.runs.scheduling import Candidate
 from webapp.runs.waiting import Line
 
 LAST = 20  # finished runs of a kind
@@ -53,9 +54,13 @@ class Start:
         return "from 1 finished run" if self.runs == 1 else f"from {self.runs} finished runs"
 
 
-def starts(line: Line) -> dict[UUID, Start]:
-    """Of the queued runs that the line holds those whose start can be told. Five queries."""
-    if not (line.gpu or line.cpu) or Pause.objects.filter(project=None).exists():
+def starts(line: Line, of: Collection[UUID]) -> dict[UUID, Start]:
+    """Of these runs those that are in the line and whose start can be told. Five queries.
+
+    The queue is played forward as far as the last of them, and no further.
+    """
+    orders = {"gpu": _until(line.gpu, of), "cpu": _until(line.cpu, of)}
+    if not any(orders.values()) or Pause.objects.filter(project=None).exists():
         return {}
     now = timezone.now()
     workers = list(Worker.objects.claiming())
@@ -65,14 +70,14 @@ def starts(line: Line) -> dict[UUID, Start]:
             "config", "time_limit_s",
         )
     )  # fmt: skip
-    ids = [run.id for run in (*line.gpu, *line.cpu)]
+    ids = [run.id for order in orders.values() for run in order]
     rows = Run.objects.filter(pk__in=ids, state=State.QUEUED).values(
         "pk", "kind", "done", "total", "config__num_epochs", "spent_s", "time_limit_s"
     )
     queued = {row["pk"]: row for row in rows}
     paces = _paces({row["kind"] for row in rows} | {run.kind for run in running})
     found: dict[UUID, Start] = {}
-    for kind, order in (("gpu", line.gpu), ("cpu", line.cpu)):
+    for kind, order in orders.items():
         lanes = _Lanes(workers, kind)
         for run in running:
             if run.slot.startswith(kind):
@@ -88,12 +93,18 @@ def starts(line: Line) -> dict[UUID, Start]:
             if begun is None:
                 break  # whatever comes after it is not known either
             found[row["pk"]] = Start(now + timedelta(seconds=begun[0]), begun[1])
-    return found
+    return {pk: start for pk, start in found.items() if pk in of}
 
 
 def start_of(run: Run) -> Start | None:
     """When this run should start; None when it is not queued, or nobody can tell."""
-    return starts(waiting.line()).get(run.pk) if run.state == State.QUEUED else None
+    return starts(waiting.line(), {run.pk}).get(run.pk) if run.state == State.QUEUED else None
+
+
+def _until(order: Sequence[Candidate], of: Collection[UUID]) -> Sequence[Candidate]:
+    """The line as far as the last of these runs; empty when it holds none of them."""
+    last = max((n for n, run in enumerate(order) if run.id in of), default=-1)
+    return order[: last + 1]
 
 
 class _Lanes:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from uuid import UUID
 
-from django.db.models import Max, OuterRef, QuerySet, Subquery
+from django.db.models import Count, Max, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce, Greatest
 from django.utils import timezone
 
@@ -67,22 +67,47 @@ def _ordered(kind: str, queued: QuerySet[Run]) -> list[Candidate]:
     )
 
 
-def in_order(project: Project | None, found: Line | None = None) -> list[Run]:
-    """The project's runs that have not started: queued ones as they would be claimed, then others.
+class InOrder:
+    """A project's runs that have not started: queued ones as they would be claimed, then others.
 
-    The first `MOST_SHOWN` of them.
+    Only the slice that is asked for is read, whatever waits before and behind it.
     """
-    if project is None:
-        return []
-    rank = (found or line()).rank
-    waiting = Run.objects.filter(project=project, state__in=WAITING)
-    states = waiting.order_by("queued_at", "id").values_list("pk", "state")
-    last = len(rank)
-    ids = sorted(states, key=lambda row: (WAITING.index(State(row[1])), rank.get(row[0], last)))[
-        :MOST_SHOWN
-    ]
-    by_id = Run.objects.select_related("owner", "version__dataset").in_bulk([pk for pk, _ in ids])
-    return [by_id[pk] for pk, _ in ids if pk in by_id]
+
+    def __init__(self, project: Project | None, found: Line) -> None:
+        self._runs = Run.objects.filter(project=project).order_by("queued_at", "id")
+        mine = {
+            run.id: (found.rank[run.id], run.queued_at)
+            for run in (*found.gpu, *found.cpu)
+            if project is not None and run.project == project.pk
+        }
+        self._first = sorted(mine, key=lambda pk: mine[pk])
+
+    @cached_property
+    def _parts(self) -> list[tuple[int, QuerySet[Run]]]:
+        """What comes after those whose place is known, and how many of each."""
+        rows = self._runs.filter(state__in=WAITING).order_by().values_list("state")
+        counts = dict(rows.annotate(Count("pk")))
+        behind = self._runs.filter(state=State.QUEUED).exclude(pk__in=self._first)
+        parts: list[tuple[int, QuerySet[Run]]] = []
+        parts.append((max(0, counts.get(State.QUEUED, 0) - len(self._first)), behind))
+        for state in WAITING[1:]:
+            parts.append((counts.get(state, 0), self._runs.filter(state=state)))
+        return parts
+
+    def __len__(self) -> int:
+        return len(self._first) + sum(count for count, _ in self._parts)
+
+    def __getitem__(self, part: slice) -> list[Run]:
+        begin, end = part.start or 0, part.stop
+        ids, before = self._first[begin:end], len(self._first)
+        for count, runs in self._parts:
+            first, last = max(0, begin - before), min(count, end - before)
+            if first < last:
+                ids += runs.values_list("pk", flat=True)[first:last]
+            before += count
+        waiting = Run.objects.filter(state__in=WAITING).select_related("owner", "version__dataset")
+        by_id = waiting.in_bulk(ids)  # without those that were claimed in between
+        return [by_id[pk] for pk in ids if pk in by_id]
 
 
 def reasons(runs: Sequence[Run]) -> dict[UUID, str]:

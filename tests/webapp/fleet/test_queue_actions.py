@@ -104,7 +104,9 @@ def test_any_moves_give_the_order_that_a_person_sees(client, make_run, user, see
         expected.remove(name)
         expected.insert({"up": max(0, at - 1), "down": min(5, at + 1), "top": 0}[to], name)
         run_move(run=runs[name], to=to, by=user)
-        assert [run.name for run in waiting.in_order(runs[name].project)] == expected
+        assert [
+            run.name for run in waiting.InOrder(runs[name].project, waiting.line())[:9]
+        ] == expected
 
 
 def test_a_run_queued_later_goes_behind_the_ones_ordered_by_hand(client, three, make_run, user):
@@ -166,7 +168,7 @@ def running(make_run, worker, **fields):
 
 
 def in_s(run) -> float:
-    start = outlook.starts(waiting.line())[run.pk]
+    start = outlook.starts(waiting.line(), {run.pk})[run.pk]
     return (start.at - timezone.now()).total_seconds()
 
 
@@ -209,7 +211,7 @@ def test_a_run_of_unknown_length_makes_what_is_behind_it_unknown(make_run, worke
     known = make_run(kind="extract", queued_at=timezone.now() - HOUR)
     behind = make_run()
 
-    starts = outlook.starts(waiting.line())
+    starts = outlook.starts(waiting.line(), set(Run.objects.values_list("pk", flat=True)))
     assert starts[known.pk].is_now
     assert behind.pk not in starts
 
@@ -230,7 +232,7 @@ def test_a_run_that_fits_nowhere_keeps_nobody_waiting(make_run, gpu_worker):
     large = make_run(kind="train-two-stage", gpus=4, device="cuda", queued_at=timezone.now() - HOUR)
     small = make_run(device="cuda")
 
-    starts = outlook.starts(waiting.line())
+    starts = outlook.starts(waiting.line(), set(Run.objects.values_list("pk", flat=True)))
     assert large.pk not in starts
     assert starts[small.pk].is_now
 

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from django.test import Client
 from django.utils import timezone
 
 from webapp.accounts.models import User
+from webapp.fleet import listing
 from webapp.fleet.models import Worker
 from webapp.runs import lifecycle
 from webapp.runs.models import Run, State
@@ -130,10 +132,10 @@ def test_the_page_costs_the_same_queries_however_many_runs_wait(
             make_run(state=State.WAITING, parents=[parent])
 
     fill(2)
-    with django_assert_max_num_queries(30) as few:
+    with django_assert_max_num_queries(32) as few:
         client.get("/queue/")
     fill(10)
-    with django_assert_max_num_queries(30) as many:
+    with django_assert_max_num_queries(32) as many:
         client.get("/queue/")
 
     assert len(many) == len(few)
@@ -143,3 +145,53 @@ def test_htmx_gets_the_part_that_changes(client: Client, worker: Worker) -> None
     text = client.get("/queue/", headers={"HX-Request": "true"}).content.decode()
 
     assert text.lstrip().startswith('<div id="queue"')
+
+
+def test_what_waits_is_shown_in_pages_whose_places_go_on(
+    client: Client,
+    worker: Worker,
+    make_run: Callable[..., Run],
+    user: User,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(listing, "PAGE_SIZE", 3)
+    monkeypatch.setattr("webapp.runs.waiting.LOOK_AHEAD", 4)  # the fifth is only known to be behind
+    now = timezone.now()
+    for i in range(5):
+        make_run(name=f"queued{i}", queued_at=now + timedelta(seconds=i))
+    for i in range(2):
+        lifecycle.hold(make_run(name=f"held{i}"), by=user)
+
+    shown = []
+    for number in (1, 2, 3):
+        rows = client.get("/queue/", {"page": number}).context["waiting"]
+        shown.append([(row.run.name, row.place) for row in rows])
+
+    assert shown == [
+        [("queued0", 1), ("queued1", 2), ("queued2", 3)],
+        [("queued3", 4), ("queued4", 5), ("held0", 0)],
+        [("held1", 0)],
+    ]
+
+
+def test_a_poll_leaves_what_waits_as_it_is_until_something_happens(
+    client: Client,
+    worker: Worker,
+    make_run: Callable[..., Run],
+    user: User,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = make_run(name="one")
+
+    def poll(**of: str) -> Any:
+        return client.get("/queue/", of, headers={"HX-Request": "true", "Queue-Mark": mark})
+
+    monkeypatch.setattr(listing, "MARK_S", 10**9)  # time does not pass on the way
+    mark = client.get("/queue/").context["mark"]
+    unchanged = poll().content.decode()
+    assert "hx-preserve" in unchanged and str(run.pk) not in unchanged
+    assert "hx-preserve" not in poll(page="2").content.decode()  # another page is another thing
+    lifecycle.hold(run, by=user)
+    text = poll().content.decode()
+
+    assert "hx-preserve" not in text and "Held by" in text
