@@ -1,4 +1,4 @@
-"""The windows that pages are looked at in: each size and scheme once, all four for pictures."""
+"""The windows that pages are looked at in: one, each size and scheme once, or all for pictures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,15 @@ LOOKS = [("wide", "light"), ("narrow", "dark")]
 if IN_ALL:
     LOOKS += [("wide", "dark"), ("narrow", "light")]
 
-in_all_looks = pytest.mark.parametrize(("size", "scheme"), LOOKS)
+# The first alone, unless long tests are asked for.
+in_all_looks = pytest.mark.parametrize(
+    ("size", "scheme"),
+    [
+        LOOKS[0],
+        *(pytest.param(*look, marks=() if IN_ALL else pytest.mark.long) for look in LOOKS[1:]),
+    ],
+)
+each_half_in_a_look = pytest.mark.parametrize(("size", "scheme"), LOOKS)
 
 
 def picture(page: Page, name: str, **options: Any) -> None:

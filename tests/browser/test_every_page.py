@@ -11,7 +11,7 @@ from typing import Any
 import accessibility
 import pytest
 import seeding
-from looks import IN_ALL, LOOKS, SIZES, in_all_looks, picture
+from looks import IN_ALL, LOOKS, SIZES, each_half_in_a_look, picture
 from playwright.sync_api import Page
 from watching import OVERFLOW, Watch
 
@@ -84,7 +84,7 @@ CHARTS = {
 }  # fmt: skip
 
 
-@in_all_looks
+@each_half_in_a_look
 def test_every_page_is_drawn_without_a_complaint(
     live_server: Any, seeded: seeding.Seeded, context: Any, size: str, scheme: str
 ) -> None:

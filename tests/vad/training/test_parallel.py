@@ -80,6 +80,7 @@ def test_shares_are_equal_and_cover_the_batch() -> None:
     assert [list(range(8))[share] for share in shares] == [[0, 1], [2, 3], [4, 5], [6, 7]]
 
 
+@pytest.mark.long
 def test_each_process_drops_other_parts_of_its_share(world: World, tmp_path: Path) -> None:
     """With dropout the processes are no copies of each other: two differ from one."""
     settings = {"batch_size": 4, "num_epochs": 1, "num_segments": 16, "device": "cpu", "seed": 5}

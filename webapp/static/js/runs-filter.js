@@ -12,6 +12,8 @@ class Combobox {
     this.list = box.querySelector('[role="listbox"]');
     this.chosen = -1;
     this.range = [0, 0];
+    this.waits = false; // the list is of an older text than the field's
+    this.step = 0; // an arrow that was pressed meanwhile
     this.input.addEventListener("input", () => this.later());
     this.input.addEventListener("keydown", (event) => this.key(event));
     this.input.addEventListener("blur", () => this.close());
@@ -25,12 +27,14 @@ class Combobox {
 
   later() {
     clearTimeout(this.timer);
+    this.waits = true;
     this.timer = setTimeout(() => this.ask(), WAIT_MS);
   }
 
   async ask() {
     this.asking?.abort();
     this.asking = new AbortController();
+    this.waits = true;
     const query = new URLSearchParams({ q: this.input.value, at: this.input.selectionStart });
     try {
       const answer = await fetch(`${this.address}?${query}`, {
@@ -38,6 +42,7 @@ class Combobox {
         headers: { Accept: "application/json" },
       });
       if (answer.ok && document.activeElement === this.input) this.show(await answer.json());
+      else this.close();
     } catch (error) {
       if (error.name !== "AbortError") this.close();
     }
@@ -51,11 +56,17 @@ class Combobox {
     this.list.hidden = !open;
     this.input.setAttribute("aria-expanded", String(open));
     this.input.removeAttribute("aria-activedescendant");
+    const step = this.step;
+    this.waits = false;
+    this.step = 0;
+    if (open && step) this.choose(step > 0 ? 0 : -1);
   }
 
   close() {
     clearTimeout(this.timer);
     this.asking?.abort();
+    this.waits = false;
+    this.step = 0;
     this.list.hidden = true;
     this.chosen = -1;
     this.input.setAttribute("aria-expanded", "false");
@@ -67,8 +78,10 @@ class Combobox {
     const open = !this.list.hidden;
     if (event.key === "ArrowDown" || event.key === "ArrowUp") {
       event.preventDefault();
-      if (!open) this.ask();
-      else this.choose(this.chosen + (event.key === "ArrowDown" ? 1 : -1));
+      const step = event.key === "ArrowDown" ? 1 : -1;
+      if (this.waits) this.step = step;
+      else if (!open) this.ask();
+      else this.choose(this.chosen + step);
     } else if (event.key === "Escape" && open) {
       event.preventDefault();
       this.close();
