@@ -175,6 +175,34 @@ def test_runs_are_ordered_by_keyboard_and_the_focus_stays_with_the_run(
     assert page.complaints == []
 
 
+def test_a_poll_leaves_what_waits_in_place_and_takes_it_anew_when_something_happens(
+    open_as: Any, site: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("webapp.fleet.listing.PAGE_SIZE", 3)
+    monkeypatch.setattr("webapp.fleet.listing.MARK_S", 10**9)  # time does not pass on the way
+    page = open_as()
+    page.evaluate("document.querySelector('.table-waiting').dataset.seen = 'yes'")
+    raise_first = page.locator(f"#raise-{site['first'].pk}")
+    raise_first.focus()
+
+    with page.expect_response("**/queue/**") as polled:
+        pass
+    assert "hx-preserve" in polled.value.text()
+    expect(page.locator(".table-waiting[data-seen]")).to_have_count(1)
+    expect(raise_first).to_be_focused()
+
+    lifecycle.hold(site["second"], by=site["kim"])
+    expect(page.locator(".table-waiting[data-seen]")).to_have_count(0)
+    assert names(page) == ["first", "third", "large"]
+    expect(raise_first).to_be_focused()
+    picture(page, "queue-first-page")
+
+    page.get_by_role("link", name="Next").click()
+    expect(page.locator(".table-waiting tbody .row-link").first).to_have_text("due later")
+    picture(page, "queue-next-page")
+    assert page.complaints == []
+
+
 def test_who_administers_the_server_drains_a_worker_and_pauses_everything(
     open_as: Any, site: dict[str, Any]
 ) -> None:
