@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import accessibility
 import pytest
 import seeding
 from looks import IN_ALL, LOOKS, SIZES, each_half_in_a_look, picture
 from playwright.sync_api import Page
-from watching import OVERFLOW, Watch
+from watching import Watch, faults
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -98,7 +97,7 @@ def test_every_page_is_drawn_without_a_complaint(
     seeding.add_notifications(seeded)
     seeding.add_external(seeded)
     sweep = seeding.add_sweep(seeded)
-    complaints: dict[str, list[str]] = {}
+    found: list[str] = []
     page.goto(f"{live_server.url}/login/")
     picture(page, f"login-{size}-{scheme}")
     page.fill("#id_username", seeded.user.username)
@@ -111,7 +110,6 @@ def test_every_page_is_drawn_without_a_complaint(
         if not IN_ALL and LOOKS[place % len(LOOKS)] != (size, scheme):
             continue  # half of the pages in each look: all of them in both would take minutes
         page.goto(live_server.url + address, wait_until="load")
-        problems = complaints.setdefault(name, [])
         wanted = CHARTS.get(name, 0)
         if wanted:
             _see_all(page)
@@ -123,14 +121,9 @@ def test_every_page_is_drawn_without_a_complaint(
                 timeout=15_000,
             )
             page.wait_for_timeout(300)
-        if page.evaluate(OVERFLOW) > 0:
-            problems.append(f"is {page.evaluate(OVERFLOW)} px wider than the window")
-        problems += accessibility.findings(page)
-        problems += watch.found
-        watch.found.clear()
+        found += faults(page, watch, name)
         picture(page, f"{name}-{size}-{scheme}")
 
-    found = [f"{name}: {each}" for name, all_of in complaints.items() for each in all_of]
     assert not found, "\n".join(found)
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import accessibility
 import entering
 import pytest
 import seeding
 from looks import SIZES, in_all_looks, picture
 from playwright.sync_api import Page, expect
-from watching import OVERFLOW, Watch
+from watching import Watch, faults
 
 from webapp.accounts.models import Membership, User
 
@@ -36,14 +35,6 @@ def desk(live_server: Any, context: Any, admin: User) -> Page:
     ).new_page()  # fmt: skip
     sign_in(opened, admin.username)
     return opened
-
-
-def faults(page: Page, watch: Watch, name: str) -> list[str]:
-    found = [*watch.found, *accessibility.findings(page)]
-    watch.found.clear()
-    if page.evaluate(OVERFLOW) > 0:
-        found.append(f"is {page.evaluate(OVERFLOW)} px wider than the window")
-    return [f"{name}: {each}" for each in found]
 
 
 @in_all_looks

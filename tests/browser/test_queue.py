@@ -16,6 +16,7 @@ import pytest
 from django.utils import timezone
 from looks import SIZES, in_all_looks, picture
 from playwright.sync_api import Page, expect
+from watching import OVERFLOW
 
 from vad.configs import config_class
 from webapp.accounts.models import Membership, Project, Role, User
@@ -27,7 +28,6 @@ from webapp.runs.models import Run, State, Usage
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 PASSWORD = "a-long-one-42"
-OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
 @pytest.fixture

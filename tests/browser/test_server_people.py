@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import accessibility
 import entering
 import pytest
 import seeding
 from django.utils import timezone
 from looks import SIZES, in_all_looks, picture
 from playwright.sync_api import Page
-from test_every_page import OVERFLOW, Watch
+from watching import Watch, faults
 
 from webapp.accounts import people
 from webapp.accounts.models import Project, User
@@ -36,11 +35,7 @@ def chief(seeded: seeding.Seeded) -> User:
 
 def _look(page: Page, watch: Watch, name: str, look: str) -> list[str]:
     picture(page, f"{name}-{look}")
-    found = [*watch.found, *accessibility.findings(page)]
-    watch.found.clear()
-    if page.evaluate(OVERFLOW) > 0:
-        found.append(f"is {page.evaluate(OVERFLOW)} px wider than the window")
-    return [f"{name}: {each}" for each in found]
+    return faults(page, watch, name)
 
 
 @in_all_looks

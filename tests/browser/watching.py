@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import accessibility
 from playwright.sync_api import Page
 
 OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
@@ -30,3 +31,13 @@ class Watch:
     def _response(self, response: Any) -> None:
         if response.status >= 400 and "/runs/00000000" not in response.url:
             self.found.append(f"{response.status}: {response.url}")
+
+
+def faults(page: Page, watch: Watch, name: str) -> list[str]:
+    """What is wrong with the page as it stands, and what it said since the last look."""
+    found = accessibility.findings(page)
+    if (more := page.evaluate(OVERFLOW)) > 0:
+        found.append(f"is {more} px wider than the window")
+    found += watch.found  # what came while it was looked at, too
+    watch.found.clear()
+    return [f"{name}: {each}" for each in found]

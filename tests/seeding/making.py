@@ -28,6 +28,7 @@ from webapp.evaluations.models import Evaluation
 from webapp.fleet.models import Worker
 from webapp.runs import metrics
 from webapp.runs.models import CLAIMED, Checkpoint, Run, RunEvent, State
+from webapp.runs.outcomes import video_rows
 
 CLASSES = ("Fighting", "Running", "Running", "Fire", "Running")  # one of them often
 _made: dict[Hashable, Any] = {}
@@ -127,22 +128,7 @@ def version_of(
     version.folder.mkdir(parents=True)
     version.fingerprint = save_version(version.folder, manifest, truth)
     version.save()
-    rows = [
-        VideoRow(
-            version=version,
-            key=v.key,
-            split=v.split,
-            label=v.label,
-            classes=list(v.classes),
-            path=v.path,
-            num_frames=v.num_frames,
-            fps=v.fps,
-            width=v.width,
-            height=v.height,
-        )
-        for v in manifest.videos
-    ]
-    VideoRow.objects.bulk_create(rows)
+    VideoRow.objects.bulk_create(video_rows(version, manifest))
     return version
 
 

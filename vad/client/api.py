@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vad.client import files
+from vad.client import asking, files
 from vad.client.files import Progress
 from vad.client.recorder import Recorder
 from vad.client.records import Checkpoint, File, LogPart, Run, Series
@@ -107,9 +107,8 @@ class Runs:
         Raises:
             VadError: `not-found`.
         """
-        last = text.rstrip("/").rpartition("/")[2]
-        if len(last) == 36 and last.count("-") == 4:
-            return self.get(last)
+        if known := asking.id_in(text):
+            return self.get(known)
         quoted = text.replace("\\", "\\\\").replace('"', '\\"')
         for run in self.list(q=f'name="{quoted}"', limit=1):
             return self.get(run.id)
@@ -154,16 +153,10 @@ class Runs:
         Raises:
             TimeoutError: it has not.
         """
-        until = None if timeout_s is None else time.monotonic() + timeout_s
-        while True:
-            run = self.get(run_id)
-            if on_update is not None:
-                on_update(run)
-            if run.has_ended:
-                return run
-            if until is not None and time.monotonic() >= until:
-                raise TimeoutError(f"{run.name} is still {run.state}")
-            time.sleep(every_s)
+        return asking.wait(
+            lambda: self.get(run_id), lambda run: run.has_ended,
+            timeout_s=timeout_s, every_s=every_s, on_update=on_update,
+        )  # fmt: skip
 
     def log_part(self, run_id: str, *, offset: int = 0, limit: int = 1 << 20) -> LogPart:
         row = self._transport.get(f"{_at(run_id)}log/", {"offset": str(offset), "limit": limit})

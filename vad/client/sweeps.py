@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from vad.client import asking
 from vad.client.records import Sweep
 from vad.client.transport import Transport
 from vad.errors import VadError
@@ -34,9 +34,8 @@ class Sweeps:
         Raises:
             VadError: `not-found`.
         """
-        last = text.rstrip("/").rpartition("/")[2]
-        if len(last) == 36 and last.count("-") == 4:
-            return self.get(last)
+        if known := asking.id_in(text):
+            return self.get(known)
         for sweep in self.list():
             if sweep.name == text:
                 return self.get(sweep.id)
@@ -76,13 +75,7 @@ class Sweeps:
         Raises:
             TimeoutError: it has not.
         """
-        until = None if timeout_s is None else time.monotonic() + timeout_s
-        while True:
-            sweep = self.get(sweep_id)
-            if on_update is not None:
-                on_update(sweep)
-            if sweep.has_ended or sweep.problem:
-                return sweep
-            if until is not None and time.monotonic() >= until:
-                raise TimeoutError(f"{sweep.name} is still {sweep.state}")
-            time.sleep(every_s)
+        return asking.wait(
+            lambda: self.get(sweep_id), lambda sweep: sweep.has_ended or bool(sweep.problem),
+            timeout_s=timeout_s, every_s=every_s, on_update=on_update,
+        )  # fmt: skip

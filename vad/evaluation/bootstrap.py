@@ -276,15 +276,29 @@ def aligned(first: ScoreSet, second: ScoreSet) -> ScoreSet:
                 f"{first.keys[v]}: {what} {a[v]} in the first run, {b[v]} in the second"
                 for v in np.flatnonzero(a != b)
             ]
-    if problems:
-        raise VadError(
-            "evaluation-impossible",
-            f"The two runs were not evaluated on the same frames: {problems[0]}"
-            + (f", and {len(problems) - 1} more." if len(problems) > 1 else "."),
-            "Evaluate both runs on the same data set version with the same protocol.",
-            problems=problems,
-        )
+    require_same("frames", problems)
     return second
+
+
+def require_same(what: str, problems: Sequence[str]) -> None:
+    """Refuse to compare two runs that were evaluated on different things.
+
+    Args:
+        what: which of them, in the plural.
+        problems: each a difference; none: they are the same.
+
+    Raises:
+        VadError: `evaluation-impossible`.
+    """
+    if not problems:
+        return
+    more = f", and {len(problems) - 1} more" if len(problems) > 1 else ""
+    raise VadError(
+        "evaluation-impossible",
+        f"The two runs were not evaluated on the same {what}: {problems[0]}{more}.",
+        "Evaluate both runs on the same data set version with the same protocol.",
+        problems=problems,
+    )
 
 
 def over_seeds(values: Sequence[float]) -> dict[str, float | int | None]:

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vad.errors import VadError
 from vad.evaluation.bootstrap import (
     MIN_VIDEOS,
     Difference,
     difference_of,
     fewest,
     percentile_interval,
+    require_same,
     resample,
 )
 from vad.evaluation.patch import Limits, match_patch_regions, patch_metrics, tiou
@@ -94,14 +94,7 @@ def aligned_patches(first: PatchSet, second: PatchSet) -> PatchSet:
             problems.append(f"{video.video.key}: only in the first run")
         elif not _same_truth(video, other):
             problems.append(f"{video.video.key}: label, frames or places of anomalies differ")
-    if problems:
-        more = f", and {len(problems) - 1} more" if len(problems) > 1 else ""
-        raise VadError(
-            "evaluation-impossible",
-            f"The two runs were not evaluated on the same patches: {problems[0]}{more}.",
-            "Evaluate both runs on the same data set version with the same protocol.",
-            problems=problems,
-        )
+    require_same("patches", problems)
     return PatchSet(videos=tuple(others[v.video.key] for v in first.videos))
 
 

@@ -99,12 +99,13 @@ def _version(run: Run, dataset: Dataset, result: dict[str, Any]) -> DatasetVersi
     made = run.folder / "version"
     manifest = load_manifest(made if made.is_dir() else version.folder)
     version.save(force_insert=True)
-    Video.objects.bulk_create(_videos(version, manifest), batch_size=500)
+    Video.objects.bulk_create(video_rows(version, manifest), batch_size=500)
     _take(made, version.folder)
     return version
 
 
-def _videos(version: DatasetVersion, manifest: Manifest) -> list[Video]:
+def video_rows(version: DatasetVersion, manifest: Manifest) -> list[Video]:
+    """Unsaved rows of a manifest's videos."""
     return [
         Video(
             version=version,
