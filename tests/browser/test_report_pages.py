@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-import accessibility
 import entering
 import pytest
 import seeding
 from looks import SIZES, picture
-from watching import OVERFLOW, Watch
+from watching import Watch, faults
 
 from webapp.reports import offline, pdf, queries, ready, services, sharing
 from webapp.reports.models import Report
@@ -78,11 +77,7 @@ def test_every_page_of_a_report_is_drawn_without_a_complaint(
                 page.click("main button")
             if name in ("report", "shared"):
                 page.wait_for_function(DRAWN, timeout=20_000)
-            found = accessibility.findings(page) + watch.found
-            if page.evaluate(OVERFLOW) > 0:
-                found.append(f"is {page.evaluate(OVERFLOW)} px wider than the window")
-            complaints += [f"{name}-{size}: {each}" for each in found]
-            watch.found.clear()
+            complaints += faults(page, watch, f"{name}-{size}")
             picture(page, f"{name}-{size}-{scheme}")
         page.goto(f"/evaluations/viewer/?run={moment['evaluations'][0]}&video={moment['video']}")
         page.wait_for_selector("[data-viewer-frame]:not(:text-is('\u2013'))")
