@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import entering
 import pytest
 import seeding
 from playwright.sync_api import Page, expect
@@ -17,12 +18,10 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 @pytest.fixture
 def page(live_server: Any, seeded: seeding.Seeded, context: Any) -> Page:
-    """A signed-in page."""
+    """The runs table, signed in; its scripts are at work."""
     opened = context(base_url=live_server.url, viewport={"width": 1440, "height": 900}).new_page()
-    opened.goto("/login/")
-    opened.fill("#id_username", seeded.user.username)
-    opened.fill("#id_password", seeding.PASSWORD)
-    opened.click("main button")
+    entering.sign_in(opened, seeded.user.username)
+    opened.goto("/runs/")
     return opened
 
 

@@ -12,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import entering
 import pytest
 from django.utils import timezone
 from looks import SIZES, in_all_looks, picture
@@ -112,10 +113,7 @@ def open_as(live_server: Any, site: dict[str, Any], context: Any) -> Callable[..
             "console",
             lambda m: m.type in ("error", "warning") and page.complaints.append(m.text),
         )
-        page.goto("/login/")
-        page.fill("#id_username", name)
-        page.fill("#id_password", PASSWORD)
-        page.click("main button")
+        entering.sign_in(page, name)
         page.goto("/queue/")
         return page
 
