@@ -147,3 +147,39 @@ def test_where_playing_stops_the_number_is_that_of_the_picture(
         frame_is(page, number + 1)
         page.wait_for_function(f"() => !{FILM}.seeking")
         assert page.evaluate(NUMBERS) == [number + 1, number + 1]
+
+
+# As Firefox does it: the picture after a seek has the time that was sought, not its own.
+AS_FIREFOX = """
+const video = HTMLVideoElement.prototype;
+const ask = video.requestVideoFrameCallback;
+video.requestVideoFrameCallback = function (tell) {
+  return ask.call(this, (now, { mediaTime }) =>
+    tell(now, { mediaTime: this.paused ? this.currentTime : mediaTime }));
+};
+"""
+WITHOUT = "delete HTMLVideoElement.prototype.requestVideoFrameCallback;"
+
+
+@pytest.mark.parametrize("browser_of", [AS_FIREFOX, WITHOUT], ids=["as-firefox", "without"])
+def test_the_number_is_that_of_the_picture_however_a_browser_dates_it(
+    sign_in: Opened, known: list[Evaluation], seeded: seeding.Seeded, browser_of: str
+) -> None:
+    numbered_film(seeded)
+    page = sign_in()
+    page.add_init_script(browser_of)
+    go(page, known, mode="side", frame=200)
+    for key, frame in [("ArrowRight", 201), ("ArrowLeft", 200), ("Shift+ArrowRight", 208)]:
+        page.keyboard.press(key)
+        frame_is(page, frame)
+        page.wait_for_timeout(200)
+        frame_is(page, frame)
+        assert page.evaluate(NUMBERS) == [frame, frame]
+
+    page.keyboard.press("Space")
+    page.wait_for_function(f"() => {DESK}.frame > 230")
+    page.keyboard.press("Space")
+    page.wait_for_timeout(300)
+
+    number = page.evaluate(f"() => {DESK}.frame")
+    assert page.evaluate(NUMBERS) == [number, number]
