@@ -83,6 +83,9 @@ def test_the_wipe_shows_a_left_of_the_divider_and_b_right_of_it(
     page.mouse.move(box["x"] + 0.2 * box["width"], box["y"] + 60, steps=4)
     page.mouse.up()
     expect(divider).to_have_attribute("aria-valuenow", "20")
+    page.keyboard.press("d")  # the divider has the focus now, and keeps only its own keys
+    expect(divider).to_be_hidden()
+    expect(page).to_have_url(re.compile("mode=diff"))
 
 
 def test_the_difference_is_white_at_zero_and_has_its_own_scale(
