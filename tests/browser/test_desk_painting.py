@@ -83,6 +83,9 @@ def test_the_wipe_shows_a_left_of_the_divider_and_b_right_of_it(
     page.mouse.move(box["x"] + 0.2 * box["width"], box["y"] + 60, steps=4)
     page.mouse.up()
     expect(divider).to_have_attribute("aria-valuenow", "20")
+    page.keyboard.press("d")  # the divider has the focus now, and keeps only its own keys
+    expect(divider).to_be_hidden()
+    expect(page).to_have_url(re.compile("mode=diff"))
 
 
 def test_the_difference_is_white_at_zero_and_has_its_own_scale(
@@ -147,3 +150,39 @@ def test_where_playing_stops_the_number_is_that_of_the_picture(
         frame_is(page, number + 1)
         page.wait_for_function(f"() => !{FILM}.seeking")
         assert page.evaluate(NUMBERS) == [number + 1, number + 1]
+
+
+# As Firefox does it: the picture after a seek has the time that was sought, not its own.
+AS_FIREFOX = """
+const video = HTMLVideoElement.prototype;
+const ask = video.requestVideoFrameCallback;
+video.requestVideoFrameCallback = function (tell) {
+  return ask.call(this, (now, { mediaTime }) =>
+    tell(now, { mediaTime: this.paused ? this.currentTime : mediaTime }));
+};
+"""
+WITHOUT = "delete HTMLVideoElement.prototype.requestVideoFrameCallback;"
+
+
+@pytest.mark.parametrize("browser_of", [AS_FIREFOX, WITHOUT], ids=["as-firefox", "without"])
+def test_the_number_is_that_of_the_picture_however_a_browser_dates_it(
+    sign_in: Opened, known: list[Evaluation], seeded: seeding.Seeded, browser_of: str
+) -> None:
+    numbered_film(seeded)
+    page = sign_in()
+    page.add_init_script(browser_of)
+    go(page, known, mode="side", frame=200)
+    for key, frame in [("ArrowRight", 201), ("ArrowLeft", 200), ("Shift+ArrowRight", 208)]:
+        page.keyboard.press(key)
+        frame_is(page, frame)
+        page.wait_for_timeout(200)
+        frame_is(page, frame)
+        assert page.evaluate(NUMBERS) == [frame, frame]
+
+    page.keyboard.press("Space")
+    page.wait_for_function(f"() => {DESK}.frame > 230")
+    page.keyboard.press("Space")
+    page.wait_for_timeout(300)
+
+    number = page.evaluate(f"() => {DESK}.frame")
+    assert page.evaluate(NUMBERS) == [number, number]

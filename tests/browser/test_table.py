@@ -171,3 +171,15 @@ def test_notes_are_written_in_the_header_of_a_run(page: Page, seeded: seeding.Se
 
     expect(page.locator(".col-notes", has_text="The warm-up helps.")).to_be_visible()
     assert watch.found == []
+
+
+def test_the_views_open_within_a_phone(page: Page, seeded: seeding.Seeded) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto("/runs/")
+
+    page.locator("summary", has_text="Views").click()
+
+    box = page.locator(".views-menu").bounding_box()
+    assert box is not None
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= 390

@@ -13,9 +13,17 @@ document.addEventListener("click", (event) => {
   else savePicture(chart, action);
 });
 
-function fullscreen(chart) {
-  if (document.fullscreenElement) document.exitFullscreen();
-  else chart.requestFullscreen?.();
+async function fullscreen(chart) {
+  if (document.fullscreenElement) {
+    document.exitFullscreen();
+    return;
+  }
+  try {
+    await chart.requestFullscreen();
+  } catch {
+    const text = "The browser does not give this page the full screen.";
+    document.dispatchEvent(new CustomEvent("vadlab:notify", { detail: { tone: "warning", text } }));
+  }
 }
 
 function fileName(chart, suffix) {

@@ -10,11 +10,13 @@ document.addEventListener("click", async (event) => {
     : copyFrom
       ? document.querySelector(copyFrom).textContent
       : copy;
-  if (text === null || !(await put(text))) return;
+  if (text === null) return;
+  if (!(await put(text))) {
+    say("error", "Not copied: the browser did not allow it.", "Click once more.");
+    return;
+  }
   button.classList.add("is-copied");
-  document.dispatchEvent(
-    new CustomEvent("vadlab:notify", { detail: { tone: "success", text: "Copied." } }),
-  );
+  say("success", "Copied.");
   setTimeout(() => button.classList.remove("is-copied"), 1200);
 });
 
@@ -25,9 +27,12 @@ async function fetched(address) {
   } catch {
     // the same words as for an answer that is none
   }
-  const detail = { tone: "error", text: "Not copied: the server does not answer.", hint: "Try again." };
-  document.dispatchEvent(new CustomEvent("vadlab:notify", { detail }));
+  say("error", "Not copied: the server does not answer.", "Try again.");
   return null;
+}
+
+function say(tone, text, hint) {
+  document.dispatchEvent(new CustomEvent("vadlab:notify", { detail: { tone, text, hint } }));
 }
 
 async function put(text) {

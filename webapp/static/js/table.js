@@ -70,6 +70,14 @@ function everyId(table, boxes) {
 
 let last = null; // for Shift: the row that was changed before
 
+// Firefox would select the text between the two boxes as well, which would hold the polls.
+document.addEventListener("mousedown", (event) => {
+  const box = event.target.closest("[data-select-row]");
+  if (!box || !event.shiftKey) return;
+  event.preventDefault();
+  box.focus();
+});
+
 document.addEventListener("click", (event) => {
   const box = event.target.closest("[data-select-row], [data-select-all], [data-select-ids]");
   const clear = event.target.closest("[data-select-clear]");

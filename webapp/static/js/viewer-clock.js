@@ -5,6 +5,7 @@
 // through and played alone.
 
 const USUAL_FPS = 25; // to play maps at where nobody knows the rate
+const EARLY = 0.125; // of a frame; see `frameAt`
 
 export class Clock {
   /**
@@ -100,6 +101,14 @@ export class Clock {
     return Math.max(0, Math.min(this.count - 1, frame));
   }
 
+  /**
+   * The frame of a picture by its time. Firefox gives the first picture after a seek the time that was
+   * sought, the middle of its frame, which must not be rounded up to the next.
+   */
+  frameAt(mediaTime) {
+    return Math.round(mediaTime * this.fps - EARLY);
+  }
+
   seek() {
     this.sought = this.wanted;
     this.video.currentTime = (this.wanted + 0.5) / this.fps; // the middle, so rounding is no matter
@@ -117,7 +126,7 @@ export class Clock {
     if (video.requestVideoFrameCallback) {
       const shown = (_, picture) => {
         if (signal.aborted) return;
-        this.show(Math.round(picture.mediaTime * this.fps));
+        this.show(this.frameAt(picture.mediaTime));
         video.requestVideoFrameCallback(shown);
       };
       video.requestVideoFrameCallback(shown);

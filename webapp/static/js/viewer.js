@@ -25,7 +25,7 @@ const VIDEOS = { p: "before", n: "after" };
 
 /** Keys are a viewer's while it is in sight and nobody writes or has a menu open. */
 function takesKeys(desk, target) {
-  if (target.closest("textarea, [contenteditable], details.menu[open], [role=slider]")) return false;
+  if (target.closest("textarea, [contenteditable], details.menu[open]")) return false;
   if (target.matches("select, input:not([type=range])")) return false;
   if (desk.scope.contains(target)) return true;
   if (target.matches("input")) return false;
@@ -43,6 +43,7 @@ function meaning({ key, shiftKey }) {
 
 document.addEventListener("keydown", (event) => {
   const { target, key } = event;
+  if (event.defaultPrevented) return; // the divider's own
   if (event.ctrlKey || event.altKey || event.metaKey || document.querySelector("dialog[open]")) return;
   const desk = [...desks.values()].find((each) => takesKeys(each, target));
   if (!desk) return;
