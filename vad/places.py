@@ -119,7 +119,7 @@ def measure_patches(
     unlocated = [key for key in places.unlocated if key in maps.index]
     located = {key: place for key, place in places.videos.items() if key in maps.index}
     found: dict[str, Any] = {"metrics": {}, "intervals": {}, "videos": 0, "frames": 0}
-    found |= {"per_video": [], "protocol": None, "fingerprint": "", "why": _NO_PLACE}
+    found |= {"draws": {}, "per_video": [], "protocol": None, "fingerprint": "", "why": _NO_PLACE}
     if any(place.video.label == 1 for place in located.values()):
         protocol = PatchProtocol.of(
             frame_protocol,

@@ -15,6 +15,7 @@ from watching import Watch
 
 from vad.evaluation.curves import roc_curve
 from vad.evaluation.scores import ScoreSet
+from webapp.evaluations.models import Evaluation
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -114,6 +115,44 @@ def test_the_whole_comparison_is_drawn_without_a_complaint(
     assert accessibility.findings(page) == []
     assert watch.found == []
     assert page.locator("html").evaluate(TOO_WIDE) == []
+
+
+@in_all_looks
+def test_pairs_of_patch_metrics_are_chosen_in_the_matrix(
+    sign_in: Opened, seeded: seeding.Seeded, size: str, scheme: str
+) -> None:
+    for evaluation in seeded.evaluations:
+        seeding.add_maps(seeded, evaluation)
+    page = sign_in(*SIZES[size], color_scheme=scheme)
+    watch = Watch(page)
+    page.goto(address(seeded))
+    see_all(page)
+    pairs = page.locator("#pairs")
+
+    pairs.get_by_label("Metric of the pairs").select_option(label="Patch AUC, ungated")
+
+    page.wait_for_url(re.compile("pairs=patch_auc_ungated"))
+    expect(pairs.locator("select")).to_have_value("patch_auc_ungated")
+    expect(pairs.locator("td .difference")).to_have_count(2)
+    expect(pairs.locator("td").last).not_to_contain_text("p ")
+    expect(pairs).to_contain_text("p 0.")
+    pairs.scroll_into_view_if_needed()
+    picture(page, f"compare-patches-{size}-{scheme}")
+    assert accessibility.findings(page) == []
+    assert watch.found == []
+    assert page.locator("html").evaluate(TOO_WIDE) == []
+
+
+def test_patch_scores_of_two_grids_are_said_to_be_not_comparable(
+    sign_in: Opened, seeded: seeding.Seeded, two: list[Evaluation]
+) -> None:
+    page = sign_in()
+
+    page.goto(address(seeded, "&part=pairs&pairs=patch_auc#pairs"))
+
+    expect(page.locator("#pairs")).to_contain_text("Not comparable: the patch scores")
+    expect(page.locator(".notice")).to_contain_text("Patch numbers only")
+    expect(page.locator("#pairs select")).to_have_value("patch_auc")
 
 
 def test_a_point_of_the_scatter_opens_its_video(sign_in: Opened, seeded: seeding.Seeded) -> None:

@@ -19,10 +19,12 @@ from vad.data.manifest import (
     load_truth,
 )
 from vad.evaluation import bootstrap, frame
-from vad.evaluation.patch import patch_metrics
+from vad.evaluation.patch_protocol import PatchProtocol, spatial_content
+from vad.evaluation.patch_report import report
 from vad.evaluation.patch_scores import PatchScores, VideoPatches
 from vad.evaluation.patch_set import PatchSet, PatchVideo
 from vad.evaluation.patch_truth import PatchRule, truth_from_tracks
+from vad.evaluation.protocol import Protocol
 from vad.evaluation.scores import ScoreSet
 from webapp.datasets.models import Video as VideoRow
 from webapp.evaluations.models import Evaluation
@@ -37,6 +39,7 @@ def add_maps(
     frame_scores = ScoreSet.load(evaluation.scores_path)
     truth, rule = load_truth(seeded.version.folder, "test"), PatchRule(rows=rows, columns=columns)
     made, measured, unlocated = [], [], []
+    content = {}
     for video in load_manifest(seeded.version.folder).split("test"):
         scores, known = frame_scores.video(video.key), truth.get(video.key, Truth())
         places = truth_from_tracks(video, known, rule).fitted(scores.num_frames)
@@ -61,6 +64,7 @@ def add_maps(
         if video.label and not known.tracks:
             unlocated.append(video.key)
             continue
+        content[video.key] = spatial_content(video, known)
         measured.append(
             PatchVideo(
                 video=replace(video, num_frames=scores.num_frames),
@@ -74,13 +78,14 @@ def add_maps(
     patches = PatchScores.build(made, rows=rows, columns=columns)
     sha = patches.save(evaluation.patches_path)
     found = PatchSet(videos=tuple(measured))
+    protocol = PatchProtocol.of(
+        Protocol.from_dict(evaluation.protocol), rule=rule, truth=content, tubelets=tubelets
+    )
     evaluation.patch = {
+        **once(("patch", sha), lambda: report(found, samples=100, seed=0)),
         "scores": evaluation.patches_path.name, "sha256": sha, "grid": [rows, columns],
-        "tubelets": tubelets, "metrics": once(("patch", sha), lambda: patch_metrics(found)),
-        "videos": len(measured),
-        "intervals": {}, "unlocated": len(unlocated), "unlocated_videos": unlocated, "why": "",
-        "frames": found.num_frames,
-        "fingerprint": "cd" * 32, "protocol": rule.to_dict(),
+        "tubelets": tubelets, "unlocated": len(unlocated), "unlocated_videos": unlocated, "why": "",
+        "fingerprint": protocol.fingerprint, "protocol": protocol.to_dict(),
     }  # fmt: skip
     evaluation.stages = {
         name: _stage(frame_scores, np.concatenate([getattr(v, name) for v in made]))

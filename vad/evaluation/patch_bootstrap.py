@@ -33,6 +33,9 @@ PATCH_INTERVAL_METRICS = (
     "tiou", "rbdc", "tbdc",
 )  # fmt: skip
 MAX_LEVELS = 4096
+KEPT_SAMPLES = 500  # of an evaluation, so that it can be paired with any other without its maps
+_KEPT_SEED = 0  # the same for every run, whatever seed its intervals have
+_KEPT_DIGITS = 7
 _CELLS = 1 << 20  # of a block of draws: 8 MB a table
 
 
@@ -43,11 +46,36 @@ def patch_intervals(
 
     Under the same conditions as `bootstrap.intervals`, and with the same draws.
     """
+    return intervals_and_draws(patches, samples=samples, seed=seed, kept=0)[0]
+
+
+def intervals_and_draws(
+    patches: PatchSet, *, samples: int, seed: int, kept: int = KEPT_SAMPLES
+) -> tuple[dict[str, list[float] | None], dict[str, list[float | None]]]:
+    """`patch_intervals`, and draws to keep: any two runs of one patch protocol are paired by them.
+
+    The kept draws take the videos in the order of their names and have a seed of their own, as
+    `members.draw` does with frames. Preparing the maps is most of the work, so both are made in
+    one go.
+
+    Args:
+        samples, seed: of the intervals.
+        kept: how many draws to keep.
+
+    Returns:
+        The intervals; and name to [kept] values, None where a metric is not defined. Without
+        samples, or with too few videos, nothing is drawn and no draws are kept.
+    """
     labels = np.array([v.video.label for v in patches.videos])
     if samples < 1 or fewest(labels) < MIN_VIDEOS:
-        return dict.fromkeys(PATCH_INTERVAL_METRICS)
-    drawn = sample_patch_metrics(patches, resample(labels, samples, seed))
-    return {name: percentile_interval(values) for name, values in drawn.items()}
+        return dict.fromkeys(PATCH_INTERVAL_METRICS), {}
+    order = np.argsort(np.array([v.video.key for v in patches.videos]))
+    by_name = np.empty((kept, len(labels)))
+    by_name[:, order] = resample(labels[order], kept, _KEPT_SEED)
+    counts = np.concatenate([resample(labels, samples, seed), by_name])
+    drawn = sample_patch_metrics(patches, counts)
+    found = {name: percentile_interval(values[:samples]) for name, values in drawn.items()}
+    return found, {name: _plain(values[samples:]) for name, values in drawn.items() if kept}
 
 
 def paired_patches(
@@ -301,6 +329,10 @@ def _regions(
         for at, rates in levels.draws(counts):
             found[name][at] = rates.area_to_one(counts[at] @ frames)
     return found
+
+
+def _plain(values: np.ndarray) -> list[float | None]:
+    return [round(v, _KEPT_DIGITS) if np.isfinite(v) else None for v in values.tolist()]
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray, empty: float = 0.0) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 
 from vad.data.manifest import Track, Video
 from vad.evaluation.patch import Limits, patch_metrics, patch_sweep, tiou
-from vad.evaluation.patch_bootstrap import patch_intervals
+from vad.evaluation.patch_bootstrap import intervals_and_draws
 from vad.evaluation.patch_scores import VideoPatches
 from vad.evaluation.patch_set import PatchSet, PatchVideo
 from vad.evaluation.patch_truth import PatchTruth
@@ -59,11 +59,14 @@ def report(patches: PatchSet, *, samples: int, seed: int) -> dict[str, Any]:
 
     Returns:
         `metrics`: name of `PATCH_METRICS` to value or None; `intervals`: 95 % intervals of some of
-        them; `videos`, `frames`: how many; `per_video`: one row each.
+        them; `draws`: values of these to pair with other runs, see `intervals_and_draws`;
+        `videos`, `frames`: how many; `per_video`: one row each.
     """
+    intervals, draws = intervals_and_draws(patches, samples=samples, seed=seed)
     return {
         "metrics": patch_metrics(patches),
-        "intervals": patch_intervals(patches, samples=samples, seed=seed),
+        "intervals": intervals,
+        "draws": draws,
         "videos": len(patches.videos),
         "frames": patches.num_frames,
         "per_video": [_row(video) for video in patches.videos],

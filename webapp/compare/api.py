@@ -28,7 +28,7 @@ from webapp.runs.params import FROM, KEYS, POINTS, TO, keys_param, points_param
 
 RUNS = text("runs", f"ids of runs, {selection.MOST_RUNS} at most, with commas", required=True)
 GROUP = text("group", "members are groups: seed, tag or config.FIELD")
-METRIC = text("metric", "what is compared; auc without it", choices=(*draws.FAST, *draws.SLOW))
+METRIC = text("metric", "what is compared; auc without it", choices=draws.TESTED)
 
 
 class Compare(APIView):
@@ -80,15 +80,17 @@ class ComparePairs(APIView):
     @operation("Paired differences", query=[RUNS, GROUP, METRIC], returns=PairsJson)
     def get(self, request: Request) -> Response:
         """Of every two members, over the same resamples of the test videos; `p_holm` is corrected
-        for the number of pairs. 400 where the protocols differ.
+        for the number of pairs. 400 where the protocols differ; of patch metrics, where those of
+        the patches do or a run has none.
         """
         _, members = _chosen(request)
         members = [member for member in members if member.evaluations]
         metric = request.GET.get("metric", "auc")
-        if metric not in (*draws.FAST, *draws.SLOW):
-            raise invalid({"metric": f"one of {', '.join((*draws.FAST, *draws.SLOW))}"})
-        if len(members) < 2 or not draws.comparable(members):
-            raise invalid({"runs": "name two or more runs that were evaluated under one protocol"})
+        if metric not in draws.TESTED:
+            raise invalid({"metric": f"one of {', '.join(draws.TESTED)}"})
+        if len(members) < 2 or not draws.comparable(members, metric):
+            what = "with patch scores of" if metric in draws.PATCH else "under"
+            raise invalid({"runs": f"name two or more runs evaluated {what} one protocol"})
         return Response(
             {
                 "metric": metric,

@@ -149,7 +149,7 @@ def _patches_not_comparable(members: Sequence[Member], frame: str) -> list[Warni
     first_of: dict[str, Evaluation] = {}
     for member in members:
         for evaluation in member.evaluations:
-            patch = _patch_fingerprint(evaluation)
+            patch = draws.fingerprint(evaluation, PATCH[0])
             if patch and evaluation.fingerprint == frame:
                 first_of.setdefault(patch, evaluation)
     return [
@@ -192,7 +192,7 @@ def metric_table(
                 if pair is not None:
                     cells[i] = replace(cells[i], difference=_words(pair, column.higher_is_better))
     if comparable:
-        prints = {_patch_fingerprint(e) for m in members for e in m.evaluations}
+        prints = {draws.fingerprint(e, PATCH[0]) for m in members for e in m.evaluations}
         same_patches = len(prints - {""}) <= 1
         for i, column in enumerate(columns):
             if column.name in PATCH_METRICS and not same_patches:
@@ -277,11 +277,6 @@ def _patch(evaluation: Evaluation) -> tuple[dict[str, Any], dict[str, Any]]:
         getattr(evaluation, "patch_metrics", None) or {},
         getattr(evaluation, "patch_intervals", None) or {},
     )
-
-
-def _patch_fingerprint(evaluation: Evaluation) -> str:
-    """Empty without patch numbers; annotated by `selection.evaluations`, as `_patch`."""
-    return getattr(evaluation, "patch_fingerprint", None) or ""
 
 
 def _patch_protocol(evaluation: Evaluation) -> PatchProtocol:

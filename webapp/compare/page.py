@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.utils.http import urlencode
 
 from vad.evaluation.frame import METRICS, THRESHOLD
+from vad.evaluation.patch import PATCH_METRICS
 from webapp.accounts.models import User
 from webapp.compare import comparison, draws, selection, two
 from webapp.compare.selection import Member
@@ -34,7 +35,7 @@ class Asked:
         key: the metric of the training curves.
         bands: `yes`, `no`, or empty to decide by how many there are.
         classes: the metric of the class matrix, of `CLASS_METRICS`.
-        pairs: the metric of the matrix of pairs, of `draws.FAST`.
+        pairs: the metric of the matrix of pairs, of `draws.FAST` or `draws.PATCH`.
         first, second: keys of the two members that are looked at in detail.
         scatter: what the videos are placed by, of `two.BY`.
     """
@@ -113,7 +114,7 @@ def asked(user: User, query: QueryDict) -> Asked:
         key=_of(query, "key", keys) or preferred(keys),
         bands=_of(query, "bands", ("yes", "no")),
         classes=_of(query, "classes", CLASS_METRICS) or "auc",
-        pairs=_of(query, "pairs", draws.FAST) or "auc",
+        pairs=_of(query, "pairs", (*draws.FAST, *draws.PATCH)) or "auc",
         first=query.get("a", "")[:40],
         second=query.get("b", "")[:40],
         scatter=_of(query, "scatter", two.BY) or "max_score",
@@ -155,14 +156,30 @@ def operating_rows(members: list[Member]) -> list[tuple[Member, dict[str, float 
     return rows
 
 
+def pair_metrics(asked: Asked) -> dict[str, dict[str, str]]:
+    """What the matrix of pairs can show, in groups: of patches what any of the members has."""
+    there = {
+        name
+        for member in asked.evaluated
+        for evaluation in member.evaluations
+        for name, value in (evaluation.patch_metrics or {}).items()  # type: ignore[attr-defined]
+        if value is not None
+    }
+    found = {
+        "Frames": {name: METRICS[name].title for name in draws.FAST},
+        "Patches": {name: PATCH_METRICS[name].title for name in draws.PATCH if name in there},
+    }
+    return {group: titles for group, titles in found.items() if titles}
+
+
 def pair_cells(members: list[Member], metric: str) -> list[tuple[Member, list[Any]]]:
     """A row a member: its difference to each other one, None on the diagonal.
 
-    A cell is the pair turned so that it reads row minus column.
+    A cell is the pair turned so that it reads row minus column; empty where either is undefined.
     """
     shown = members[:MOST_PAIRED]
     cells: dict[tuple[int, int], Any] = {}
-    better = METRICS[metric].higher_is_better
+    better = {**METRICS, **PATCH_METRICS}[metric].higher_is_better
     for pair in draws.all_pairs(shown, metric):
         for row, column, factor in ((pair.second, pair.first, 1), (pair.first, pair.second, -1)):
             ends = [pair.low, pair.high] if factor == 1 else [pair.high, pair.low]
@@ -175,7 +192,10 @@ def pair_cells(members: list[Member], metric: str) -> list[tuple[Member, list[An
                 "difference": value, "low": low, "high": high, "p": pair.p_holm, "sign": sign,
             }  # fmt: skip
     return [
-        (member, [cells.get((row, column)) for column in range(len(shown))])
+        (
+            member,
+            [None if row == at else cells.get((row, at), {}) for at in range(len(shown))],
+        )
         for row, member in enumerate(shown)
     ]
 

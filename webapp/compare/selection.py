@@ -104,6 +104,7 @@ def with_patch_metrics(found: QuerySet[Evaluation]) -> QuerySet[Evaluation]:
         patch_intervals=KeyTransform("intervals", "patch"),
         patch_fingerprint=KeyTransform("fingerprint", "patch"),
         patch_protocol=KeyTransform("protocol", "patch"),
+        patch_sha256=KeyTransform("sha256", "patch"),
     )
 
 

@@ -10,7 +10,6 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET, require_safe
 
 from vad.errors import VadError
-from vad.evaluation.frame import METRICS
 from webapp.charts import Figure
 from webapp.compare import comparison, draws, export, figures, page, selection, two
 from webapp.compare.page import Asked
@@ -117,20 +116,27 @@ def _part(asked: Asked, name: str) -> dict[str, Any]:
 
 
 def _pairs(asked: Asked) -> dict[str, Any]:
-    able = draws.under_one_protocol(asked.evaluated)
+    metric, of_patches = asked.pairs, asked.pairs in draws.PATCH
+    able = draws.under_one_protocol(asked.evaluated, metric=metric)
+    able = able if len(able) > 1 else []
+    unable = [member for member in asked.evaluated if member not in able]
     context: dict[str, Any] = {
-        "metrics": {name: METRICS[name].title for name in draws.FAST},
+        "metrics": page.pair_metrics(asked),
+        "of_patches": of_patches,
         "samples": draws.SAMPLES,
         "left_out": max(0, len(able) - page.MOST_PAIRED),
-        "other_protocol": [member for member in asked.evaluated if member not in able],
+        "other_protocol": [member for member in unable if draws.scored(member, metric)],
+        "without_patches": [member for member in unable if not draws.scored(member, metric)],
     }
-    if len(able) < 2:
+    if not able:
         return context | {"pair_rows": None}
     try:
-        rows = page.pair_cells(able, asked.pairs)
+        rows = page.pair_cells(able, metric)
     except VadError as exc:
         return context | {"pair_error": exc}
-    return context | {"pair_rows": rows, "pair_members": [member for member, _ in rows]}
+    shown = [member for member, _ in rows]
+    older = draws.without_draws(shown) if of_patches else []
+    return context | {"pair_rows": rows, "pair_members": shown, "without_draws": older}
 
 
 def _without(asked: Asked, name: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ WORDS = {
     "lr_schedule": "Learning-rate schedule",
     "pretrained_point": "Weights file to start from",
     "encoder_point": "Image weights to start from",
+    "encoder_inflation": "Image weights over a tubelet",
     "stage1": "Stage 1",
     "num_tubelet": "Tubelets",
     "motion": "Motion score",

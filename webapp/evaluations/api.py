@@ -77,7 +77,7 @@ class EvaluationDetail(APIView):
         return Response(
             evaluation_json(found)
             | {
-                "patch": found.patch,
+                "patch": {name: v for name, v in found.patch.items() if name != "draws"},
                 "stages": found.stages,
                 "protocol": found.protocol,
                 "per_class": found.per_class,

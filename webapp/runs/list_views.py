@@ -26,6 +26,7 @@ from webapp.runs import bookmarks, columns, grouping, services, table
 from webapp.runs.models import Run, SavedView, State, kind_choices
 from webapp.runs.ordering import Ordered
 from webapp.runs.results import foreign_settings, metric_keys
+from webapp.runs.used_tags import used_tags
 from webapp.runs.views import runs_word
 
 LIVE_ROWS = 70  # rows that are asked for again; their ids must fit into an address
@@ -44,7 +45,7 @@ def run_list(request: Request) -> HttpResponse:
         "pinned": set(pinned),
         "states": State.choices,
         "kinds": kind_choices(),
-        "tags": table.tags(runs),
+        "tags": used_tags(request.project),
         "group_choices": grouping.choices(shown.group),
         "views": bookmarks.views_of(request.project),
         "cols": columns.spelled(shown.columns),

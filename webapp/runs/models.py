@@ -123,6 +123,7 @@ class Run(models.Model):
         ordering = ["-created_at", "-id"]
         indexes = [
             models.Index(fields=["project", "-created_at", "-id"], name="run_list"),
+            models.Index(fields=["project", "tags"], name="run_tags"),  # see used_tags.py
             models.Index(  # the heads of its groups are read from the index alone; see backlog.py
                 fields=[
                     "owner",

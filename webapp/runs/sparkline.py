@@ -42,7 +42,7 @@ def sparkline(steps: np.ndarray, values: np.ndarray) -> Sparkline:
     middle = high == low
     y = np.full(len(values), 0.5) if middle else (high - values) / (high - low)
     y = MARGIN + y * (HEIGHT - 2 * MARGIN)
-    points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
+    points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x.tolist(), y.tolist(), strict=True))
     return Sparkline(
         path=f"M{points}",
         label=f"{low:.3g} to {high:.3g} over {int(steps[-1]):,} steps, now {values[-1]:.3g}",

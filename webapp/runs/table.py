@@ -7,11 +7,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.http import QueryDict
 from django.utils.http import urlencode
 
-from webapp.datasets.models import DatasetVersion
+from webapp.accounts.models import User
+from webapp.datasets.models import Dataset, DatasetVersion
 from webapp.runs import columns as columns_
 from webapp.runs import grouping
 from webapp.runs.columns import Column
@@ -161,12 +162,25 @@ def tags(runs: QuerySet[Run]) -> list[str]:
     return sorted({tag for tags in used for tag in tags})
 
 
+def _all_but(path: str, model: type[Model], *read: str) -> list[str]:
+    """What a row does not read of a related row; each of them is read once a run."""
+    names = (field.name for field in model._meta.concrete_fields if not field.primary_key)
+    return [f"{path}__{name}" for name in names if name not in read]
+
+
+_UNREAD = (
+    *_all_but("owner", User, "username"),
+    *_all_but("version", DatasetVersion, "dataset", "number"),
+    *_all_but("version__dataset", Dataset, "name"),
+)
+
+
 def rows(ids: Sequence[UUID], columns: Sequence[Column]) -> list[Row]:
     """The rows of these runs, in this order, in five queries at most whatever their number."""
     if not ids:
         return []
     refs = {c.key: c.ref for c in columns if c.ref is not None}
-    unread = ["environment", "result", "error"]
+    unread = ["environment", "result", "error", *_UNREAD]
     if not any(ref.of == CONFIG for ref in refs.values()):
         unread.append("config")
     by_id = Run.objects.select_related("owner", "version__dataset").defer(*unread).in_bulk(ids)

@@ -13,8 +13,10 @@ from vad.evaluation import patch_bootstrap
 from vad.evaluation.bootstrap import resample
 from vad.evaluation.patch import patch_metrics
 from vad.evaluation.patch_bootstrap import (
+    KEPT_SAMPLES,
     PATCH_INTERVAL_METRICS,
     Levels,
+    intervals_and_draws,
     paired_patches,
     patch_intervals,
     sample_patch_metrics,
@@ -195,6 +197,32 @@ def test_a_run_against_itself_differs_in_nothing():
         assert pair is not None
         assert (pair.difference, pair.low, pair.high, pair.p) == (0, 0, 0, 1)
         assert not pair.significant
+
+
+def test_kept_draws_pair_two_runs_as_their_maps_do_whatever_the_order_and_the_seed():
+    """Videos sorted by name, as the kept draws take them."""
+    first = random_patches(2)
+    second = rescored(first)
+    by_name = PatchSet(videos=tuple(sorted(first.videos, key=lambda v: v.video.key)))
+    expected = paired_patches(by_name, second, samples=KEPT_SAMPLES)
+
+    _, a = intervals_and_draws(first, samples=10, seed=3)
+    intervals, b = intervals_and_draws(second, samples=20, seed=4)
+
+    assert intervals == patch_intervals(second, samples=20, seed=4)
+    for name in PATCH_INTERVAL_METRICS:
+        drawn = np.subtract(b[name], a[name])
+        low, high = np.quantile(drawn, [0.025, 0.975])
+        assert (expected[name].low, expected[name].high) == pytest.approx((low, high), abs=1e-6)
+
+
+def test_a_draw_without_a_value_is_kept_as_none():
+    videos = tuple(dataclasses.replace(v, tracks=()) for v in random_patches(5).videos)
+
+    _, drawn = intervals_and_draws(PatchSet(videos=videos), samples=10, seed=0)
+
+    assert drawn["rbdc"] == [None] * KEPT_SAMPLES
+    assert intervals_and_draws(PatchSet(videos=videos), samples=0, seed=0)[1] == {}
 
 
 def test_few_videos_have_a_difference_without_an_interval():

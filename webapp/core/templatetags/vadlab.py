@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
+from functools import cache
 from typing import Any
 
 from django import template
@@ -44,7 +45,7 @@ STATES: dict[str, tuple[str, str]] = {  # state: (icon, word); "" is the moving 
 @register.simple_tag
 def icon(name: str, label: str = "", css: str = "") -> SafeString:
     """An icon of the sprite. With a label it has a meaning of its own, else it is decoration."""
-    href = f"{static('icons.svg')}#{name}"
+    href = f"{_sprite()}#{name}"
     classes = f"icon {css}".strip()
     if label:
         return format_html(
@@ -55,6 +56,12 @@ def icon(name: str, label: str = "", css: str = "") -> SafeString:
             href,
         )
     return format_html('<svg class="{}" aria-hidden="true"><use href="{}"/></svg>', classes, href)
+
+
+@cache
+def _sprite() -> str:
+    """Looked up once: a page has dozens of icons."""
+    return static("icons.svg")
 
 
 @register.simple_tag

@@ -46,18 +46,19 @@ def run_row(row: Row, columns: Sequence[Column], pinned: bool, action: str) -> S
     if run.notes:
         mark = _icon("edit", "Has notes")
         notes = format_html('<span class="note-mark" title="{}">{}</span>', run.notes, mark)
-    head = format_html(
-        '<tr><td class="check"><input type="checkbox" name="run" value="{0}" form="bulk"'
-        ' data-select-row aria-label="Select {1}"></td>'
+    # not by format_html, which would look at each of these again
+    pk, name, act = run.pk, conditional_escape(run.name), "unpin" if pinned else "pin"
+    to, word = f"{conditional_escape(action)}?action={act}", act.capitalize()
+    head = (
+        f'<tr><td class="check"><input type="checkbox" name="run" value="{pk}" form="bulk"'
+        f' data-select-row aria-label="Select {name}"></td>'
         '<th scope="row" class="col-name"><div class="name-cell">'
-        '<button class="pin" form="pin-form" name="run" value="{0}" formaction="{2}"'
-        ' hx-post="{2}" aria-pressed="{3}" title="{4}" aria-label="{4} {1}">{5}</button>'
-        '<span class="name-text">{6}<a class="row-link" href="{7}" title="{1}">{1}</a>{8}</span>'
-        "</div></th>",
-        str(run.pk), run.name, f"{action}?action={'unpin' if pinned else 'pin'}",
-        "true" if pinned else "false", "Unpin" if pinned else "Pin", _icon("pin"),
-        _swatch(run.color), reverse("runs:detail", args=[run.pk]), notes,
-    )  # fmt: skip
+        f'<button class="pin" form="pin-form" name="run" value="{pk}" formaction="{to}"'
+        f' hx-post="{to}" aria-pressed="{"true" if pinned else "false"}" title="{word}"'
+        f' aria-label="{word} {name}">{_icon("pin")}</button><span class="name-text">'
+        f'{_swatch(run.color)}<a class="row-link" href="{_address(pk)}" title="{name}">{name}</a>'
+        f"{notes}</span></div></th>"
+    )
     return mark_safe(f"{head}{''.join(cells)}</tr>")
 
 
@@ -69,7 +70,9 @@ def run_live_cells(row: Row, columns: Sequence[Column]) -> SafeString:
 
 def _live(row: Row, column: Column, attributes: str) -> str:
     """What stands in a cell, safe; one that changes while its run goes on has an id."""
-    inner = conditional_escape(_CELLS[column.cell](row, column))
+    inner = _CELLS[column.cell](row, column)
+    if not isinstance(inner, SafeString):
+        inner = conditional_escape(inner)
     if not column.live or row.again:
         return inner
     return f'<div id="{column.slug}-{row.run.pk}"{attributes}>{inner}</div>'
@@ -81,6 +84,17 @@ def cell_class(column: Column) -> str:
     return f"num {css}".strip() if column.num and "num" not in css else css
 
 
+def _address(pk: UUID) -> str:
+    """Of a run's page, as `reverse` gives it for one run."""
+    return _page_of_a_run().replace(_ANY_RUN, str(pk))
+
+
+@cache
+def _page_of_a_run() -> str:
+    return reverse("runs:detail", args=[_ANY_RUN])
+
+
+_ANY_RUN = str(UUID(int=0))
 _icon = cache(vadlab.icon)
 _swatch = cache(vadlab.run_swatch)
 _badge = cache(vadlab.state_badge)
