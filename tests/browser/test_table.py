@@ -8,7 +8,7 @@ from typing import Any
 import entering
 import pytest
 import seeding
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 from watching import Watch
 
 from webapp.accounts.models import Membership, Role, User
@@ -31,6 +31,24 @@ def page(live_server: Any, seeded: seeding.Seeded, context: Any) -> Page:
 
 def names(page: Page) -> list[str]:
     return page.locator("#runs tbody:not(.is-pinned) .row-link").all_text_contents()
+
+
+def test_a_hand_faster_than_the_proposals_loses_nothing(page: Page) -> None:
+    held: list[Route] = []
+    page.route("**/complete/*", held.append)
+    box = page.locator("#q")
+    box.focus()
+    with page.expect_request("**/complete/*"):
+        page.keyboard.type("tag")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    page.unroute("**/complete/*")
+    for route in held:
+        route.continue_()
+
+    expect(box).to_have_value("tag ")
+    expect(box).to_be_focused()
+    assert "q=" not in page.url
 
 
 def test_from_a_typed_filter_to_a_view_that_a_colleague_opens(

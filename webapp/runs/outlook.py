@@ -50,7 +50,7 @@ class Start:
     @property
     def basis(self) -> str:
         if not self.runs:
-            return "a slot is free" if self.is_now else "by what runs now"
+            return "by what runs now"
         return "from 1 finished run" if self.runs == 1 else f"from {self.runs} finished runs"
 
 

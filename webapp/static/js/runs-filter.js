@@ -14,6 +14,7 @@ class Combobox {
     this.range = [0, 0];
     this.waits = false; // the list is of an older text than the field's
     this.step = 0; // an arrow that was pressed meanwhile
+    this.takes = false; // and Enter after it
     this.input.addEventListener("input", () => this.later());
     this.input.addEventListener("keydown", (event) => this.key(event));
     this.input.addEventListener("blur", () => this.close());
@@ -56,16 +57,17 @@ class Combobox {
     this.list.hidden = !open;
     this.input.setAttribute("aria-expanded", String(open));
     this.input.removeAttribute("aria-activedescendant");
-    const step = this.step;
-    this.waits = false;
+    const { step, takes } = this;
+    this.waits = this.takes = false;
     this.step = 0;
     if (open && step) this.choose(step > 0 ? 0 : -1);
+    if (open && takes) this.take(this.chosen);
   }
 
   close() {
     clearTimeout(this.timer);
     this.asking?.abort();
-    this.waits = false;
+    this.waits = this.takes = false;
     this.step = 0;
     this.list.hidden = true;
     this.chosen = -1;
@@ -85,6 +87,9 @@ class Combobox {
     } else if (event.key === "Escape" && open) {
       event.preventDefault();
       this.close();
+    } else if (event.key === "Enter" && this.waits && this.step) {
+      event.preventDefault();
+      this.takes = true;
     } else if ((event.key === "Enter" || event.key === "Tab") && open && this.chosen >= 0) {
       event.preventDefault();
       this.take(this.chosen);
