@@ -46,7 +46,7 @@ from vad.video.seeking import (
 Wanted = Sequence[tuple[str, np.ndarray]]  # video and its frames [F] int64, rising, ends may repeat
 
 HELD_BYTES = 1 << 30
-GAP = 16  # frames that are decoded for nothing rather than looked for anew
+CACHED_BYTES = 1 << 20  # of decoded frames that are resized while a processor still holds them
 FAR = 600  # frames into a source, behind which it is not tried
 
 
@@ -382,18 +382,20 @@ def _joined(clips: np.ndarray, parts: Sequence[Future[None]]) -> np.ndarray:
 
 def _fill(out: np.ndarray, reader: VideoReader, frames: np.ndarray) -> None:
     """Decode frames [F], rising, and bring them to the size of `out` [F, H, W, 3]."""
-    height, width = out.shape[1:3]
-    size = block_frames(reader)
-    for run in np.split(frames, np.flatnonzero(np.diff(frames) > GAP) + 1):
-        for start in range(int(run[0]), int(run[-1]) + 1, size):
-            stop = min(start + size, int(run[-1]) + 1)
-            here = slice(*np.searchsorted(frames, (start, stop)).tolist())
-            block = reader.frames(start, stop)
-            shown, places = np.unique(frames[here], return_inverse=True)
-            if len(shown) < len(block):
-                block = block[shown - start]
-            small = resize(block, (height, width))
-            out[here] = small if len(small) == len(places) else small[places]
+    shown, places = np.unique(frames, return_inverse=True)
+    small = out if len(shown) == len(frames) else np.empty((len(shown), *out.shape[1:]), np.uint8)
+    size = max(1, min(block_frames(reader), CACHED_BYTES // (reader.height * reader.width * 3)))
+    at = 0
+    while at < len(shown):
+        start = int(shown[at])
+        end = int(shown.searchsorted(start + size))
+        block = reader.frames(start, int(shown[end - 1]) + 1)
+        if end - at < len(block):
+            block = block[shown[at:end] - start]
+        small[at:end] = resize(block, (out.shape[1], out.shape[2]))
+        at = end
+    if small is not out:
+        np.take(small, places, axis=0, out=out)
 
 
 def _fill_salvaged(out: np.ndarray, reader: VideoReader, frames: np.ndarray) -> None:

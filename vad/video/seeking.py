@@ -88,7 +88,7 @@ class FrameIndex:
         """Of the frame that is shown at a time; -1 where there is none."""
         if time is None:
             return -1
-        at = int(np.searchsorted(self.times, time))
+        at = int(self.times.searchsorted(time))
         return at if at < len(self.times) and self.times[at] == time else -1
 
 
@@ -227,6 +227,9 @@ def upright_rgb(stream: Any, rotation: int) -> Any:
         180: [("hflip", None), ("vflip", None)],
     }
     graph = av.filter.Graph()
+    graph.threads = (
+        1  # each open reader would hold a thread a core; waking them costs more than one
+    )
     chain = [graph.add_buffer(template=stream)]
     for name, setting in turns.get(180 if abs(rotation) == 180 else rotation, []):
         chain.append(graph.add(name, setting) if setting else graph.add(name))

@@ -254,6 +254,21 @@ def test_readers_stay_open_and_the_least_recently_used_goes_first(videos, opened
         assert len(opened) == 1
 
 
+def test_open_readers_hold_no_threads(videos):
+    with Clips(videos, size=SIZE, threads=1, held_bytes=0) as clips:
+        clips.get([("a.mp4", window(0))])
+        before = len(list(Path("/proc/self/task").iterdir()))
+        clips.get([("b.mp4", window(0)), ("c.mp4", window(0))])
+
+        assert len(list(Path("/proc/self/task").iterdir())) == before
+
+
+def test_frames_far_apart_and_repeated_come_out_in_their_places(videos):
+    wanted = np.array([0, 0, 3, 40, 41, 41, 59])
+    with Clips(videos, size=SIZE, held_bytes=0) as clips:
+        assert numbers(clips.get([("a.mp4", wanted)])[0]) == wanted.tolist()
+
+
 def test_videos_that_fit_into_memory_are_decoded_once(videos, opened):
     keys = [v.key for v in videos.videos]
     with Clips(videos, size=SIZE, max_open=1) as clips:
