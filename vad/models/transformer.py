@@ -98,10 +98,11 @@ class Attention(nn.Module):
             project.weight, "d (h two e) -> two d (h e)", h=self.heads, two=2
         )
         w_qkv, w_r = self.to_qkv.weight.split([3 * inner, inner])
-        qkv, local = F.linear(x, torch.cat([w_qkv, w_local @ w_r])).split(
-            [3 * inner, x.shape[-1]], dim=-1
+        # Split once: a second split of q, k and v alone would copy their gradients twice more.
+        *qkv, local = F.linear(x, torch.cat([w_qkv, w_local @ w_r])).split(
+            [inner, inner, inner, x.shape[-1]], dim=-1
         )
-        q, k, v = rearrange(qkv, "b t (three h e) -> three b h t e", three=3, h=self.heads)
+        q, k, v = (rearrange(part, "b t (h e) -> b h t e", h=self.heads) for part in qkv)
         seen = None if lengths is None else inside(lengths, x.shape[1])[:, None, None]
         attended = F.scaled_dot_product_attention(q, k, v, attn_mask=seen)
         attended = rearrange(attended, "b h t e -> b t (h e)")

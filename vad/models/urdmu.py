@@ -15,7 +15,7 @@ Shapes: B bags of one label, N crops, T snippets, D features, C = 512 channels, 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -231,11 +231,30 @@ class Embedding(nn.Module):
         """
         conv = cast(nn.Conv1d, self.conv_1[0])
         taps = F.linear(x, rearrange(conv.weight, "c d k -> (k c) d"))
+        return F.relu_(_ShiftedSum.apply(taps, conv.bias))
+
+
+class _ShiftedSum(torch.autograd.Function):
+    """Adds up the three taps of a convolution over time, each shifted to its place.
+
+    Autograd would give the same gradient by copying it a dozen times.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, taps: Tensor, bias: Tensor) -> Tensor:
+        """[B, T, 3C], [C] to [B, T, C]."""
         before, now, after = taps.chunk(3, dim=-1)
-        out = now + cast(Tensor, conv.bias)
+        out = now + bias
         out[:, 1:] += before[:, :-1]
         out[:, :-1] += after[:, 1:]
-        return F.relu_(out)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        taps = grad.new_zeros(*grad.shape[:-1], 3 * grad.shape[-1])
+        before, now, after = taps.chunk(3, dim=-1)
+        before[:, :-1], now[:], after[:, 1:] = grad[:, 1:], grad, grad[:, :-1]
+        return taps, grad.sum((0, 1))
 
 
 class ScoreHead(nn.Module):
