@@ -35,7 +35,7 @@ def names(page: Page) -> list[str]:
 
 def test_a_hand_faster_than_the_proposals_loses_nothing(page: Page) -> None:
     held: list[Route] = []
-    page.route("**/complete/*", held.append)
+    page.route("**/complete/*", lambda route: held.append(route))
     box = page.locator("#q")
     box.focus()
     with page.expect_request("**/complete/*"):
