@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vad.data.backgrounds import Backgrounds
 from vad.data.clips import Clips
 from vad.data.features import FeatureStore
 from vad.models.two_stage import TwoStage
@@ -55,10 +56,14 @@ def score_patches(
     model.eval()
     try:
         context = _snippet_features(model, store, key, device)
+        background = None
+        if model.needs_backgrounds:
+            background = to_device(Backgrounds(clips).of([key]), device)
         maps, kept = [], []
         for batch, frames in _batches(wanted, store, clips, key, model, device):
             own = None if context is None else context[batch][:, None]
-            scores, left = model.patch_maps(frames, own)
+            still = None if background is None else background.expand(len(batch), -1, -1, -1)
+            scores, left = model.patch_maps(frames, own, still)
             maps.append(scores.cpu().numpy())
             kept.append(left.cpu().numpy())
     finally:
@@ -77,7 +82,7 @@ def window_of(
 
 
 def to_device(frames: np.ndarray, device: torch.device) -> Tensor:
-    """[B, F, H, W, 3] uint8; the copy to a GPU does not hold the program up."""
+    """Pictures of any shape, uint8; the copy to a GPU does not hold the program up."""
     clips = torch.from_numpy(frames)
     if device.type == "cuda":
         return clips.pin_memory().to(device, non_blocking=True)

@@ -8,12 +8,12 @@ from typing import ClassVar
 from vad.errors import ConfigError
 from vad.fields import PRECISIONS, RunConfig, option, redefault
 from vad.models.grid import ClipGrid
+from vad.models.views import VIEWS, seen_grid
 from vad.schedule import Schedule
 
 SELECTIONS = ("validation", "last", "test")
 PRUNINGS = ("auto", "hard", "soft", "none")
 MOTIONS = ("none", "time-reversal", "variance")
-VIEWS = ("rgb", "energy")
 CONTEXTS = ("clip", "patch")
 CHOICES = ("top", "second", "random", "several")
 RANKINGS = ("memory", "score")
@@ -230,8 +230,9 @@ class TwoStageConfig(UrdmuConfig):
     clip_view: str = option(
         "rgb",
         help="What the network sees of a clip. 'rgb': its colours, as published. 'energy': how "
-        "much each tubelet moves, as the mean square of the differences between its frames. With "
-        "few videos the network then cannot learn what a place looks like, only what moves.",
+        "much each tubelet moves, as the mean square of the differences between its frames. "
+        "'motion': what the motion descriptor says of each patch against the video's background. "
+        "With few videos the network then cannot learn what a place looks like, only how it moves.",
         group="Clips",
         choices=VIEWS,
     )
@@ -385,12 +386,12 @@ class TwoStageConfig(UrdmuConfig):
 
     @property
     def encoder_grid(self) -> ClipGrid:
-        """How what the network sees is cut: as the clip is, but an energy has one frame a tubelet.
+        """How what the network sees is cut, see `seen_grid`.
 
         Raises:
             ConfigError: of `view_cell` or of the clip's sizes.
         """
-        return self.grid.averaged(self.view_cell) if self.clip_view == "energy" else self.grid
+        return seen_grid(self.grid, self.clip_view, self.view_cell)
 
     @property
     def pruning_kind(self) -> str:
@@ -415,12 +416,14 @@ class TwoStageConfig(UrdmuConfig):
                 problems |= {names.get(name, name): text for name, text in exc.fields.items()}
             else:
                 problems |= self._network_problems(grid)
-        if self.view_cell > 1 and self.clip_view == "rgb":
-            problems["view_cell"] = "averages an energy, and clip_view is 'rgb'"
+        if self.view_cell > 1 and self.clip_view != "energy":
+            problems["view_cell"] = f"averages an energy, and clip_view is {self.clip_view!r}"
         if self.clip_view == "energy" and self.segment_length < 2:
             problems["segment_length"] = "a clip of one frame has no energy"
-        if self.encoder_point and self.clip_view == "energy":
-            problems["encoder_point"] = "was trained on colours, and clip_view is 'energy'"
+        if self.encoder_point and self.clip_view != "rgb":
+            problems["encoder_point"] = (
+                f"was trained on colours, and clip_view is {self.clip_view!r}"
+            )
         ranked = self.num_segments // 16 + 1
         needed = {"second": 2, "several": self.choice_count}.get(self.snippet_choice, 1)
         if needed > ranked:

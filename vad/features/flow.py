@@ -47,7 +47,7 @@ def warp(x: Tensor, flow: Tensor) -> Tensor:
 
 
 def lucas_kanade(
-    first: Tensor, second: Tensor, *, noise: float, window: int = 5, iterations: int = 2
+    first: Tensor, second: Tensor, *, noise: float | Tensor, window: int = 5, iterations: int = 2
 ) -> Tensor:
     """Flow from `first` to `second`, coarse to fine over two levels.
 
@@ -71,7 +71,7 @@ def lucas_kanade(
 
 
 def _step(
-    first: Tensor, second: Tensor, flow: Tensor, noise: float, window: int, limit: float
+    first: Tensor, second: Tensor, flow: Tensor, noise: float | Tensor, window: int, limit: float
 ) -> Tensor:
     moved = warp(second, flow)
     dx, dy = gradients((first + moved) / 2)

@@ -11,7 +11,7 @@ from typing import cast
 
 from vad.errors import ConfigError
 
-CHANNELS = 3
+CHANNELS = 3  # of a picture
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +27,7 @@ class ClipGrid:
         patch: side of a patch in pixels.
         tubelet_size: frames of a tubelet.
         num_tubelet: tubelets of a clip.
+        channels: numbers of a pixel.
 
     Raises:
         ConfigError: a size is not positive or not divisible; all such fields at once.
@@ -38,6 +39,7 @@ class ClipGrid:
     patch: int = 16
     tubelet_size: int | None = None
     num_tubelet: int | None = None
+    channels: int = CHANNELS
 
     def __post_init__(self) -> None:
         wrong = {
@@ -60,7 +62,7 @@ class ClipGrid:
         if wrong:
             raise ConfigError(wrong, what="The clip grid")
 
-    def averaged(self, cell: int) -> ClipGrid:
+    def averaged(self, cell: int, channels: int = CHANNELS) -> ClipGrid:
         """The grid with one frame a tubelet, and one pixel for every `cell` by `cell` of them.
 
         Raises:
@@ -75,6 +77,7 @@ class ClipGrid:
             frames=self.tubelets,
             patch=self.patch // cell,
             tubelet_size=1,
+            channels=channels,
         )
 
     @property
@@ -110,4 +113,4 @@ class ClipGrid:
     @property
     def patch_values(self) -> int:
         """Numbers in a patch of a tubelet: pixels times frames times channels."""
-        return self.patch**2 * self.tubelet_frames * CHANNELS
+        return self.patch**2 * self.tubelet_frames * self.channels

@@ -17,7 +17,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from vad.errors import ConfigError, ShapeError
-from vad.models.grid import CHANNELS, ClipGrid
+from vad.models.grid import ClipGrid
 
 Motion = Literal["time-reversal", "variance"]
 SOFT_TEMPERATURE = 0.3  # of the motion scores, in the loss of soft pruning
@@ -38,7 +38,7 @@ class TubeletEmbedding(nn.Module):
         super().__init__()
         self.grid = grid
         kernel = (grid.tubelet_frames, grid.patch, grid.patch)
-        self.proj = nn.Conv3d(CHANNELS, dim, kernel, stride=kernel)
+        self.proj = nn.Conv3d(grid.channels, dim, kernel, stride=kernel)
 
     def forward(self, clip: Tensor) -> Tensor:
         """[B, 3, F, H, W], RGB from 0 to 1, to tokens [B, N, D] without position.
@@ -59,7 +59,7 @@ class TubeletEmbedding(nn.Module):
     def _cut(self, clip: Tensor) -> Tensor:
         """[B, 3, F, H, W] to [B, N, values of a patch]."""
         grid = self.grid
-        sizes = (CHANNELS, grid.frames, grid.height, grid.width)
+        sizes = (grid.channels, grid.frames, grid.height, grid.width)
         if clip.ndim != 5 or tuple(clip.shape[1:]) != sizes:
             expected = f"[B, {', '.join(str(n) for n in sizes)}]"
             raise ShapeError("clip", expected=expected, got=tuple(clip.shape))

@@ -18,11 +18,13 @@ import torch
 from einops import rearrange, reduce
 from torch import Tensor, nn
 
+from vad.features.motion_maps import clip_maps
 from vad.models.grid import ClipGrid
 from vad.models.pruning import scatter_scores
 from vad.models.stpvad import PatchHead
 from vad.models.tubelet_vit import Context, Pruning, TubeletVit
 from vad.models.urdmu import UrDmu
+from vad.models.views import seen_grid
 from vad.training_configs import TwoStageConfig
 
 NAME = "two-stage"
@@ -70,11 +72,12 @@ class Architecture:
     @property
     def encoder_grid(self) -> ClipGrid:
         """How what the encoder sees is cut; patches and tubelets are those of `grid`."""
-        return self.grid.averaged(self.view_cell) if self.view == "energy" else self.grid
+        return seen_grid(self.grid, self.view, self.view_cell)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
         data = {"name": NAME, **dataclasses.asdict(self)}
+        del data["grid"]["channels"]  # of the clips: always those of a picture
         return {k: list(v) if isinstance(v, tuple) else v for k, v in data.items()}
 
     @classmethod
@@ -135,6 +138,11 @@ class TwoStage(nn.Module):
         self.head.cross_attention.requires_grad_(a.cross_attention)
 
     @property
+    def needs_backgrounds(self) -> bool:
+        """Whether the view compares clips with their video's background."""
+        return self.architecture.view == "motion"
+
+    @property
     def feature_dim(self) -> int:
         """D of the features that stage 1 takes."""
         return self.architecture.feature_dim
@@ -146,23 +154,35 @@ class TwoStage(nn.Module):
             self.stage1.eval()
         return self
 
-    def view(self, clips: Tensor) -> Tensor:
-        """[B, F, H, W, 3] uint8 to what the encoder sees of it, of the size of its grid."""
-        a = self.architecture
-        return motion_energy(clips, a.grid, a.view_cell) if a.view == "energy" else to_input(clips)
+    def view(self, clips: Tensor, backgrounds: Tensor | None = None) -> Tensor:
+        """What the encoder sees of clips, of the size of its grid.
 
-    def patch_maps(self, clips: Tensor, snippets: Tensor | None) -> tuple[Tensor, Tensor]:
+        Args:
+            clips: [B, F, H, W, 3] uint8.
+            backgrounds: [B, H, W, 3] uint8, of their videos, if `needs_backgrounds`.
+        """
+        a = self.architecture
+        if a.view == "rgb":
+            return to_input(clips)
+        if a.view == "energy":
+            return motion_energy(clips, a.grid, a.view_cell)
+        return motion_maps(clips, cast(Tensor, backgrounds), a.grid)
+
+    def patch_maps(
+        self, clips: Tensor, snippets: Tensor | None, backgrounds: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Score every patch of clips; in evaluation mode.
 
         Args:
             clips: [B, F, H, W, 3] uint8.
             snippets: [B, M, 2C], what stage 1 has for each clip; needed with cross-attention.
+            backgrounds: as of `view`.
 
         Returns:
             Scores [B, t, P] float32, 0 to 1, `PRUNED_SCORE` where a patch was pruned; and which
             were kept, boolean, of the same shape.
         """
-        encoded = self.encoder(self.view(clips))
+        encoded = self.encoder(self.view(clips, backgrounds))
         context = snippets if self.architecture.cross_attention else None
         scores = self.head(encoded.tokens, snippets=context).scores
         if self.architecture.pruning == "soft":
@@ -199,3 +219,24 @@ def motion_energy(clips: Tensor, grid: ClipGrid, cell: int) -> Tensor:
     means = torch.cat([means[:, :, :1], means], dim=2)
     energy = reduce(means, "b c (t f) h w -> b c t h w", "mean", f=grid.tubelet_frames)
     return energy * (ENERGY_GAIN / 255**2)
+
+
+@torch.no_grad()
+def motion_maps(clips: Tensor, backgrounds: Tensor, grid: ClipGrid) -> Tensor:
+    """The maps of the motion descriptor, averaged over each patch of each tubelet.
+
+    A few of them look at the surroundings of a cell, up to 16 pixels away, which may belong to the
+    next patch.
+
+    Args:
+        clips: [B, F, H, W, 3] uint8.
+        backgrounds: [B, H, W, 3] uint8.
+        grid: of the clips.
+
+    Returns:
+        [B, maps of `CLIP_MAPS`, t, rows, columns], about 0 to 3.
+    """
+    both = zip(clips, backgrounds, strict=True)
+    found = torch.stack([clip_maps(clip, still, grid.tubelet_frames) for clip, still in both])
+    sizes = {"h": grid.rows, "w": grid.columns}
+    return reduce(found, "b t c (h y) (w x) -> b c t h w", "mean", **sizes)

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from vad import devices
+from vad.data.backgrounds import Backgrounds
 from vad.data.clips import Clips
 from vad.data.features import FeatureStore
 from vad.data.manifest import Manifest, Video, load_manifest
@@ -135,6 +136,7 @@ class TwoStageTask(UrdmuTask):
         world: World,
     ) -> None:
         self._clips, self._source = clips, source
+        self._backgrounds = Backgrounds(clips)
         self.left_out: dict[str, str] = {}
         self._encoder_start = ""  # hash of the file
         self._architecture = Architecture.of(config, store.dim)
@@ -171,13 +173,16 @@ class TwoStageTask(UrdmuTask):
             stage1 = ad_loss(first, self._weights)
         chosen = self._choose(first, step)
         asked = [self._ask(keys, picks, step) for picks in chosen.t().tolist()]
+        still = None
+        if self._both.needs_backgrounds:
+            still = to_device(self._backgrounds.of(keys), self.device)
         total = stage1["total"]
         if config.stage1 == "joint" and not config.cross_attention:
             # The stages share no gradient, so stage 1's is computed while clips are decoded.
             total.backward()
             total = total.detach()
         passes = [
-            self._look(frames, first, chosen[:, at : at + 1], generator, (step, at))
+            self._look(frames, still, first, chosen[:, at : at + 1], generator, (step, at))
             for at, frames in enumerate(asked)
         ]
         stage2 = {name: torch.stack([terms[name] for terms in passes]).mean() for name in passes[0]}
@@ -251,12 +256,22 @@ class TwoStageTask(UrdmuTask):
     def _look(
         self,
         asked: Future[np.ndarray],
+        still: Tensor | None,
         first: BagOutput,
         chosen: Tensor,
         generator: torch.Generator,
         place: tuple[int, int],
     ) -> dict[str, Tensor]:
-        """Stage 2's loss terms of one pass over one clip of each video; step and number of it."""
+        """Stage 2's loss terms of one pass over one clip of each video.
+
+        Args:
+            asked: the clips.
+            still: the videos' backgrounds, where they are needed.
+            first: what stage 1 gave.
+            chosen: [2B, 1], the segments that the clips are of.
+            generator: of the step.
+            place: the step, and which of its passes this is.
+        """
         config = self.config
         context = None
         if config.cross_attention:
@@ -264,7 +279,8 @@ class TwoStageTask(UrdmuTask):
         frames = to_device(asked.result(), self.device)
         with devices.autocast(config.precision, self.device):
             encoded = self._both.encoder(
-                self._both.view(frames), generator=self._own("prune", *place, device=self.device)
+                self._both.view(frames, still),
+                generator=self._own("prune", *place, device=self.device),
             )
             normal, abnormal = encoded.tokens.chunk(2)
             out = self._patch_forward(

@@ -56,7 +56,7 @@ MODELS: dict[str, UrdmuConfig] = {
     "without memory losses": replace(
         _SMALL, memory_weight=0, triplet_weight=0, kl_weight=0, distance_weight=0
     ),
-    # Each patch by itself, and by how much it moves: what so few clips can teach.
+    # Each patch by itself, and by how it moves: what so few clips can teach.
     "STPVAD": TwoStageConfig(
         num_epochs=60,
         lr=3e-4,
@@ -68,8 +68,8 @@ MODELS: dict[str, UrdmuConfig] = {
         checkpoint_every=30,
         seed=1,
         num_tubelet=1,
-        clip_view="energy",
-        view_cell=16,
+        clip_view="motion",
+        snippet_choice="random",
         patch_context="patch",
         ranking="score",
         encoder_dim=48,
