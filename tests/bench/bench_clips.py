@@ -1,6 +1,6 @@
 """The data part of a step of stage 2, beside opening, decoding and resizing at every step.
 
-    python tests/bench/bench_clips.py [--minutes 10] [--steps 15] [--long 1000] [--short_side 128]
+    python tests/bench/bench_clips.py [--minutes 10] [--steps 15] [--long 1000] [--short_side 240]
 
 Long videos are made first (H.264, 320x240, a key frame every 250 frames), then their proxies. A
 step takes clips of 16 frames at 128x128 from random videos: those of random snippets, which begin
@@ -46,7 +46,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=10, help="length of a video")
     parser.add_argument("--steps", type=int, default=15, help="steps to time")
     parser.add_argument("--long", type=int, default=1000, help="steps to watch the memory over")
-    parser.add_argument("--short_side", type=int, default=SIZE[0], help="of the proxies")
+    parser.add_argument("--short_side", type=int, default=ProxiesConfig().short_side)
     args = parser.parse_args()
     decord.logging.set_level(decord.logging.QUIET)
     count = int(args.minutes * 60 * FPS)

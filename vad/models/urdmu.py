@@ -243,6 +243,7 @@ class _ShiftedSum(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, taps: Tensor, bias: Tensor) -> Tensor:
         """[B, T, 3C], [C] to [B, T, C]."""
+        ctx.dtype = taps.dtype
         before, now, after = taps.chunk(3, dim=-1)
         out = now + bias
         out[:, 1:] += before[:, :-1]
@@ -251,7 +252,7 @@ class _ShiftedSum(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
-        taps = grad.new_zeros(*grad.shape[:-1], 3 * grad.shape[-1])
+        taps = grad.new_zeros(*grad.shape[:-1], 3 * grad.shape[-1], dtype=ctx.dtype)
         before, now, after = taps.chunk(3, dim=-1)
         before[:, :-1], now[:], after[:, 1:] = grad[:, 1:], grad, grad[:, :-1]
         return taps, grad.sum((0, 1))

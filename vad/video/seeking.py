@@ -227,9 +227,8 @@ def upright_rgb(stream: Any, rotation: int) -> Any:
         180: [("hflip", None), ("vflip", None)],
     }
     graph = av.filter.Graph()
-    graph.threads = (
-        1  # each open reader would hold a thread a core; waking them costs more than one
-    )
+    # Each open reader would hold a thread a core, and waking them costs more than one takes.
+    graph.threads = 1
     chain = [graph.add_buffer(template=stream)]
     for name, setting in turns.get(180 if abs(rotation) == 180 else rotation, []):
         chain.append(graph.add(name, setting) if setting else graph.add(name))
