@@ -73,7 +73,8 @@ def read(session: int) -> Reading | None:
             continue  # it ended between the listing and now
         if int(fields[_SESSION]) != session:
             continue
-        found = found or fields[0] not in _DEAD
+        # One that is about to end gave its memory back, and is not marked as dead yet.
+        found = found or (fields[0] not in _DEAD and int(fields[_RESIDENT]) > 0)
         ticks += sum(int(n) for n in fields[_TIMES])
         pages += int(fields[_RESIDENT])
         if (io := _moved(name)) is not None:

@@ -81,6 +81,17 @@ def test_a_process_that_has_ended_is_not_measured_as_one_without_memory():
         assert usage.read(ended.pid) is None
 
 
+def test_nor_is_one_that_is_about_to_end_and_gave_its_memory_back(tmp_path, monkeypatch):
+    monkeypatch.setattr(usage, "PROC", tmp_path)
+    for pid, pages in (("40", 0), ("41", 300)):
+        (tmp_path / pid).mkdir()
+        fields = ["R", "1", pid, pid, *["0"] * 17, str(pages), *["0"] * 20]
+        (tmp_path / pid / "stat").write_text(f"{pid} (python) {' '.join(fields)}\n")
+
+    assert usage.read(40) is None
+    assert usage.read(41).memory_bytes == 300 * os.sysconf("SC_PAGE_SIZE")
+
+
 def test_without_proc_there_is_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(usage, "PROC", tmp_path / "missing")
 
