@@ -56,46 +56,39 @@ SHOWN = (
 REGIONS = ("rbdc", "tbdc")
 TIMES = {"ped2": 1.0, "synthetic": 2.0}  # the baseline's patch AP that is to be beaten
 # One tubelet a clip; each patch by itself; what the network sees of it is how it moves.
+_ALONE = TwoStageConfig(
+    device="cpu",
+    num_segments=32,
+    snippet_choice="random",
+    ranking="score",
+    patch_context="patch",
+    num_tubelet=1,
+    encoder_dim=48,
+    encoder_depth=1,
+    encoder_heads=4,
+    selection="last",
+    validation_share=0,
+)
 CONFIGS = {
-    "ped2": TwoStageConfig(
-        device="cpu",
+    "ped2": replace(
+        _ALONE,
         num_epochs=300,
         batch_size=8,
-        num_segments=32,
-        snippet_choice="random",
-        ranking="score",
         random_snippet=True,
         resize=(192, 192),
         patch_size=192 // GRID,
         view_cell=192 // GRID,
         clip_view="energy",
-        patch_context="patch",
-        num_tubelet=1,
-        encoder_dim=48,
-        encoder_depth=1,
-        encoder_heads=4,
-        selection="last",
-        validation_share=0,
         eval_every=300,
         checkpoint_every=300,
     ),
     # That of the demo.
-    "synthetic": TwoStageConfig(
-        device="cpu",
+    "synthetic": replace(
+        _ALONE,
         num_epochs=60,
         lr=3e-4,
         batch_size=15,
-        num_segments=32,
-        snippet_choice="random",
-        ranking="score",
         clip_view="motion",
-        patch_context="patch",
-        num_tubelet=1,
-        encoder_dim=48,
-        encoder_depth=1,
-        encoder_heads=4,
-        selection="last",
-        validation_share=0,
         eval_every=60,
         checkpoint_every=60,
     ),
