@@ -26,6 +26,7 @@ from vad.features.weights import (
     Weights,
     build,
 )
+from vad.models.products import Linear, linear
 from vad.models.tubelet_vit import Mlp
 
 NORM_EPS = 1e-6
@@ -85,7 +86,7 @@ class VideoMae(nn.Module):
         self.pos_embed: Tensor
         self.blocks = nn.ModuleList(Block(variant) for _ in range(variant.depth))
         self.fc_norm = nn.LayerNorm(variant.width, eps=NORM_EPS)
-        self.head = nn.Linear(variant.width, variant.num_classes)
+        self.head = Linear(variant.width, variant.num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """The feature of each clip: mean over tokens, then layer norm.
@@ -152,12 +153,12 @@ class Attention(nn.Module):
         self.heads = heads
         self.q_bias = nn.Parameter(torch.zeros(width))
         self.v_bias = nn.Parameter(torch.zeros(width))
-        self.qkv = nn.Linear(width, 3 * width, bias=False)
-        self.proj = nn.Linear(width, width)
+        self.qkv = Linear(width, 3 * width, bias=False)
+        self.proj = Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
         bias = torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
-        qkv = F.linear(x, self.qkv.weight, bias)
+        qkv = linear(x, self.qkv.weight, bias)
         q, k, v = rearrange(qkv, "b n (three h c) -> three b h n c", three=3, h=self.heads)
         mixed = F.scaled_dot_product_attention(q, k, v)  # scaled by 1/sqrt(channels of a head)
         return self.proj(rearrange(mixed, "b h n c -> b n (h c)"))

@@ -11,6 +11,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from vad.models.products import linear
+
 
 class MemoryUnit(nn.Module):
     """K slots of D numbers; `memory_block` is the published name of the parameter.
@@ -45,7 +47,7 @@ def slot_weights(x: Tensor, slots: Tensor) -> Tensor:
 
     In float32 whatever the product was computed in: bfloat16 has 8 bits, too few to rank snippets.
     """
-    return torch.sigmoid((x @ (slots.t() / math.sqrt(slots.shape[1]))).float())
+    return torch.sigmoid(linear(x, slots / math.sqrt(slots.shape[1])).float())
 
 
 def top_slot_score(weights: Tensor) -> Tensor:

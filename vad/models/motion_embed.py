@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from vad.errors import ConfigError, ShapeError
 from vad.models.grid import ClipGrid
+from vad.models.products import linear
 
 Motion = Literal["time-reversal", "variance"]
 SOFT_TEMPERATURE = 0.3  # of the motion scores, in the loss of soft pruning
@@ -46,7 +47,7 @@ class TubeletEmbedding(nn.Module):
         Raises:
             ShapeError: the clip is not of the grid's size.
         """
-        return F.linear(self._cut(clip), self.proj.weight.flatten(1), self.proj.bias)
+        return linear(self._cut(clip), self.proj.weight.flatten(1), self.proj.bias)
 
     def reversed(self, clip: Tensor) -> Tensor:
         """The tokens of the clip with the frames of each tubelet in reversed order: [B, N, D].
@@ -54,7 +55,7 @@ class TubeletEmbedding(nn.Module):
         The published code reverses the clip, so that its tubelets come out in reversed order, too.
         """
         weight = self.proj.weight.flip(2).flatten(1)
-        return F.linear(self._cut(clip), weight, self.proj.bias)
+        return linear(self._cut(clip), weight, self.proj.bias)
 
     def _cut(self, clip: Tensor) -> Tensor:
         """[B, 3, F, H, W] to [B, N, values of a patch]."""

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from vad.errors import ConfigError, ShapeError
 from vad.models.grid import ClipGrid
+from vad.models.products import Linear
 
 POLICY_EPS = 1e-6
 EMPTY_FLOOR = 1e-6  # the published means over kept tokens have no floor: an empty tubelet gives NaN
@@ -62,13 +63,13 @@ class ScorePredictor(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self.in_conv = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, dim), nn.GELU())
+        self.in_conv = nn.Sequential(nn.LayerNorm(dim), Linear(dim, dim), nn.GELU())
         self.out_conv = nn.Sequential(
-            nn.Linear(dim, dim // 2),
+            Linear(dim, dim // 2),
             nn.GELU(),
-            nn.Linear(dim // 2, dim // 4),
+            Linear(dim // 2, dim // 4),
             nn.GELU(),
-            nn.Linear(dim // 4, 2),
+            Linear(dim // 4, 2),
         )
 
     def forward(self, x: Tensor, policy: Tensor, tubelets: int) -> Tensor:

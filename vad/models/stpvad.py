@@ -19,6 +19,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from vad.errors import ShapeError
+from vad.models.products import Linear
 from vad.models.transformer import Dropout, feed_forward
 from vad.models.urdmu import WIDTH, BagOutput, SnippetOutput, UrDmu
 
@@ -168,9 +169,9 @@ class CrossAttention(nn.Module):
         super().__init__()
         self.heads = heads
         inner = heads * head_dim
-        self.to_q = nn.Linear(dim, inner, bias=False)
-        self.to_kv = nn.Linear(dim, 2 * inner, bias=False)  # rows k, v
-        self.to_out = nn.Sequential(nn.Linear(inner, dim), Dropout(dropout))
+        self.to_q = Linear(dim, inner, bias=False)
+        self.to_kv = Linear(dim, 2 * inner, bias=False)  # rows k, v
+        self.to_out = nn.Sequential(Linear(inner, dim), Dropout(dropout))
 
     def forward(self, query: Tensor, keyvalue: Tensor) -> Tensor:
         """[B, N, D] and [B, M, D] to [B, N, D]."""

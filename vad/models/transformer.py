@@ -22,6 +22,8 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from vad.models.products import Linear, linear
+
 DENSE_UP_TO = 512  # snippets; above, the banded form is faster and needs no T x T matrix
 BAND_RADIUS = 64  # exp(-64/e) = 6e-11, far below float32's resolution
 BAND_BLOCK = 128
@@ -86,8 +88,8 @@ class Attention(nn.Module):
     def __init__(self, dim: int, heads: int, head_dim: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.heads = heads
-        self.to_qkv = nn.Linear(dim, 4 * heads * head_dim, bias=False)  # rows q, k, v, r
-        self.to_out = nn.Sequential(nn.Linear(2 * heads * head_dim, dim), Dropout(dropout))
+        self.to_qkv = Linear(dim, 4 * heads * head_dim, bias=False)  # rows q, k, v, r
+        self.to_out = nn.Sequential(Linear(2 * heads * head_dim, dim), Dropout(dropout))
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """[B, T, D] to [B, T, D], without norm and residual; `lengths` as in `Transformer`."""
@@ -99,14 +101,14 @@ class Attention(nn.Module):
         )
         w_qkv, w_r = self.to_qkv.weight.split([3 * inner, inner])
         # Split once: a second split of q, k and v alone would copy their gradients twice more.
-        *qkv, local = F.linear(x, torch.cat([w_qkv, w_local @ w_r])).split(
+        *qkv, local = linear(x, torch.cat([w_qkv, w_local @ w_r])).split(
             [inner, inner, inner, x.shape[-1]], dim=-1
         )
         q, k, v = (rearrange(part, "b t (h e) -> b h t e", h=self.heads) for part in qkv)
         seen = None if lengths is None else inside(lengths, x.shape[1])[:, None, None]
         attended = F.scaled_dot_product_attention(q, k, v, attn_mask=seen)
         attended = rearrange(attended, "b h t e -> b t (h e)")
-        return drop(add_local(F.linear(attended, w_global, project.bias), local, lengths))
+        return drop(add_local(linear(attended, w_global, project.bias), local, lengths))
 
 
 class FeedForward(nn.Module):
@@ -123,10 +125,10 @@ class FeedForward(nn.Module):
 def feed_forward(dim: int, hidden: int, dropout: float) -> nn.Sequential:
     """The layers of `FeedForward`: linear maps at 0 and 3, as published checkpoints number them."""
     return nn.Sequential(
-        nn.Linear(dim, hidden),
+        Linear(dim, hidden),
         nn.GELU(),
         Dropout(dropout),
-        nn.Linear(hidden, dim),
+        Linear(hidden, dim),
         Dropout(dropout),
     )
 

@@ -25,6 +25,7 @@ from vad.errors import ConfigError, ShapeError
 from vad.models import motion_embed as motions
 from vad.models.grid import ClipGrid
 from vad.models.motion_embed import TubeletEmbedding
+from vad.models.products import Linear
 from vad.models.pruning import (
     ScorePredictor,
     SoftScorePredictor,
@@ -128,7 +129,7 @@ class TubeletVit(nn.Module):
         predictor = SoftScorePredictor if pruning == "soft" else ScorePredictor
         self.score_predictor = nn.ModuleList(predictor(dim) for _ in self.locations)
         self.norm_recon = nn.LayerNorm(dim, eps=NORM_EPS)
-        self.head_recon = nn.Linear(dim, grid.patch_values)
+        self.head_recon = Linear(dim, grid.patch_values)
         self._initialise()
 
     def forward(
@@ -283,8 +284,8 @@ class Attention(nn.Module):
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.qkv = nn.Linear(dim, 3 * dim)  # rows q, k, v, each head-major
-        self.proj = nn.Linear(dim, dim)
+        self.qkv = Linear(dim, 3 * dim)  # rows q, k, v, each head-major
+        self.proj = Linear(dim, dim)
 
     def forward(self, x: Tensor, policy: Tensor | None = None) -> Tensor:
         """[B, N, D] to [B, N, D], without norm and residual.
@@ -309,8 +310,8 @@ class Mlp(nn.Module):
 
     def __init__(self, dim: int, hidden: int) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(dim, hidden)
-        self.fc2 = nn.Linear(hidden, dim)
+        self.fc1 = Linear(dim, hidden)
+        self.fc2 = Linear(hidden, dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., D] to [..., D]."""

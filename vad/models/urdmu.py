@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from vad.errors import ShapeError
 from vad.models.memory import MemoryUnit, slot_weights, top_slot_score
+from vad.models.products import Linear, linear
 from vad.models.transformer import Transformer
 
 WIDTH = 512
@@ -77,8 +78,8 @@ class UrDmu(nn.Module):
         self.Amemory = MemoryUnit(memory_slots, WIDTH)
         self.Nmemory = MemoryUnit(memory_slots, WIDTH)
         self.selfatt = Transformer(WIDTH, 2, 4, 128, WIDTH, dropout=dropout)
-        self.encoder_mu = nn.Sequential(nn.Linear(WIDTH, WIDTH))
-        self.encoder_var = nn.Sequential(nn.Linear(WIDTH, WIDTH))
+        self.encoder_mu = nn.Sequential(Linear(WIDTH, WIDTH))
+        self.encoder_var = nn.Sequential(Linear(WIDTH, WIDTH))
 
     def encode(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Embedding and transformer: [B, T, D] to [B, T, C]; `lengths` as in `Transformer`."""
@@ -112,7 +113,9 @@ class UrDmu(nn.Module):
         bias = 2 * mu.bias
         scores = self.cls_head(x, weights, regulated, bias)
         att = top_slot_score(rearrange(weights, "b t (two k) -> two b t k", two=2))
-        features = torch.cat([x, weights @ regulated + bias], -1) if with_features else None
+        features = (
+            torch.cat([x, linear(weights, regulated.t(), bias)], -1) if with_features else None
+        )
         return SnippetOutput(_mean_crops(scores, crops), att[0], att[1], features)
 
     def forward_bags(
@@ -154,8 +157,8 @@ class UrDmu(nn.Module):
 
         # The latent of normal bags is sampled around what the normal memory says of them.
         n_weights = weights[:half, :, slots:]
-        mu_n = F.linear(n_weights, regulated[slots:].t(), mu.bias)
-        log_var = F.linear(n_weights, (self.Nmemory.memory_block @ var.weight.t()).t(), var.bias)
+        mu_n = linear(n_weights, regulated[slots:].t(), mu.bias)
+        log_var = linear(n_weights, (self.Nmemory.memory_block @ var.weight.t()).t(), var.bias)
         sampled = noise * torch.exp(0.5 * log_var)
 
         scores = self.cls_head(x, weights, regulated, 2 * mu.bias, sampled)
@@ -175,12 +178,12 @@ class UrDmu(nn.Module):
             F.normalize(v, dim=-1, eps=NORM_FLOOR)
             for v in (at(normal_x, n_index), at(abnormal_x, p_index), at(abnormal_x, a_index))
         )
-        latent_a = F.linear(at(weights[half:, :, :slots], a_index), regulated[:slots].t(), mu.bias)
+        latent_a = linear(at(weights[half:, :, :slots], a_index), regulated[:slots].t(), mu.bias)
         latent_n = at(mu_n, n_index) + at(sampled, n_index)
         gap = MARGIN - latent_a.norm(dim=-1) + latent_n.norm(dim=-1)
         features = None
         if with_features:
-            fused = weights @ regulated + 2 * mu.bias
+            fused = linear(weights, regulated.t(), 2 * mu.bias)
             fused = torch.cat([fused[:half] + sampled, fused[half:]])
             features = torch.cat([x, fused], -1)
         normal_scores, abnormal_scores = _mean_crops(scores, crops).chunk(2)
@@ -230,7 +233,7 @@ class Embedding(nn.Module):
         Faster than the convolution, which wants its input transposed.
         """
         conv = cast(nn.Conv1d, self.conv_1[0])
-        taps = F.linear(x, rearrange(conv.weight, "c d k -> (k c) d"))
+        taps = linear(x, rearrange(conv.weight, "c d k -> (k c) d"))
         return F.relu_(_ShiftedSum.apply(taps, conv.bias))
 
 
@@ -263,7 +266,7 @@ class ScoreHead(nn.Module):
 
     def __init__(self, dim: int, hidden: int) -> None:
         super().__init__()
-        self.mlp = nn.Sequential(nn.Linear(dim, hidden), nn.ReLU(), nn.Linear(hidden, 1))
+        self.mlp = nn.Sequential(Linear(dim, hidden), nn.ReLU(), Linear(hidden, 1))
 
     def forward(
         self,
@@ -287,10 +290,10 @@ class ScoreHead(nn.Module):
         """
         first, last = cast(nn.Linear, self.mlp[0]), self.mlp[2]
         w_x, w_fused = first.weight.chunk(2, dim=1)
-        hidden = F.linear(x, w_x, first.bias + w_fused @ bias)
-        hidden = hidden + weights @ (regulated @ w_fused.t())
+        hidden = linear(x, w_x, first.bias + w_fused @ bias)
+        hidden = hidden + linear(weights, w_fused @ regulated.t())
         if sampled is not None:
-            hidden[: sampled.shape[0]] += F.linear(sampled, w_fused)
+            hidden[: sampled.shape[0]] += linear(sampled, w_fused)
         return _to_scores(last(F.relu_(hidden)))
 
     def of_fused(self, features: Tensor) -> Tensor:

@@ -142,6 +142,7 @@ class Trainer:
         Raises:
             VadError: `loss-not-finite`, `disk-full`, or `checkpoint-invalid`.
         """
+        devices.keep_freed_memory(self.task.device)
         try:
             return self._run(extra)
         except BaseException:
