@@ -37,6 +37,8 @@ def score_patches(
     clips: Clips,
     key: str,
     snippets: Sequence[int] | None = None,
+    *,
+    backgrounds: Backgrounds | None = None,
 ) -> VideoMaps:
     """Score the patches of one video; the next clips are decoded while these are looked at.
 
@@ -46,6 +48,7 @@ def score_patches(
         clips: at the size of the model's grid.
         key: the video.
         snippets: which, from 0; all by default.
+        backgrounds: of videos that were looked at before.
 
     Raises:
         VadError: `video-unreadable` and its kin, when no frame can be had.
@@ -58,7 +61,7 @@ def score_patches(
         context = _snippet_features(model, store, key, device)
         background = None
         if model.needs_backgrounds:
-            background = to_device(Backgrounds(clips).of([key]), device)
+            background = to_device((backgrounds or Backgrounds(clips)).of([key]), device)
         maps, kept = [], []
         for batch, frames in _batches(wanted, store, clips, key, model, device):
             own = None if context is None else context[batch][:, None]

@@ -36,6 +36,7 @@ from vad.reporting import Reporter
 from vad.timeline import SnippetRule
 from vad.training.engine import Plan, Trainer
 from vad.training.parallel import World
+from vad.training.sight import Sight
 from vad.training.two_stage import TwoStageTask
 from vad.video.proxies import ProxyStore
 
@@ -131,12 +132,13 @@ def compare(
     opened = [kind(manifest, size=SIZE, proxies=proxies, held_bytes=0) for kind in kinds]
     try:
         each = trainer(folder, config, manifest, store, device, opened[0])
+        sights = [Sight(each.task._both, clips, device) for clips in opened]
         # Readers open, as after the first steps.
         opened[0].get([(v.key, np.arange(FRAMES)) for v in manifest.videos])
         spent: list[list[float]] = [[] for _ in kinds]
         for step in range(1, steps + 2):
-            for at, clips in enumerate(opened):  # in turns: a busy moment hits all
-                each.task._clips = clips
+            for at, sight in enumerate(sights):  # in turns: a busy moment hits all
+                each.task._sight = sight
                 begin = time.perf_counter()
                 each._train_step(step)  # ends with its losses on the CPU
                 if step > 1:  # the first one warms up
@@ -148,7 +150,7 @@ def compare(
             f"{theirs / ours:.1f} times as fast (budget {RATIO_BUDGET:.0f}); waiting for data is "
             f"{max(0.0, 1 - free / ours):.0%} of our step, {1 - free / theirs:.0%} of theirs"
         )
-        each.task._clips = opened[0]
+        each.task._sight = sights[0]
         marks = [resident()]
         for step in range(long):
             each._train_step(steps + 2 + step)

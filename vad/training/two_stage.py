@@ -11,8 +11,7 @@ Shapes: B videos of one label, S segments, M chosen ones, F frames, N tokens, C 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,7 +20,6 @@ import torch
 from torch import Tensor, nn
 
 from vad import devices
-from vad.data.backgrounds import Backgrounds
 from vad.data.clips import Clips
 from vad.data.features import FeatureStore
 from vad.data.manifest import Manifest, Video, load_manifest
@@ -31,7 +29,7 @@ from vad.losses import ad_loss
 from vad.models.pruning import keep_ratio_loss
 from vad.models.two_stage import Architecture, TwoStage
 from vad.models.urdmu import BagOutput, UrDmu
-from vad.patch_scoring import score_patches, to_device
+from vad.patch_scoring import score_patches
 from vad.reporting import Reporter
 from vad.training import image_start
 from vad.training.choice import (
@@ -43,6 +41,7 @@ from vad.training.choice import (
 from vad.training.determinism import derive
 from vad.training.engine import Plan, Trainer
 from vad.training.parallel import World, joined
+from vad.training.sight import Sight
 from vad.training.urdmu import UrdmuTask
 from vad.training_configs import FUSED_KEY, TwoStageConfig
 from vad.video.proxies import ProxyStore
@@ -136,13 +135,13 @@ class TwoStageTask(UrdmuTask):
         world: World,
     ) -> None:
         self._clips, self._source = clips, source
-        self._backgrounds = Backgrounds(clips)
         self.left_out: dict[str, str] = {}
         self._encoder_start = ""  # hash of the file
         self._architecture = Architecture.of(config, store.dim)
         super().__init__(
             config, manifest, store, manifest_dir, device, reporter, start=start, world=world
         )
+        self._sight = Sight(self._both, clips, device)
         self._patch_forward = self._compiled(self._both.head.forward_bags)
         if config.compile:
             for block in self._both.encoder.blocks:
@@ -173,17 +172,14 @@ class TwoStageTask(UrdmuTask):
             stage1 = ad_loss(first, self._weights)
         chosen = self._choose(first, step)
         asked = [self._ask(keys, picks, step) for picks in chosen.t().tolist()]
-        still = None
-        if self._both.needs_backgrounds:
-            still = to_device(self._backgrounds.of(keys), self.device)
         total = stage1["total"]
         if config.stage1 == "joint" and not config.cross_attention:
             # The stages share no gradient, so stage 1's is computed while clips are decoded.
             total.backward()
             total = total.detach()
         passes = [
-            self._look(frames, still, first, chosen[:, at : at + 1], generator, (step, at))
-            for at, frames in enumerate(asked)
+            self._look(see(), first, chosen[:, at : at + 1], generator, (step, at))
+            for at, see in enumerate(asked)
         ]
         stage2 = {name: torch.stack([terms[name] for terms in passes]).mean() for name in passes[0]}
         total = total + config.patch_weight * stage2["total"] + stage2["motion"] + stage2["ratio"]
@@ -218,7 +214,14 @@ class TwoStageTask(UrdmuTask):
     def _top_patch(self, video: Video, scores: np.ndarray) -> float:
         """The highest patch score in the snippets that stage 1 scores highest."""
         order = np.argsort(-scores, kind="stable")[: self.config.validation_clips]
-        found = score_patches(self._both, self.store, self._clips, video.key, order.tolist())
+        found = score_patches(
+            self._both,
+            self.store,
+            self._clips,
+            video.key,
+            order.tolist(),
+            backgrounds=self._sight.backgrounds,
+        )
         return float(found.maps.max())
 
     def _choose(self, first: BagOutput, step: int) -> Tensor:
@@ -236,8 +239,8 @@ class TwoStageTask(UrdmuTask):
         rank = self.world.rank
         return torch.Generator(device).manual_seed(derive(self.seed, *path, rank))
 
-    def _ask(self, keys: Sequence[str], segments: Sequence[int], step: int) -> Future[np.ndarray]:
-        """Have one segment of each video decoded: [2B, F, H, W, 3] uint8, in time."""
+    def _ask(self, keys: Sequence[str], segments: Sequence[int], step: int) -> Callable[[], Tensor]:
+        """Have one segment of each video decoded; what is returned gives the views, in time."""
         config = self.config
         windows = [
             segment_frames(
@@ -251,12 +254,11 @@ class TwoStageTask(UrdmuTask):
             )
             for at, (key, segment) in enumerate(zip(keys, segments, strict=True))
         ]
-        return self._clips.ask(list(zip(keys, windows, strict=True)))
+        return self._sight.ask(list(zip(keys, windows, strict=True)))
 
     def _look(
         self,
-        asked: Future[np.ndarray],
-        still: Tensor | None,
+        seen: Tensor,
         first: BagOutput,
         chosen: Tensor,
         generator: torch.Generator,
@@ -265,8 +267,7 @@ class TwoStageTask(UrdmuTask):
         """Stage 2's loss terms of one pass over one clip of each video.
 
         Args:
-            asked: the clips.
-            still: the videos' backgrounds, where they are needed.
+            seen: [2B, C, t, h, w], the clips as the encoder sees them.
             first: what stage 1 gave.
             chosen: [2B, 1], the segments that the clips are of.
             generator: of the step.
@@ -276,10 +277,9 @@ class TwoStageTask(UrdmuTask):
         context = None
         if config.cross_attention:
             context = chosen_features(cast(Tensor, first.snippet_features), chosen)
-        frames = to_device(asked.result(), self.device)
         with devices.autocast(config.precision, self.device):
             encoded = self._both.encoder(
-                self._both.view(frames, still),
+                seen,
                 generator=self._own("prune", *place, device=self.device),
             )
             normal, abnormal = encoded.tokens.chunk(2)
