@@ -56,7 +56,11 @@ def main() -> int:
     long_video(device)  # first: a CPU's peak memory can only be read while it rises
     for segments in (200, 32):
         ratio = compare(args.batch, segments, args.dim, args.steps, device)
-        missed |= not gpu and segments == 200 and ratio < STEP_BUDGET
+        missed |= not gpu and ratio < STEP_BUDGET
+    if not gpu:  # as training does; for good, so both steps have it from here on
+        devices.keep_freed_memory(device)
+        print("with the memory that was freed kept:")
+        compare(args.batch, 200, args.dim, args.steps, device)
     if gpu:
         for precision, compiled in (("tf32", False), ("bfloat16", False), ("bfloat16", True)):
             faster(args.batch, 200, args.dim, args.steps, precision, compiled)
