@@ -76,3 +76,18 @@ def test_without_onednn_torchs_own_is_taken(
 ) -> None:
     monkeypatch.setattr(products.torch.backends.mkldnn, "is_available", lambda: False)
     assert not through_onednn(Linear(WIDTH, OUT)(torch.randn(*ROWS, WIDTH, generator=drawn)))
+
+
+def test_torchs_compiler_gets_a_plain_linear_map(drawn: torch.Generator) -> None:
+    """It takes a graph apart that calls oneDNN by hand, and fails."""
+    called: list[object] = []
+
+    def backend(graph: torch.fx.GraphModule, _inputs: list[Tensor]) -> torch.fx.GraphModule:
+        called.extend(node.target for node in graph.graph.nodes if node.op == "call_function")
+        return graph
+
+    layer = Linear(WIDTH, OUT)
+    x = torch.randn(*ROWS, WIDTH, generator=drawn)
+    out = torch.compile(layer, backend=backend, fullgraph=True)(x)
+    assert called == [F.linear]
+    torch.testing.assert_close(out, layer(x), rtol=1e-5, atol=1e-5)
