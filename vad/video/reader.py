@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -173,21 +174,7 @@ class FileReader(VideoReader):
         try:
             return self._reader.get_batch(range(start, stop)).asnumpy()
         except (RuntimeError, IndexError, decord.DECORDError) as exc:
-            good = self._good_frames(start, stop)
-            raise _damaged(self.path, good, self.listed_frames) from exc
-
-    def _good_frames(self, start: int, stop: int) -> int:
-        """Frames before the first bad one, looked for in [start, stop) with a fresh decoder."""
-        import decord
-
-        number = start
-        try:
-            reader = decord.VideoReader(str(self.path), num_threads=1)
-            for number in range(start, stop):
-                reader[number]
-        except (RuntimeError, IndexError, decord.DECORDError):
-            pass
-        return number
+            raise _damaged(self.path, _good_frames(self.path, stop), self.listed_frames) from exc
 
     def close(self) -> None:
         self._reader = None
@@ -354,6 +341,24 @@ def _reason(exc: Exception) -> str:
     """The decoder's own words, without its source lines."""
     text = re.sub(r"\[[\d:]+\]|/\S+\.(cc|h):\d+:", " ", str(exc)).strip()
     return " ".join(text.split())[:160] or "unknown reason"
+
+
+def _good_frames(path: Path, stop: int) -> int:
+    """Frames before the first bad one, at most `stop`.
+
+    Counted with a decoder without threads: how many frames decord hands out before it reports the
+    error is up to how busy the machine is.
+    """
+    import av
+
+    number = 0
+    with suppress(StopIteration, av.FFmpegError), av.open(str(path)) as container:
+        container.streams.video[0].thread_type = "NONE"
+        decoder = container.decode(video=0)
+        while number < stop:
+            next(decoder)
+            number += 1
+    return number
 
 
 def _damaged(path: Path, good: int, listed: int) -> VadError:
