@@ -322,6 +322,23 @@ class EvaluateConfig(RunConfig):
         choices=("merged", "each"),
         advanced=True,
     )
+    map_blur: float = option(
+        0.0,
+        help="Stage 2's maps are blurred by a Gaussian of this standard deviation over "
+        "neighbouring patches; 0 is off.",
+        group="Both stages",
+        unit="patches",
+        min=0,
+        max=8,
+    )
+    map_smoothing: float = option(
+        0.0,
+        help="And over time; 0 is off.",
+        group="Both stages",
+        unit="snippets",
+        min=0,
+        max=32,
+    )
     smoothing: int = option(
         1,
         help="Moving average over this many snippets; 1 is off.",

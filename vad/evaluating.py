@@ -23,14 +23,16 @@ from vad.data.features import FeatureStore
 from vad.data.manifest import Manifest, Truth, Video, fingerprint, load_manifest, load_truth
 from vad.errors import ConfigError, VadError
 from vad.evaluation import bootstrap, frame
+from vad.evaluation.map_blur import Blur, blurred
 from vad.evaluation.patch_scores import PatchScores, VideoPatches
 from vad.evaluation.patch_truth import PatchRule
 from vad.evaluation.protocol import Protocol, content_digest
 from vad.evaluation.scores import ScoreSet
 from vad.loading import load_model, selection_of
-from vad.looking import KeptMaps, Looked, look
+from vad.looking import KeptMaps, look
 from vad.models.two_stage import TwoStage
 from vad.models.urdmu import UrDmu
+from vad.patch_scoring import VideoMaps
 from vad.places import measure_patches, read_places
 from vad.reporting import Reporter
 from vad.scoring import missing_text, score_videos, with_features
@@ -171,8 +173,14 @@ def _evaluate_both(
     stage1 = _stage1_scores(inputs, model.stage1, videos, progress=False)
     if stage1 is None:
         return
-    stage2 = {v.key: looked.maps[v.key].maps.max(axis=(1, 2)) for v in videos}
-    texts = {"stage1": "stage1", "stage2": "stage2, highest patch", "fused": FUSED[config.fusion]}
+    blur = Blur(config.map_blur, config.map_smoothing)
+    seen = {v.key: _blurred(looked.maps[v.key], blur, rule) for v in videos}
+    stage2 = {key: found.maps.max(axis=(1, 2)) for key, found in seen.items()}
+    texts = {
+        "stage1": "stage1",
+        "stage2": "stage2, highest patch" + (f" of maps {blur}" if blur else ""),
+        "fused": FUSED[config.fusion] + (f", maps {blur}" if blur else ""),
+    }
     sets = {
         "stage1": _score_set(inputs, videos, stage1),
         "stage2": _score_set(inputs, videos, stage2),
@@ -183,7 +191,7 @@ def _evaluate_both(
     head = {**_head(inputs, videos, texts[chosen]), "proxies": source}
     data = _measure(inputs, videos, sets[chosen], head)
     stages = {name: {"score": texts[name], **_stage(inputs, found)} for name, found in sets.items()}
-    maps = _patch_scores(videos, looked, stage1, sets[chosen], rule)
+    maps = _patch_scores(videos, seen, stage1, sets[chosen], rule)
     patch = measure_patches(
         maps,
         sets[chosen],
@@ -192,6 +200,7 @@ def _evaluate_both(
         frame_protocol=Protocol.from_dict(head["protocol"]),
         snippet_rule=inputs.store.rule,
         merge=config.tubelet_maps,
+        blur=blur,
         samples=config.bootstrap_samples,
         seed=config.seed,
     )
@@ -220,9 +229,16 @@ def fuse(stage1: np.ndarray, stage2: np.ndarray, fusion: str) -> np.ndarray:
     return both.astype(np.float32)
 
 
+def _blurred(seen: VideoMaps, blur: Blur, rule: PatchRule) -> VideoMaps:
+    if not blur:
+        return seen
+    maps = blurred(seen.maps, seen.kept, blur, rows=rule.rows, columns=rule.columns)
+    return VideoMaps(maps, seen.kept)
+
+
 def _patch_scores(
     videos: Sequence[Video],
-    looked: Looked,
+    seen: Mapping[str, VideoMaps],
     stage1: Mapping[str, np.ndarray],
     evaluated: ScoreSet,
     rule: PatchRule,
@@ -231,10 +247,10 @@ def _patch_scores(
         [
             VideoPatches(
                 key=v.key,
-                maps=looked.maps[v.key].maps,
-                kept=looked.maps[v.key].kept,
+                maps=seen[v.key].maps,
+                kept=seen[v.key].kept,
                 stage1=stage1[v.key],
-                stage2=looked.maps[v.key].maps.max(axis=(1, 2)),
+                stage2=seen[v.key].maps.max(axis=(1, 2)),
                 frames=evaluated.video(v.key).frames,
             )
             for v in videos

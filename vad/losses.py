@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vad.models.memory import top_mean
+from vad.models.memory import top_count, top_mean
 from vad.models.urdmu import BagOutput
 
 
@@ -31,14 +31,14 @@ def ad_loss(output: BagOutput, weights: AdWeights | None = None) -> dict[str, Te
     Labels need not be given: they follow from which bag a score belongs to.
     """
     w = weights or AdWeights()
-    length = output.normal_scores.shape[1]
+    top = output.top or top_count(output.normal_scores.shape[1])
     scores = torch.cat([output.normal_scores, output.abnormal_scores])
     labels = torch.zeros(len(scores), device=scores.device, dtype=scores.dtype)
     labels[len(output.normal_scores) :] = 1
     terms = {
-        "att_loss": F.binary_cross_entropy(top_mean(scores, length), labels),
-        "A_loss": _bce(top_mean(output.a_att, length), 1.0),
-        "N_Aatt": _bce(top_mean(1 - output.n_aatt, length), 1.0),
+        "att_loss": F.binary_cross_entropy(top_mean(scores, top), labels),
+        "A_loss": _bce(top_mean(output.a_att, top), 1.0),
+        "N_Aatt": _bce(top_mean(1 - output.n_aatt, top), 1.0),
         "N_loss": _bce(output.n_att, 1.0),
         "A_Nloss": _bce(output.a_natt, 0.0),
         "triplet": output.triplet,

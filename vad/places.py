@@ -10,6 +10,7 @@ import numpy as np
 
 from vad.data.manifest import Manifest, Track, Truth, Video
 from vad.data.masks import MaskReader
+from vad.evaluation.map_blur import Blur
 from vad.evaluation.mask_tracks import Box, joined, mask_boxes
 from vad.evaluation.patch_protocol import PatchProtocol, spatial_content
 from vad.evaluation.patch_report import report, scored_video
@@ -99,6 +100,7 @@ def measure_patches(
     frame_protocol: Protocol,
     snippet_rule: SnippetRule,
     merge: str,
+    blur: Blur,
     samples: int,
     seed: int,
 ) -> dict[str, Any]:
@@ -110,6 +112,7 @@ def measure_patches(
         rule: that `places` were read by.
         frame_protocol, snippet_rule: of `evaluated`.
         merge: of tubelets, see `scored_video`.
+        blur: that was applied to `maps`.
         samples, seed: of the bootstrap.
 
     Returns:
@@ -127,6 +130,7 @@ def measure_patches(
             truth={key: place.content for key, place in located.items()},
             tubelets=maps.tubelets,
             merge=merge,
+            blur=blur,
         )
         videos = [
             scored_video(

@@ -361,6 +361,15 @@ class TwoStageConfig(UrdmuConfig):
     patch_weight: float = option(
         1.0, help="Weight of stage 2's loss.", group="Loss", min=0, max=100, advanced=True
     )
+    patch_top: int = option(
+        0,
+        help="How many of a clip's patches stand for it in the loss, those with the highest "
+        "scores; 0 is a sixteenth of them and one more, as published.",
+        group="Loss",
+        unit="patches",
+        min=0,
+        advanced=True,
+    )
     validation_clips: int = option(
         4,
         help="Stage 2 looks at this many snippets of each validation video, those that stage 1 "
@@ -445,6 +454,8 @@ class TwoStageConfig(UrdmuConfig):
             problems["encoder_heads"] = (
                 f"{self.encoder_dim} channels cannot be shared by {self.encoder_heads} heads"
             )
+        if self.patch_top > grid.tokens:
+            problems["patch_top"] = f"takes {self.patch_top} of the {grid.tokens} patches of a clip"
         if self.motion == "variance" and grid.tubelets == 1:
             problems["motion"] = "variance compares tubelets, and a clip has only one"
         if self.motion == "time-reversal" and grid.tubelet_frames == 1:

@@ -50,6 +50,7 @@ def test_patches_are_pruned_where_a_ratio_says_so(ratios: tuple[float, ...], kin
         ("patch_context", {"patch_context": "patch", "token_ratio": (0.7, 0.5, 0.3)}),
         ("choice_count", {"snippet_choice": "several", "choice_count": 3, "num_segments": 32 - 1}),
         ("snippet_choice", {"snippet_choice": "second", "num_segments": 8}),
+        ("patch_top", {"patch_top": 513}),
     ],
 )
 def test_what_does_not_fit_together_is_refused_at_its_field(

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from vad.data.manifest import Truth, Video
 from vad.evaluation import protocol
+from vad.evaluation.map_blur import NO_BLUR, Blur
 from vad.evaluation.patch import REGION_THRESHOLDS, Limits
 from vad.evaluation.patch_truth import PatchRule
 from vad.evaluation.protocol import Protocol
@@ -32,7 +33,7 @@ class PatchProtocol:
         videos: digest of their names.
         truth: digest of the boxes or masks of these videos.
         rows, columns, cell, grow, overlap: as in `PatchRule`.
-        merge: how the tubelets of a snippet become maps.
+        merge: how the tubelets of a snippet become maps, and how these were blurred.
         gate: what a patch score is multiplied with.
         fill: the score of a pruned patch.
         patch_limit, frame_limit: the thresholds of TIoU and patch IoU.
@@ -49,7 +50,7 @@ class PatchProtocol:
     cell: int = _part(16, "size of a patch in pixels")
     grow: float = _part(5.0, "growth of true boxes in pixels")
     overlap: float = _part(0.25, "overlap that makes a patch abnormal")
-    merge: str = _part(MERGES["merged"], "merging of tubelets")
+    merge: str = _part(MERGES["merged"], "making of maps")
     gate: str = _part(GATE, "gate of patch scores")
     fill: float = _part(0.0, "score of a pruned patch")
     patch_limit: float = _part(Limits.patch, "patch threshold of TIoU")
@@ -66,6 +67,7 @@ class PatchProtocol:
         truth: Mapping[str, Any],
         tubelets: int,
         merge: str = "merged",
+        blur: Blur = NO_BLUR,
     ) -> Self:
         """Of an evaluation of the videos in `truth`.
 
@@ -73,13 +75,14 @@ class PatchProtocol:
             truth: for each video what `spatial_content` found.
             tubelets: of a snippet; with one, how they are merged does not matter.
             merge: of `MERGES`.
+            blur: of the maps of each tubelet, before they are merged.
         """
         return cls(
             frame=frame,
             num_videos=len(truth),
             videos=protocol.content_digest(sorted(truth)),
             truth=protocol.content_digest(dict(truth)),
-            merge=MERGES["merged" if tubelets == 1 else merge],
+            merge=MERGES["merged" if tubelets == 1 else merge] + (f", {blur}" if blur else ""),
             **rule.to_dict(),
         )
 

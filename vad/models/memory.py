@@ -52,12 +52,14 @@ def slot_weights(x: Tensor, slots: Tensor) -> Tensor:
 
 def top_slot_score(weights: Tensor) -> Tensor:
     """Mean of the floor(K/16)+1 largest of [..., K] weights; 4 of 60 slots as published."""
-    return top_mean(weights, weights.shape[-1])
+    return top_mean(weights, top_count(weights.shape[-1]))
 
 
-def top_mean(values: Tensor, length: int) -> Tensor:
-    """Mean of the floor(length/16)+1 largest entries along the last axis.
+def top_count(length: int) -> int:
+    """floor(length/16)+1: how many of so many entries stand for all, slots and snippets alike."""
+    return length // 16 + 1
 
-    The field's top-k rule, for slots and for snippets alike.
-    """
-    return torch.topk(values, length // 16 + 1, dim=-1).values.mean(-1)
+
+def top_mean(values: Tensor, count: int) -> Tensor:
+    """Mean of the largest entries along the last axis."""
+    return torch.topk(values, count, dim=-1).values.mean(-1)

@@ -102,6 +102,7 @@ class PatchHead(UrDmu):
         noise: Tensor | None = None,
         generator: torch.Generator | None = None,
         with_features: bool = False,
+        top: int | None = None,
     ) -> BagOutput:
         """The training forward over clips of normal and of abnormal videos, in one pass.
 
@@ -109,8 +110,8 @@ class PatchHead(UrDmu):
             normal, abnormal: [B, N, D] tokens, of equal shape.
             snippets: [2B, M, 2C], what stage 1 has for each clip, normal first; without it there
                 is no cross-attention.
-            noise, generator, with_features: as of `UrDmu.forward_bags`; the features are what the
-                classifier saw.
+            noise, generator, with_features, top: as of `UrDmu.forward_bags`, of patches; the
+                features are what the classifier saw.
 
         Raises:
             ShapeError: tokens or snippets do not have the shapes above.
@@ -122,6 +123,7 @@ class PatchHead(UrDmu):
             noise=noise,
             generator=generator,
             with_features=with_features or snippets is not None,
+            top=top,
         )
         if snippets is None:
             return out

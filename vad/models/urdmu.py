@@ -23,7 +23,7 @@ from einops import rearrange, reduce
 from torch import Tensor, nn
 
 from vad.errors import ShapeError
-from vad.models.memory import MemoryUnit, slot_weights, top_slot_score
+from vad.models.memory import MemoryUnit, slot_weights, top_count, top_slot_score
 from vad.models.products import Linear, linear
 from vad.models.transformer import Transformer
 
@@ -49,6 +49,7 @@ class BagOutput:
     n_index: Tensor  # the same for n_att
     p_index: Tensor  # the same for n_aatt
     snippet_features: Tensor | None = None  # [2*B*N, T, 2C], normal bags first, if asked for
+    top: int | None = None  # k, how many snippets stand for a bag; None is floor(T/16)+1
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,7 @@ class UrDmu(nn.Module):
         noise: Tensor | None = None,
         generator: torch.Generator | None = None,
         with_features: bool = False,
+        top: int | None = None,
     ) -> BagOutput:
         """The training forward over normal and abnormal bags, in one pass.
 
@@ -135,6 +137,8 @@ class UrDmu(nn.Module):
                 from `generator` when absent.
             generator: on the device of the bags.
             with_features: also return the fused features.
+            top: k, how many snippets stand for a bag in the losses, at most T; floor(T/16)+1, as
+                published, when absent.
 
         Raises:
             ShapeError: the bags differ in shape, or are not D wide.
@@ -165,7 +169,7 @@ class UrDmu(nn.Module):
         att = top_slot_score(rearrange(weights, "b t (two k) -> two b t k", two=2))
         a_natt, a_att = att[0].split(half)
         n_att, n_aatt = att[1].split(half)
-        k = x.shape[1] // 16 + 1
+        k = top or top_count(x.shape[1])
         a_index, n_index, p_index = (v.topk(k, dim=-1).indices for v in (a_att, n_att, n_aatt))
 
         def at(values: Tensor, index: Tensor) -> Tensor:
@@ -201,6 +205,7 @@ class UrDmu(nn.Module):
             n_index=n_index,
             p_index=p_index,
             snippet_features=features,
+            top=k,
         )
 
     def _flatten(self, name: str, x: Tensor) -> tuple[Tensor, int]:

@@ -288,6 +288,7 @@ class TwoStageTask(UrdmuTask):
                 abnormal,
                 snippets=context,
                 noise=self._noise(normal, generator),
+                top=config.patch_top or None,
             )
             terms = ad_loss(out, self._weights)
         ratio = torch.zeros((), device=self.device)

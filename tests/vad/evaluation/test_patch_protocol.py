@@ -60,7 +60,7 @@ def test_equal_circumstances_have_equal_fingerprints():
         ({"truth": {"a": content(masks="0"), "b": content()}}, "truth of places is not the same"),
         ({"truth": {"a": content(BOX, OTHER)}}, "number of videos with a place differs: 2 and 1"),
         ({"truth": {"a": content(BOX), "c": content()}}, "equally many"),
-        ({"merge": "each"}, "merging of tubelets differs"),
+        ({"merge": "each"}, "making of maps differs"),
     ],
 )
 def test_a_change_makes_numbers_incomparable_and_is_named(changes, said):

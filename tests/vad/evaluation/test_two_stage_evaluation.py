@@ -22,7 +22,8 @@ from vad.data import formats, synthetic
 from vad.data.features import StoreWriter
 from vad.data.manifest import Truth, Video, load_manifest, load_truth, save_version
 from vad.errors import ConfigError, VadError
-from vad.evaluating import evaluate_run, fuse
+from vad.evaluating import PATCHES, evaluate_run, fuse
+from vad.evaluation.map_blur import Blur, blurred
 from vad.evaluation.patch import PATCH_METRICS
 from vad.evaluation.patch_protocol import PatchProtocol
 from vad.evaluation.patch_scores import PatchScores
@@ -252,6 +253,35 @@ def test_tubelets_may_keep_their_own_frames(world: World, whole, tmp_path):
     assert data["fingerprint"] == whole[1]["fingerprint"]
     assert data["patch"]["fingerprint"] != whole[1]["patch"]["fingerprint"]
     assert data["patch"]["frames"] == whole[1]["patch"]["frames"]
+
+
+def test_blurred_maps_are_what_is_stored_measured_and_named(world: World, whole, tmp_path):
+    folder, plain = whole
+    data = evaluate(world, tmp_path, map_blur=0.5, map_smoothing=1, bootstrap_samples=0).last.data
+
+    before = PatchScores.open(folder / PATCHES)
+    after = PatchScores.open(tmp_path / PATCHES)
+    for video in before.videos():
+        found = after.video(video.key)
+        mean = blurred(video.maps, video.kept, Blur(0.5, 1.0), rows=2, columns=3)
+        np.testing.assert_array_equal(found.maps, mean)
+        np.testing.assert_array_equal(found.stage2, mean.max(axis=(1, 2)))
+    text = "maps blurred by 0.5 patches and 1 snippets"
+    assert data["stages"]["stage2"]["score"] == f"stage2, highest patch of {text}"
+    assert data["protocol"]["score"] == f"mean of stage 1 and stage 2, {text}"
+    assert data["stages"]["stage1"]["auc"] == plain["stages"]["stage1"]["auc"]
+    assert data["patch"]["protocol"]["merge"] == f"highest of the tubelets, {text[5:]}"
+
+
+def test_a_blur_leaves_the_frame_scores_of_stage_1_comparable(world: World, whole, tmp_path):
+    settings = {"score": "stage1", "bootstrap_samples": 0}
+    plain, soft = (
+        evaluate(world, tmp_path / str(blur), map_blur=blur, **settings).last.data
+        for blur in (0, 1)
+    )
+
+    assert plain["fingerprint"] == soft["fingerprint"]
+    assert plain["patch"]["fingerprint"] != soft["patch"]["fingerprint"]
 
 
 def test_patches_cover_the_frames_that_the_frame_metrics_cover(world: World, whole, tmp_path):

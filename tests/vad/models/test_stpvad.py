@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from vad.errors import ShapeError
+from vad.losses import ad_loss
 from vad.models.stpvad import FUSED, PatchHead
 
 
@@ -48,6 +49,26 @@ def test_noise_comes_from_the_generator_alone() -> None:
 
     assert torch.equal(scores(1), scores(1))
     assert not torch.equal(scores(1), scores(2))
+
+
+@pytest.mark.parametrize("top", [1, 3, None])
+def test_the_highest_patches_stand_for_the_clip(top: int | None) -> None:
+    head = PatchHead(8, dropout=0.0)
+    normal, abnormal = torch.randn(2, 3, 20, 8)
+    snippets = torch.randn(6, 1, FUSED)
+    generator = torch.Generator().manual_seed(0)
+
+    out = head.forward_bags(normal, abnormal, snippets=snippets, generator=generator, top=top)
+    losses = ad_loss(out)
+
+    count = top or 2  # of 20 patches, as published
+    clips = torch.cat([out.normal_scores, out.abnormal_scores]).sort(dim=1).values[:, -count:]
+    labels = torch.tensor([0.0, 0, 0, 1, 1, 1])
+    expected = torch.nn.functional.binary_cross_entropy(clips.mean(1), labels)
+    torch.testing.assert_close(losses["att_loss"], expected)
+    memory = out.a_att.sort(dim=1).values[:, -count:].mean(1)
+    torch.testing.assert_close(losses["A_loss"], -memory.log().mean())
+    assert out.a_index.shape == out.n_index.shape == out.p_index.shape == (3, count)
 
 
 @pytest.mark.parametrize("shape", [(1, 3, FUSED), (2, 0, FUSED), (2, 3, 512), (2, FUSED)])

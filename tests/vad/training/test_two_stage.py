@@ -20,7 +20,7 @@ from vad.training import checkpoints
 CHOICES: list[dict[str, Any]] = [
     {"token_ratio": (0.7, 0.5, 0.3), "motion": "time-reversal"},
     {"snippet_choice": "several", "choice_count": 2, "ranking": "score", "cross_attention": True},
-    {"clip_view": "motion", "patch_context": "patch"},
+    {"clip_view": "motion", "patch_context": "patch", "patch_top": 2},
 ]
 MORE_CHOICES: list[dict[str, Any]] = [
     {"pruning": "soft", "motion": "variance", "random_snippet": True},
