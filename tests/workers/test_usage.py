@@ -131,7 +131,7 @@ def test_a_sampler_says_how_far_the_run_was(busy, monkeypatch):
 def test_a_run_that_is_seen_through_has_its_samples(
     claim, child, background, until, monkeypatch, tmp_path
 ):
-    from webapp.runs.lifecycle import Slot
+    from webapp.runs.claims import Slot
     from workers import supervisor
 
     monkeypatch.setattr(usage, "FIRST_AFTER_S", 0.05)
@@ -149,7 +149,7 @@ def test_a_run_that_is_seen_through_has_its_samples(
 
 
 def test_a_fault_of_the_sampler_is_no_fault_of_the_run(claim, child, background, monkeypatch):
-    from webapp.runs.lifecycle import Slot
+    from webapp.runs.claims import Slot
     from workers import supervisor
 
     def broken(session):

@@ -94,7 +94,7 @@ def columns(rows: Iterable[tuple[int, Mapping[str, float]]]) -> dict[str, tuple[
 def append(run: Run, points: Columns, *, most_keys: int | None = None) -> None:
     """Add points; a step that is there already gets the new value. Any order is right, rising fast.
 
-    Two writers of one run must not do this at once: call it under `lifecycle.guarded`.
+    Two writers of one run must not do this at once: call it under `executing.guarded`.
 
     Args:
         points: by key, steps [n] and values [n].
