@@ -17,8 +17,8 @@ from webapp.external import history, points, services
 from webapp.runs import metrics
 from webapp.runs import services as run_services
 from webapp.runs.claims import Slot
-from webapp.runs.lifecycle import claiming, sweeping
-from webapp.runs.models import MetricSummary, Run, State
+from webapp.runs.lifecycle import claiming, commands, sweeping
+from webapp.runs.models import MetricSummary, Run, RunEvent, State
 
 JSON = "application/json"
 
@@ -81,6 +81,13 @@ def test_who_stops_it_on_its_page_ends_it_and_its_script_is_told(run, user):
     assert log(run, user, ("loss", 1.0, 1)) == services.Heard(state=State.CANCELLED)
     assert services.Heard(state=State.CANCELLED).stop
     assert metrics.keys(run) == ["loss", "sys/step"]
+
+
+def test_why_a_rule_ended_it_is_noted(run):
+    commands.cancel(run, by=None, cause="the project is deleted")
+
+    noted = RunEvent.objects.get(run=run, kind="cancelled")
+    assert (noted.message, noted.by) == ("the project is deleted", None)
 
 
 def test_the_sweep_leaves_a_silent_run_alone_but_its_page_says_so(run, client):

@@ -43,7 +43,7 @@ def cancel(run: Run, *, by: User | None, cause: str = "") -> None:
     """
     row = moves.locked(run)
     if row.is_external:
-        if not external.end_locked(row, State.CANCELLED, by=by):
+        if not external.end_locked(row, State.CANCELLED, by=by, cause=cause):
             raise moves.not_movable(run, "cancelled")
     elif row.state in CLAIMED:
         stopping.ask(run, Stop.CANCEL, by=by, cause=cause)

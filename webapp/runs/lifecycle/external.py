@@ -53,6 +53,7 @@ def end_locked(
     by: User | None,
     ended_at: datetime | None = None,
     error: VadError | None = None,
+    cause: str = "",
 ) -> bool:
     """`end` for whoever has locked the row. False: it has ended already."""
     running = Run.objects.filter(pk=row.pk, kind=EXTERNAL, state=State.RUNNING)
@@ -61,7 +62,7 @@ def end_locked(
         error=error.to_dict() if error else None,
     )  # fmt: skip
     if ended:
-        events.note(row.pk, str(to), error.message if error else "", by=by)
+        events.note(row.pk, str(to), error.message if error else cause, by=by)
     return bool(ended)
 
 
