@@ -65,8 +65,7 @@ def hold(run: Run, *, by: User) -> None:
 @transaction.atomic
 def release(run: Run, *, by: User) -> None:
     """Let a held run go on; one that was asked to hold and has not left yet need not leave."""
-    _queued_here(run, "released")
-    row = moves.locked(run)
+    row = _queued_here(run, "released")
     if row.state in CLAIMED and row.stop == Stop.HOLD:
         Run.objects.filter(pk=run.pk).update(stop=Stop.NONE, changed_at=Now())
         events.note(run.pk, "released", "before it had left", by=by)
