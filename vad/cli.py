@@ -211,8 +211,8 @@ def _dataset_check(args: argparse.Namespace) -> int:
 
 
 def _dataset_pack(args: argparse.Namespace) -> int:
-    from vad.data.features import pack_npy
     from vad.data.manifest import load_manifest
+    from vad.data.packing import pack_npy
     from vad.timeline import SnippetRule
 
     store = pack_npy(

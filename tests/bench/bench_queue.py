@@ -159,7 +159,7 @@ def _inputs() -> dict[str, Any]:
     """Rows and files that a training run needs: 64 made-up videos of 1024 numbers a snippet."""
     import numpy as np
 
-    from vad.data.features import StoreWriter
+    from vad.data.feature_writer import StoreWriter
     from vad.data.manifest import Manifest, Truth, Video, save_version
     from vad.timeline import SnippetRule
     from webapp.accounts.models import Project, User

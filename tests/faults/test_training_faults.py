@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from django.utils import timezone
 
-from vad.data.features import StoreWriter
+from vad.data.feature_writer import StoreWriter
 from vad.data.manifest import Manifest, Truth, Video, save_version
 from vad.timeline import SnippetRule
 from vad.training import checkpoints
