@@ -41,7 +41,7 @@ from webapp.accounts.services import project_create  # noqa: E402
 from webapp.datasets.models import Dataset, DatasetVersion, FeatureSet  # noqa: E402
 from webapp.evaluations.models import Evaluation  # noqa: E402
 from webapp.fleet.models import Worker  # noqa: E402
-from webapp.runs import metrics, recording  # noqa: E402
+from webapp.runs import chunks, recording  # noqa: E402
 from webapp.runs.claims import Slot  # noqa: E402
 from webapp.runs.lifecycle import claiming  # noqa: E402
 from webapp.runs.models import MetricSummary, Run  # noqa: E402
@@ -92,7 +92,7 @@ def fill(count: int) -> tuple[User, list[Run]]:
         batch_size=500,
     )  # fmt: skip
     for run in trained[:10]:
-        metrics.append(run, {KEYS[0]: (np.arange(100_000), rng.normal(size=100_000))})
+        chunks.append(run, {KEYS[0]: (np.arange(100_000), rng.normal(size=100_000))})
     return user, trained
 
 

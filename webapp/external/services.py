@@ -29,7 +29,7 @@ from webapp.accounts.permissions import require_editor
 from webapp.external import history, points
 from webapp.external.models import ExternalRun
 from webapp.external.points import Batch
-from webapp.runs import metrics, packing, services, times
+from webapp.runs import chunks, packing, services, times
 from webapp.runs.lifecycle import external
 from webapp.runs.models import EXTERNAL, Run, State
 
@@ -182,7 +182,7 @@ def metrics_log(
                 raise points.refused(f"{name}: {value} is not from 0 to {points.MOST_STEP}")
         columns = {key: _in_time(p) for key, p in batch.items() if len(p)}
         if columns:
-            metrics.append(run, {**columns, **_clock(run, batch)}, most_keys=points.MOST_KEYS)
+            chunks.append(run, {**columns, **_clock(run, batch)}, most_keys=points.MOST_KEYS)
             history.append(run, batch)
         return _heard(run, **progress)
 

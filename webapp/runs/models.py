@@ -298,7 +298,7 @@ class Checkpoint(models.Model):
 
 
 class MetricChunk(models.Model):
-    """Up to `metrics.CHUNK_POINTS` points of one metric, packed; see metrics.py.
+    """Up to `chunks.CHUNK_POINTS` points of one metric, packed; see chunks.py.
 
     `steps` int64 and `values` float64, little-endian, same length. `buckets` is the middle level
     of the pyramid, the columns least, greatest and last its top (finite values; else null).

@@ -11,7 +11,7 @@ from typing import Any
 from django.db.models.functions import Now
 
 from vad import results
-from webapp.runs import metrics
+from webapp.runs import chunks
 from webapp.runs.claims import Claim
 from webapp.runs.lifecycle import executing
 from webapp.runs.models import Checkpoint, Run
@@ -24,7 +24,7 @@ class SystemSample:
 
     Args:
         at: UTC.
-        values: by key, each beginning with `metrics.SYSTEM`.
+        values: by key, each beginning with `chunks.SYSTEM`.
     """
 
     at: datetime
@@ -91,7 +91,7 @@ def _append(
 ) -> None:
     rows = [(r.step, r.values) for r in records]
     rows += [(_seconds(run, sample), sample.values) for sample in samples]
-    metrics.append(run, metrics.columns(rows))
+    chunks.append(run, chunks.columns(rows))
 
 
 def _seconds(run: Run, sample: SystemSample) -> int:
@@ -109,7 +109,7 @@ def _resume(claim: Claim, run: Run, record: results.Started) -> None:
         done=record.resumed_step,
         environment={"device": record.device, "pid": record.pid, **record.environment},
     )
-    metrics.truncate_after(run, record.resumed_step)
+    chunks.truncate_after(run, record.resumed_step)
     Checkpoint.objects.filter(run=run, step__gt=record.resumed_step).delete()
     _mark_best(run)
 

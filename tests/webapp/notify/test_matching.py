@@ -12,7 +12,7 @@ from vad.errors import VadError
 from webapp.accounts.models import Membership
 from webapp.notify import matching, messages
 from webapp.notify.models import Channel, Delivery, Event, Look, Notice
-from webapp.runs import metrics
+from webapp.runs import chunks
 from webapp.runs.claims import Claim, Outcome, Slot
 from webapp.runs.lifecycle import claiming, commands, ending
 from webapp.runs.models import Run, State
@@ -160,7 +160,7 @@ def test_what_happens_during_a_pause_is_not_told_later(make_rule, make_channel, 
 
 
 def measure(run: Run, *values: float, key: str = "val/auc") -> None:
-    metrics.append(run, metrics.columns([(n, {key: v}) for n, v in enumerate(values, 1)]))
+    chunks.append(run, chunks.columns([(n, {key: v}) for n, v in enumerate(values, 1)]))
 
 
 def test_a_metric_that_crosses_a_value_is_told_once_a_run_with_where(make_rule, make_run):
@@ -173,7 +173,7 @@ def test_a_metric_that_crosses_a_value_is_told_once_a_run_with_where(make_rule, 
     assert Delivery.objects.get().payload["metric"] == {
         "key": "val/auc", "value": 0.9, "step": 2, "than": 0.8, "crossed": "above"
     }  # fmt: skip
-    metrics.append(run, metrics.columns([(4, {"val/auc": 0.95})]))
+    chunks.append(run, chunks.columns([(4, {"val/auc": 0.95})]))
     assert len(told()) == 1
 
 
@@ -183,7 +183,7 @@ def test_below_is_the_other_way_round(make_rule, make_run):
     measure(run, 0.5, 0.2, key="loss/total")
     assert told() == []
 
-    metrics.append(run, metrics.columns([(3, {"loss/total": 0.05})]))
+    chunks.append(run, chunks.columns([(3, {"loss/total": 0.05})]))
 
     assert len(told()) == 1
 
