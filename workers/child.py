@@ -22,7 +22,7 @@ from django.conf import settings
 
 from vad import results
 from vad.errors import VadError
-from webapp.runs.lifecycle import Outcome
+from webapp.runs.claims import Outcome
 from workers.commands import Command
 from workers.runlog import RunLog
 

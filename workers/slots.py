@@ -13,7 +13,7 @@ import structlog
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
-from webapp.runs.lifecycle import Slot
+from webapp.runs.claims import Slot
 
 # What a bell of a queue may start; a free CPU slot helps when the GPU died after the bell.
 KINDS = {"gpu": ("gpu", "cpu"), "cpu": ("cpu",)}

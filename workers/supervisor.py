@@ -22,9 +22,10 @@ from structlog.contextvars import bound_contextvars
 
 from vad import results
 from vad.errors import VadError
-from webapp.runs import lifecycle, recording
-from webapp.runs.lifecycle import Claim, ClaimLost, Outcome, Slot, State
-from webapp.runs.models import Run
+from webapp.runs import recording
+from webapp.runs.claims import Claim, ClaimLost, Outcome, Slot
+from webapp.runs.lifecycle import ending, executing
+from webapp.runs.models import Run, State
 from workers import commands, database, leaving, slots
 from workers.child import Child, Wish
 from workers.commands import Command
@@ -101,13 +102,13 @@ def _finish(claim: Claim, outcome: Outcome, beat: Heartbeat) -> State:
     if beat.crash is not None:
         outcome = Outcome(kind="failed", error=_unexpected(beat.crash))
     try:
-        state = database.patiently(lambda: lifecycle.finish(claim, outcome), give_up=beat.hopeless)
+        state = database.patiently(lambda: ending.finish(claim, outcome), give_up=beat.hopeless)
     except (ClaimLost, *database.DOWN):
         raise
     except Exception as exc:
         log.exception("run.not_finished")
         error = _unexpected(exc)
-        state = lifecycle.finish(claim, Outcome(kind="failed", error=error))
+        state = ending.finish(claim, Outcome(kind="failed", error=error))
     log.info("run.ended", outcome=outcome.kind, state=state)
     return state
 
@@ -238,7 +239,7 @@ class Heartbeat:
                 try:
                     self._store()
                     if time.monotonic() >= next_beat_s:
-                        self._hear(lifecycle.beat(self._claim))
+                        self._hear(executing.beat(self._claim))
                         next_beat_s = time.monotonic() + settings.RUN_BEAT_S
                     self._alone_since_s = None
                 except ClaimLost:

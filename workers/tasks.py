@@ -11,8 +11,9 @@ from webapp.core import doorbell
 from webapp.external import uploads
 from webapp.idempotency.services import keys_forget
 from webapp.notify import delivering, matching
-from webapp.runs import lifecycle, preempting
-from webapp.runs.lifecycle import Slot
+from webapp.runs import preempting
+from webapp.runs.claims import Slot
+from webapp.runs.lifecycle import claiming, sweeping
 from webapp.storage import moving, projects, retention, survey
 from webapp.sweeps import driver as sweeps
 from workers import database, fleet, leaving, slots, supervisor
@@ -36,7 +37,7 @@ def serve(queue: str) -> None:
                 return
             claim = None
             try:
-                claim = lifecycle.claim_best(worker=fleet.worker(), slot=held[0], spare=held[1:])
+                claim = claiming.claim_best(worker=fleet.worker(), slot=held[0], spare=held[1:])
                 if claim is not None:
                     held = _give_the_rest_back(held, claim.slot)
                     if table.has_free():  # one bell may stand for several runs
@@ -63,7 +64,7 @@ def sweep() -> None:
     """Take back what is lost, ring for what waits, make room, and drive the sweeps."""
     with database.closing():
         try:
-            for run_id in lifecycle.sweep():
+            for run_id in sweeping.sweep():
                 log.warning("run.taken_back", run_id=run_id)
             for run in preempting.make_room_for_urgent():
                 log.info("run.asked_to_make_room", run_id=run.pk, makes_room_for=run.yields_to_id)

@@ -19,7 +19,7 @@ from typing import Self
 
 import structlog
 
-from webapp.runs.metrics import SYSTEM
+from webapp.runs.chunks import SYSTEM
 from webapp.runs.recording import SystemSample
 from workers import nvml
 

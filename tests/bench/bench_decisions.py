@@ -123,18 +123,18 @@ def _fill(queued: int, ended: int, people: int) -> None:
 def _claims(count: int) -> None:
     from webapp.core import doorbell
     from webapp.fleet.models import Worker
-    from webapp.runs import lifecycle
-    from webapp.runs.lifecycle import Outcome, Slot
+    from webapp.runs.claims import Outcome, Slot
+    from webapp.runs.lifecycle import claiming, ending
 
     doorbell.ring = lambda queue: True
     worker = Worker.objects.get()
     spent = []
     for _ in range(count):
         started_s, cpu_s = time.perf_counter(), time.process_time()
-        claim = lifecycle.claim_best(worker=worker, slot=Slot("gpu", 7))
+        claim = claiming.claim_best(worker=worker, slot=Slot("gpu", 7))
         spent.append((time.perf_counter() - started_s, time.process_time() - cpu_s))
         assert claim is not None
-        lifecycle.finish(claim, Outcome(kind="lost", reason="bench"))
+        ending.finish(claim, Outcome(kind="lost", reason="bench"))
     _print("claim", spent, CLAIM_BUDGET_S)
 
 

@@ -30,7 +30,8 @@ from bench_clips import FRAMES, RATIO_BUDGET, SIZE, prepare, published, resident
 from vad import devices
 from vad.configs import TwoStageConfig
 from vad.data.clips import Clips, Wanted
-from vad.data.features import FeatureStore, StoreWriter
+from vad.data.feature_writer import StoreWriter
+from vad.data.features import FeatureStore
 from vad.data.manifest import Manifest, save_version
 from vad.reporting import Reporter
 from vad.timeline import SnippetRule

@@ -141,12 +141,12 @@ def _command(run: Any, output: Path) -> list[str]:
 def _through(inputs: dict[str, Any], config: dict[str, Any]) -> Any:
     """Queue a training run as the server does, and wait for its end."""
     from vad.configs import config_class
-    from webapp.runs import lifecycle
+    from webapp.runs.lifecycle import commands
     from webapp.runs.models import ENDED, Run, State
 
     config = config_class("train-urdmu").from_dict({"validation_share": 0.25, **config}).to_dict()
     run = Run.objects.create(name="bench", kind="train-urdmu", config=config, **inputs)
-    lifecycle.enter(run, by=inputs["owner"])
+    commands.enter(run, by=inputs["owner"])
     while run.state not in ENDED:
         time.sleep(0.1)
         run.refresh_from_db()
@@ -159,7 +159,7 @@ def _inputs() -> dict[str, Any]:
     """Rows and files that a training run needs: 64 made-up videos of 1024 numbers a snippet."""
     import numpy as np
 
-    from vad.data.features import StoreWriter
+    from vad.data.feature_writer import StoreWriter
     from vad.data.manifest import Manifest, Truth, Video, save_version
     from vad.timeline import SnippetRule
     from webapp.accounts.models import Project, User

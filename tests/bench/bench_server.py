@@ -41,7 +41,9 @@ from webapp.accounts.services import project_create  # noqa: E402
 from webapp.datasets.models import Dataset, DatasetVersion, FeatureSet  # noqa: E402
 from webapp.evaluations.models import Evaluation  # noqa: E402
 from webapp.fleet.models import Worker  # noqa: E402
-from webapp.runs import lifecycle, metrics, recording  # noqa: E402
+from webapp.runs import chunks, recording  # noqa: E402
+from webapp.runs.claims import Slot  # noqa: E402
+from webapp.runs.lifecycle import claiming  # noqa: E402
 from webapp.runs.models import MetricSummary, Run  # noqa: E402
 
 KEYS = ("loss/total", "loss/kl", "validation/video_auc", "test/frame_auc", "time/step_s")
@@ -90,7 +92,7 @@ def fill(count: int) -> tuple[User, list[Run]]:
         batch_size=500,
     )  # fmt: skip
     for run in trained[:10]:
-        metrics.append(run, {KEYS[0]: (np.arange(100_000), rng.normal(size=100_000))})
+        chunks.append(run, {KEYS[0]: (np.arange(100_000), rng.normal(size=100_000))})
     return user, trained
 
 
@@ -104,7 +106,7 @@ def ingest(user: User, steps: int, batches: int) -> None:
     worker, _ = Worker.objects.get_or_create(
         name="bench", defaults={"host": "-", "started_at": now, "seen_at": now, "cpu_slots": 1}
     )
-    claim = lifecycle.claim_best(worker=worker, slot=lifecycle.Slot("cpu"))
+    claim = claiming.claim_best(worker=worker, slot=Slot("cpu"))
     assert claim is not None
     assert claim.run_id == run.pk
     begin, spent = time.perf_counter(), time.process_time()

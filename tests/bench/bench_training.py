@@ -27,7 +27,8 @@ from torch import Tensor
 
 from vad import devices, results
 from vad.configs import UrdmuConfig
-from vad.data.features import FeatureStore, StoreWriter
+from vad.data.feature_writer import StoreWriter
+from vad.data.features import FeatureStore
 from vad.data.manifest import Manifest, Truth, Video, save_version
 from vad.losses import ad_loss
 from vad.models.urdmu import UrDmu

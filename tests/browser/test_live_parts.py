@@ -10,7 +10,7 @@ import pytest
 import seeding
 from playwright.sync_api import Page, expect
 
-from webapp.runs import metrics
+from webapp.runs import chunks
 from webapp.runs.models import Run, State
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -78,7 +78,7 @@ def test_a_live_chart_grows_with_its_run(page: Page, seeded: seeding.Seeded) -> 
     chart = page.locator("#chart-loss [data-chart-plot]")
     expect(chart).to_have_attribute("aria-label", re.compile("to 1,140"), timeout=10_000)
 
-    metrics.append(running, metrics.columns([(2000, {"loss/total": 0.2})]))
+    chunks.append(running, chunks.columns([(2000, {"loss/total": 0.2})]))
 
     expect(chart).to_have_attribute("aria-label", re.compile("to 2,000"), timeout=10_000)
 

@@ -23,7 +23,7 @@ from vad.configs import config_class
 from webapp.accounts.models import Membership, Project, Role, User
 from webapp.fleet import services
 from webapp.fleet.models import Pause, Worker
-from webapp.runs import lifecycle
+from webapp.runs.lifecycle import commands
 from webapp.runs.models import Run, State, Usage
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -97,7 +97,7 @@ def site(transactional_db: None, settings: Any, tmp_path: Path, monkeypatch: Any
     run("large", kind="train-two-stage", gpus=8, device="cuda", owner=lee)
     run("due later", not_before=now + timedelta(minutes=9), setbacks={"disk-full": 3})
     run("child", State.WAITING, kind="evaluate", device="auto").parents.add(made["first"])
-    lifecycle.hold(run("paused by kim"), by=kim)
+    commands.hold(run("paused by kim"), by=kim)
     for person, hours in ((kim, 31.4), (lee, 12.2)):
         Usage.objects.create(owner=person, kind="gpu", used_s=hours * 3600, as_of=now)
     return made
@@ -189,7 +189,7 @@ def test_a_poll_leaves_what_waits_in_place_and_takes_it_anew_when_something_happ
     expect(page.locator(".table-waiting[data-seen]")).to_have_count(1)
     expect(raise_first).to_be_focused()
 
-    lifecycle.hold(site["second"], by=site["kim"])
+    commands.hold(site["second"], by=site["kim"])
     expect(page.locator(".table-waiting[data-seen]")).to_have_count(0)
     assert names(page) == ["first", "third", "large"]
     expect(raise_first).to_be_focused()

@@ -13,7 +13,7 @@ import seeding
 from playwright.sync_api import Page, expect
 from watching import OVERFLOW, Watch
 
-from webapp.runs import metrics
+from webapp.runs import chunks
 from webapp.runs.models import Run
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -123,7 +123,7 @@ def test_a_zoom_reaches_the_raw_points_and_a_spike_of_one_step(
     steps = np.arange(1, 200_001)
     values = 0.5 + 0.01 * np.sin(steps / 50)
     values[SPIKE - 1] = 9.0
-    metrics.append(run, {"loss/total": (steps, values)})
+    chunks.append(run, {"loss/total": (steps, values)})
     page.goto(f"/runs/{run.pk}/")
     drawn(page, "chart-loss")
     assert state(page, "chart-loss", f"plot._fullData[0].x.includes({SPIKE})")  # seen from afar

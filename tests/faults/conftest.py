@@ -30,7 +30,8 @@ from webapp.accounts.models import Project, User
 from webapp.core import doorbell
 from webapp.datasets.models import Dataset, DatasetVersion, FeatureSet
 from webapp.fleet.models import Worker
-from webapp.runs import lifecycle, metrics
+from webapp.runs import metrics
+from webapp.runs.lifecycle import commands
 from webapp.runs.models import Run, RunEvent, State
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -195,7 +196,7 @@ def queue_run(transactional_db: None) -> Callable[..., Run]:
             project=project, owner=user, name=f"run {n}", kind="train-urdmu",
             config=kind.from_dict(values).to_dict(), version=version, feature_set=features,
         )  # fmt: skip
-        lifecycle.enter(run, by=user)
+        commands.enter(run, by=user)
         return run
 
     return make

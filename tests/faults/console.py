@@ -14,7 +14,8 @@ django.setup()
 from vad.configs import config_class  # noqa: E402
 from webapp.accounts.models import Project, User  # noqa: E402
 from webapp.datasets.models import Dataset, DatasetVersion, FeatureSet  # noqa: E402
-from webapp.runs import lifecycle, metrics  # noqa: E402
+from webapp.runs import metrics  # noqa: E402
+from webapp.runs.lifecycle import commands  # noqa: E402
 from webapp.runs.models import Run  # noqa: E402
 
 CLAIM = ("claimed", "lost", "given-back", "set-back", "succeeded")  # begin and end one
@@ -38,7 +39,7 @@ def queue(steps: str, runs: str = "1") -> object:
             project=project, owner=user, name=f"run {seed}", kind="train-urdmu",
             config=config.to_dict(), version=version, feature_set=features, max_attempts=100,
         )  # fmt: skip
-        lifecycle.enter(run, by=user)
+        commands.enter(run, by=user)
         made.append(str(run.pk))
     return made
 

@@ -10,7 +10,7 @@ import pytest
 from webapp.accounts.models import User
 from webapp.fleet import services
 from webapp.fleet.models import Worker
-from webapp.runs import lifecycle
+from webapp.runs.lifecycle import commands
 from webapp.runs.models import Attempt, Run, State
 
 
@@ -58,9 +58,9 @@ def test_a_run_stops_at_its_limit_with_a_checkpoint_and_goes_on_when_it_is_raise
     assert at == seen.steps()[-1]
 
     Run.objects.filter(pk=run.pk).update(time_limit_s=600)
-    lifecycle.retry(failed, by=failed.owner)
+    commands.retry(failed, by=failed.owner)
     run = seen.until_recorded(at + 20)
-    lifecycle.cancel(run, by=run.owner)
+    commands.cancel(run, by=run.owner)
     seen.until(State.CANCELLED)
     assert seen.steps() == list(range(1, seen.steps()[-1] + 1))
 

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from django.utils import timezone
 
-from vad.data.features import StoreWriter
+from vad.data.feature_writer import StoreWriter
 from vad.data.manifest import Manifest, Truth, Video, save_version
 from vad.timeline import SnippetRule
 from vad.training import checkpoints
-from webapp.runs import lifecycle
+from webapp.runs.lifecycle import commands
 from webapp.runs.models import Run, State
 
 STEPS = 60
@@ -100,7 +100,7 @@ def test_a_disk_that_fills_up_costs_no_checkpoint_and_the_run_goes_on_when_there
     filler.unlink()
     Run.objects.filter(pk=run.pk).update(not_before=None)  # instead of waiting for a minute
     seen.until_recorded(last.step + 30)
-    lifecycle.cancel(seen.run, by=run.owner)
+    commands.cancel(seen.run, by=run.owner)
     ended = seen.until(State.CANCELLED)
     assert ended.attempt == 1
     assert seen.steps() == list(range(1, seen.steps()[-1] + 1))

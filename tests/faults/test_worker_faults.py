@@ -16,7 +16,7 @@ from trainer import undisturbed
 
 from webapp.accounts.models import User
 from webapp.core import doorbell
-from webapp.runs import lifecycle
+from webapp.runs.lifecycle import commands
 from webapp.runs.models import State
 
 
@@ -125,14 +125,14 @@ def test_a_run_is_held_released_and_cancelled_while_it_runs(host, queue_run, wat
     seen = watch(queue_run(steps=100_000))
 
     run = seen.until_recorded(30)
-    lifecycle.hold(run, by=run.owner)
+    commands.hold(run, by=run.owner)
     held = seen.until(State.HELD)
     at_step = held.checkpoints.order_by("step").last().step
     assert gone(run.environment["pid"])
 
-    lifecycle.release(held, by=run.owner)
+    commands.release(held, by=run.owner)
     run = seen.until_recorded(at_step + 30)
-    lifecycle.cancel(run, by=run.owner)
+    commands.cancel(run, by=run.owner)
     cancelled = seen.until(State.CANCELLED)
 
     assert cancelled.attempt == 1

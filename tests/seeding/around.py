@@ -24,7 +24,7 @@ from webapp.datasets.models import DatasetVersion
 from webapp.external import points, uploads
 from webapp.external import services as external
 from webapp.notify.models import Channel, Delivery, Rule
-from webapp.runs import metrics
+from webapp.runs import chunks
 from webapp.runs.models import Run, State
 from webapp.sweeps import space
 from webapp.sweeps.models import Sweep, Trial
@@ -47,7 +47,7 @@ def add_usage(run: Run) -> None:
         "gpu0_power_w": 410 + 30 * rng.standard_normal(n),
         "step": np.floor(done),
     }
-    metrics.append(run, {f"{metrics.SYSTEM}{k}": (seconds, v) for k, v in values.items()})
+    chunks.append(run, {f"{chunks.SYSTEM}{k}": (seconds, v) for k, v in values.items()})
     Run.objects.filter(pk=run.pk).update(
         environment={
             "vad": "0.1.0", "commit": hashlib.sha1(b"a").hexdigest(), "dirty": True,
@@ -94,7 +94,7 @@ def add_sweep(seeded: Seeded, trials: int = 18) -> Sweep:
             total=600, done=50 * upto, unit="steps", color=number,
         )  # fmt: skip
         if upto:
-            metrics.append(run, {sweep.objective: (steps[:upto], curve[:upto])})
+            chunks.append(run, {sweep.objective: (steps[:upto], curve[:upto])})
         cut = {}
         if state == State.CANCELLED:
             why = f"At step 150 its best was {curve[:3].max():.4g}, worse than the median."

@@ -26,7 +26,7 @@ from webapp.datasets.models import Dataset, DatasetVersion, FeatureSet
 from webapp.datasets.models import Video as VideoRow
 from webapp.evaluations.models import Evaluation
 from webapp.fleet.models import Worker
-from webapp.runs import metrics
+from webapp.runs import chunks
 from webapp.runs.models import CLAIMED, Checkpoint, Run, RunEvent, State
 from webapp.runs.outcomes import video_rows
 
@@ -151,7 +151,7 @@ def curves_of(run: Run, place: int) -> None:
     auc = 0.92 - 0.02 * place - 0.4 * np.exp(-at / 150) + 0.01 * rng.standard_normal(len(at))
     points["validation/video_auc"] = (at, auc)
     points["test/frame_auc"] = (at, auc - 0.03)
-    metrics.append(run, {k: pair for k, pair in points.items() if len(pair[0])})
+    chunks.append(run, {k: pair for k, pair in points.items() if len(pair[0])})
     for step in range(100, run.done + 1, 100):
         sha = hashlib.sha256(f"{run.pk}{step}".encode()).hexdigest()
         Checkpoint.objects.create(

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from vad import scoring
-from vad.data.features import FeatureStore, StoreWriter
+from vad.data.feature_writer import StoreWriter
+from vad.data.features import FeatureStore
 from vad.models.urdmu import UrDmu
 from vad.scoring import score_videos
 from vad.timeline import SnippetRule

@@ -19,8 +19,9 @@ from webapp.accounts.models import Project, User
 from webapp.core import doorbell
 from webapp.datasets.models import Dataset, DatasetVersion, FeatureSet
 from webapp.fleet.models import Worker
-from webapp.runs import lifecycle, metrics
-from webapp.runs.lifecycle import Claim, Slot
+from webapp.runs import metrics
+from webapp.runs.claims import Claim, Slot
+from webapp.runs.lifecycle import claiming
 from webapp.runs.models import Run, State
 from workers import leaving, slots
 
@@ -105,7 +106,7 @@ def worker(transactional_db: None) -> Worker:
 def claim(make_run: Callable[..., Run], worker: Worker) -> Claim:
     """The claim of a training run on the CPU slot."""
     make_run()
-    claim = lifecycle.claim_best(worker=worker, slot=CPU)
+    claim = claiming.claim_best(worker=worker, slot=CPU)
     assert claim is not None
     return claim
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from vad import results
-from webapp.runs.lifecycle import Outcome
+from webapp.runs.claims import Outcome
 from workers.child import Child, Wish, environment, oom_kills
 from workers.commands import Command
 from workers.runlog import RunLog

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from vad.errors import VadError
-from webapp.runs import metrics
+from webapp.runs import chunks
 from webapp.runs.models import Checkpoint
 from workers import commands
 
@@ -99,8 +99,8 @@ def test_no_resume_leaves_a_hole_in_the_metrics(trained, stored, left):
     (trained.folder / "checkpoints/step-000700.safetensors").write_bytes(b"-")
     (trained.folder / "checkpoints/notes.txt").write_text("not a checkpoint")
     if stored:
-        metrics.append(trained, metrics.columns([(stored, {"loss/total": 1.0})]))
-    metrics.append(trained, metrics.columns([(9000, {"sys/memory_mb": 1.0})]))  # seconds, no steps
+        chunks.append(trained, chunks.columns([(stored, {"loss/total": 1.0})]))
+    chunks.append(trained, chunks.columns([(9000, {"sys/memory_mb": 1.0})]))  # seconds, no steps
 
     commands.prepare(trained)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from webapp.runs.lifecycle import Slot
+from webapp.runs.claims import Slot
 from workers import slots
 from workers.slots import Device, Table
 

@@ -12,8 +12,9 @@ from structlog.contextvars import get_contextvars
 
 from vad import results
 from vad.errors import VadError
-from webapp.runs import lifecycle, recording
-from webapp.runs.lifecycle import Slot
+from webapp.runs import recording
+from webapp.runs.claims import Slot
+from webapp.runs.lifecycle import claiming, commands, executing
 from webapp.runs.models import Run, RunEvent, State
 from workers import leaving, slots, supervisor
 
@@ -58,7 +59,7 @@ def test_a_killed_child_puts_its_run_back_with_one_attempt_less(claim, child, th
 
 
 @pytest.mark.parametrize(
-    ("ask", "state"), [(lifecycle.cancel, State.CANCELLED), (lifecycle.hold, State.HELD)]
+    ("ask", "state"), [(commands.cancel, State.CANCELLED), (commands.hold, State.HELD)]
 )
 def test_a_running_run_that_somebody_stops_leaves(claim, child, through, until, ask, state):
     child("stop")
@@ -106,14 +107,14 @@ def test_a_database_that_goes_away_for_a_while_costs_nothing(
             raise OperationalError("server closed the connection unexpectedly")
         return real(claim, records, **rest)
 
-    def beat(claim, *, real=lifecycle.beat):
+    def beat(claim, *, real=executing.beat):
         if away:
             away.append("missed")
             raise OperationalError("server closed the connection unexpectedly")
         return real(claim)
 
     monkeypatch.setattr(recording, "record_batch", record)
-    monkeypatch.setattr(lifecycle, "beat", beat)
+    monkeypatch.setattr(executing, "beat", beat)
     child("wait_for", tmp_path / "go")
     running = through(claim)
     until(lambda: metric_steps(run_of(claim), "loss/total") == [1, 2, 3], "the first metrics")
@@ -137,7 +138,7 @@ def test_no_child_writes_on_when_others_may_take_its_run(
 
     with monkeypatch.context() as patch:
         patch.setattr(recording, "record_batch", away)
-        patch.setattr(lifecycle, "beat", away)
+        patch.setattr(executing, "beat", away)
         settings.RUN_LOST_AFTER_S = 0.5
         until(lambda: not alive(pid), "the end of the child")
 
@@ -195,7 +196,7 @@ def test_many_records_arrive_in_order_and_in_batches(
 
 def test_a_run_without_its_inputs_fails_with_what_to_do(make_run, worker, child, through):
     run = make_run(feature_set=None)
-    claim = lifecycle.claim_best(worker=worker, slot=CPU)
+    claim = claiming.claim_best(worker=worker, slot=CPU)
     child("succeed")
 
     assert through(claim).result() == State.FAILED
@@ -217,7 +218,7 @@ def test_a_run_on_a_gpu_slot_sees_that_gpu_alone(make_run, worker, child, backgr
     monkeypatch.setattr(slots, "table", lambda: table)
     make_run()
     gpu = Slot("gpu", 1)
-    claim = lifecycle.claim_best(worker=worker, slot=gpu)
+    claim = claiming.claim_best(worker=worker, slot=gpu)
     child("environment", tmp_path / "env")
 
     background(lambda: supervisor.see_through(claim, gpu)).result()
@@ -284,13 +285,13 @@ def test_several_gpus_are_trained_on_by_one_process_each_and_stopped_together(
     run = make_run("train-two-stage", gpus=2)
     Run.objects.filter(pk=run.pk).update(device="cuda")
     held = table.take("gpu")
-    claim = lifecycle.claim_best(worker=worker, slot=held[0], spare=held[1:])
+    claim = claiming.claim_best(worker=worker, slot=held[0], spare=held[1:])
     child("together", tmp_path)
 
     seen = background(lambda: supervisor.see_through(claim, claim.slot))
     until(lambda: len(list(tmp_path.glob("rank-*"))) == 2, "both processes", 60)
     until(lambda: Run.objects.get(pk=run.pk).state == State.RUNNING, "the first one's word", 60)
-    lifecycle.hold(run, by=run.owner)
+    commands.hold(run, by=run.owner)
 
     seen.join(60)
     assert Run.objects.get(pk=run.pk).state == State.HELD

@@ -16,7 +16,8 @@ from webapp.core import doorbell
 from webapp.fleet import identity
 from webapp.fleet.models import Worker
 from webapp.notify.models import Channel, Rule
-from webapp.runs import lifecycle
+from webapp.runs.claims import Outcome
+from webapp.runs.lifecycle import claiming, commands, ending, executing
 from webapp.runs.models import Run, State
 from webapp.sweeps import services, space
 from webapp.sweeps.models import Sweep
@@ -37,8 +38,8 @@ def served(monkeypatch):
 
     def see_through(claim, slot):
         order.append(claim.run_id)
-        lifecycle.started(claim, total=1, unit="steps", done=0, environment={})
-        return lifecycle.finish(claim, lifecycle.Outcome(kind="succeeded"))
+        executing.started(claim, total=1, unit="steps", done=0, environment={})
+        return ending.finish(claim, Outcome(kind="succeeded"))
 
     monkeypatch.setattr(supervisor, "see_through", see_through)
     return order
@@ -67,14 +68,14 @@ def test_a_run_that_is_queued_while_the_last_claim_finds_nothing_is_not_left_for
 ):
     late = []
 
-    def claim_best(*, real=lifecycle.claim_best, **kwargs):
+    def claim_best(*, real=claiming.claim_best, **kwargs):
         claim = real(**kwargs)
         if claim is None and not late:
             late.append(make_run())
             tasks.serve("gpu")  # its bell, which finds the only slot taken
         return claim
 
-    monkeypatch.setattr(lifecycle, "claim_best", claim_best)
+    monkeypatch.setattr(claiming, "claim_best", claim_best)
 
     background(lambda: tasks.serve("gpu")).result()
 
@@ -128,7 +129,7 @@ def test_a_bell_while_the_database_is_away_is_left_to_the_sweep(
     def away(**kwargs):
         raise OperationalError("connection refused")
 
-    monkeypatch.setattr(lifecycle, "claim_best", away)
+    monkeypatch.setattr(claiming, "claim_best", away)
 
     background(lambda: tasks.serve("gpu")).result()
 
@@ -256,7 +257,7 @@ def test_the_clock_has_what_happened_told(make_run, settings, background):
     )  # fmt: skip
     Rule.objects.create(channel=channel, event="run-ended")
     Membership.objects.get_or_create(user=run.owner, project=run.project)
-    lifecycle.cancel(run, by=run.owner)
+    commands.cancel(run, by=run.owner)
 
     background(tasks.notify).result()
 

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from webapp.runs import metrics
+from webapp.runs import chunks, metrics
 from webapp.runs.models import Run
 from workers import nvml, usage
 
@@ -124,14 +124,14 @@ def test_a_sampler_says_how_far_the_run_was(busy, monkeypatch):
 
     assert "sys/step" not in said[0].values
     assert [s.values["sys/step"] for s in said[1:3]] == [10, 11]
-    assert all(key.startswith(metrics.SYSTEM) for s in said for key in s.values)
+    assert all(key.startswith(chunks.SYSTEM) for s in said for key in s.values)
     assert said[0].at < said[1].at
 
 
 def test_a_run_that_is_seen_through_has_its_samples(
     claim, child, background, until, monkeypatch, tmp_path
 ):
-    from webapp.runs.lifecycle import Slot
+    from webapp.runs.claims import Slot
     from workers import supervisor
 
     monkeypatch.setattr(usage, "FIRST_AFTER_S", 0.05)
@@ -149,7 +149,7 @@ def test_a_run_that_is_seen_through_has_its_samples(
 
 
 def test_a_fault_of_the_sampler_is_no_fault_of_the_run(claim, child, background, monkeypatch):
-    from webapp.runs.lifecycle import Slot
+    from webapp.runs.claims import Slot
     from workers import supervisor
 
     def broken(session):

@@ -17,21 +17,21 @@ Shapes: B clips, F frames, H W pixels.
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
 from vad.data.manifest import Manifest
 from vad.data.resize import resize
 from vad.errors import ShapeError, VadError
+from vad.video import salvage
+from vad.video.pool import ReaderPool, Which
 from vad.video.proxies import Proxy, ProxyStore
 from vad.video.reader import VideoReader
 from vad.video.seeking import (
@@ -39,15 +39,14 @@ from vad.video.seeking import (
     FrameIndex,
     SeekingReader,
     block_frames,
+    finds_frames,
     open_source,
-    upright_rgb,
 )
 
 Wanted = Sequence[tuple[str, np.ndarray]]  # video and its frames [F] int64, rising, ends may repeat
 
 HELD_BYTES = 1 << 30
 CACHED_BYTES = 1 << 20  # of decoded frames that are resized while a processor still holds them
-FAR = 600  # frames into a source, behind which it is not tried
 
 
 class Clips:
@@ -85,7 +84,7 @@ class Clips:
         self._announced: frozenset[str] = frozenset()
         self._states: dict[str, _State] = {}
         self._lock = threading.Lock()  # of the two above and `damaged`
-        self._readers = _Readers(self._open, max_open)
+        self._readers = ReaderPool(self._open, max_open)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="clips")
         self._joining = ThreadPoolExecutor(1, thread_name_prefix="clips-join")
         self._to_hold = self._fitting(self._videos)
@@ -266,7 +265,7 @@ class Clips:
                 return
             with state.turn:
                 if state.stand_ins is None:
-                    state.stand_ins = _stand_ins(reader)
+                    state.stand_ins = salvage.stand_ins(reader)
                     good = len(np.unique(state.stand_ins))
                     self._note(key, f"{good} of the frames of {key} can be decoded.")
             last = len(state.stand_ins) - 1
@@ -277,28 +276,8 @@ class Clips:
                 _fill_salvaged(out, reader, frames)
 
     def _finds_frames(self, key: str) -> bool:
-        """Whether a file's frames come out by number as they do in order.
-
-        Tried at its start, and on both sides of the second key frame, where looking for frames
-        begins to matter.
-        """
-        with self._reader(key) as forward:
-            if not isinstance(forward, ForwardReader):
-                return True
-            keys = forward.index.keys[1:2].tolist()
-            near = [key_frame + by for key_frame in keys for by in (8, 3, 1, 0, -1)]
-            places = [at for at in (*near, 3, 2, 1, 0) if at < min(forward.listed_frames, FAR)]
-            if not forward.times_tell():
-                return False
-            try:
-                with SeekingReader(forward.path, forward.index) as finder:
-                    by_number = {at: finder.frames(at, at + 1) for at in places}
-                return all(
-                    np.array_equal(by_number[at], forward.frames(at, at + 1))
-                    for at in sorted(places)
-                )
-            except VadError:
-                return False  # it is damaged, and forwards is the safer way
+        with self._reader(key) as reader:
+            return finds_frames(reader)
 
     def _reader(self, key: str) -> VideoReader:
         """A reader of its own for the caller, which is right in any case."""
@@ -308,7 +287,7 @@ class Clips:
             state.index = reader.index
         return reader
 
-    def _open(self, which: tuple[str, bool]) -> VideoReader:
+    def _open(self, which: Which) -> VideoReader:
         key, forwards = which
         reader = self._reader(key)
         if forwards or not isinstance(reader, ForwardReader):
@@ -327,51 +306,6 @@ class _State:
     held: np.ndarray | None = None  # all of it: [F, H, W, 3]
     tried: bool = False  # to hold it
     stand_ins: np.ndarray | None = None  # of a damaged one: what is shown for each frame
-
-
-class _Readers:
-    """Open readers, the least recently used closed first. One is used by one thread at a time."""
-
-    def __init__(self, open_one: Callable[[tuple[str, bool]], VideoReader], limit: int) -> None:
-        self._open_one, self._limit = open_one, limit
-        self._idle: OrderedDict[int, tuple[tuple[str, bool], VideoReader]] = OrderedDict()
-        self._busy = 0
-        self._lock = threading.Lock()
-
-    @contextmanager
-    def take(self, which: tuple[str, bool]) -> Iterator[VideoReader]:
-        """An idle reader of this video, or a new one; leaving the block gives it back."""
-        with self._lock:
-            at = next((n for n, (w, _) in reversed(self._idle.items()) if w == which), None)
-            reader = None if at is None else self._idle.pop(at)[1]
-            self._busy += 1
-            surplus = self._surplus()
-        for old in surplus:
-            old.close()
-        whole = False
-        try:
-            reader = reader or self._open_one(which)
-            yield reader
-            whole = True
-        finally:
-            with self._lock:
-                self._busy -= 1
-                if whole and reader and self._busy + len(self._idle) < self._limit:
-                    self._idle[id(reader)] = (which, reader)
-                    reader = None
-            if reader:  # no room; or it failed, and may be in any state
-                reader.close()
-
-    def _surplus(self) -> list[VideoReader]:
-        """Idle readers, taken out, for which there is no room."""
-        count = min(len(self._idle), self._busy + len(self._idle) - self._limit)
-        return [self._idle.popitem(last=False)[1][1] for _ in range(count)]
-
-    def close(self) -> None:
-        with self._lock:
-            for _, reader in self._idle.values():
-                reader.close()
-            self._idle.clear()
 
 
 def _joined(clips: np.ndarray, parts: Sequence[Future[None]]) -> np.ndarray:
@@ -401,86 +335,10 @@ def _fill(out: np.ndarray, reader: VideoReader, frames: np.ndarray) -> None:
 def _fill_salvaged(out: np.ndarray, reader: VideoReader, frames: np.ndarray) -> None:
     """As `_fill`, of a damaged video; all of the frames can be decoded."""
     left = set(frames.tolist())
-    with closing(_salvaged(reader)) as found:
+    with closing(salvage.frames(reader)) as found:
         for number, picture in found:
             if number in left:
                 out[frames == number] = resize(picture(), (out.shape[1], out.shape[2]))
                 left.discard(number)
             if not left:
                 return
-
-
-def _stand_ins(reader: VideoReader) -> np.ndarray:
-    """For each frame of a video the one that is shown in its place: [F], rising.
-
-    Raises:
-        VadError: no frame can be decoded.
-    """
-    good = np.zeros(reader.listed_frames, bool)
-    with closing(_salvaged(reader)) as found:
-        for number, _ in found:
-            good[number] = True
-    if not good.any():
-        raise VadError(
-            "video-unreadable",
-            f"No frame of {reader.path.name} can be decoded ({reader.path}).",
-            "Export it again from the source, or take it out of the data set.",
-        )
-    places = np.where(good, np.arange(len(good)), -1)
-    return np.maximum(np.maximum.accumulate(places), good.argmax())
-
-
-def _salvaged(reader: VideoReader) -> Generator[tuple[int, Callable[[], np.ndarray]], None, None]:
-    """Numbers of the frames that can be decoded, and what makes their pictures [1, H, W, 3].
-
-    Behind a damage, decoding begins anew at the next key frame: what can be decoded is then what a
-    decoder that looks for frames by number can reach as well.
-    """
-    if not isinstance(reader, ForwardReader) or not reader.times_tell():
-        for number in range(reader.listed_frames):
-            try:
-                block = reader.frames(number, number + 1)
-            except VadError:
-                if reader.path.is_dir():
-                    continue
-                return  # what comes behind has no number
-            yield number, partial(np.asarray, block)
-        return
-    import av
-
-    index = reader.index
-    with av.open(str(reader.path)) as container:
-        stream = container.streams.video[0]
-        decoder = stream.codec_context
-        decoder.thread_type = "NONE"  # as other readers do
-        graph: Any = None
-        lost = False
-        for packet in container.demux(stream):
-            if lost and not packet.is_keyframe:
-                continue
-            if lost:
-                decoder.flush_buffers()
-            try:
-                frames, lost = decoder.decode(packet), False
-            except av.FFmpegError:
-                lost, frames = True, _drained(decoder)
-            for frame in frames:
-                graph = graph or upright_rgb(stream, frame.rotation)
-                number = index.number(frame.pts)
-                if number >= 0 and index.fits(frame):
-                    yield number, partial(_picture, graph, frame)
-
-
-def _picture(graph: Any, frame: Any) -> np.ndarray:
-    graph.push(frame)
-    return graph.pull().to_ndarray()[None]
-
-
-def _drained(decoder: Any) -> list[Any]:
-    """Frames that were decoded before a damage and are not out yet."""
-    import av
-
-    try:
-        return list(decoder.decode(None))
-    except (av.FFmpegError, EOFError):
-        return []

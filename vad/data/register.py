@@ -11,8 +11,9 @@ from typing import Any
 from vad import results
 from vad.configs import RegisterConfig
 from vad.data import formats, versions
-from vad.data.features import FeatureStore, pack_npy
+from vad.data.features import FeatureStore
 from vad.data.manifest import Manifest, Truth, fingerprint, load_manifest, load_truth
+from vad.data.packing import pack_npy
 from vad.errors import VadError
 from vad.reporting import Reporter
 from vad.timeline import SnippetRule

@@ -24,7 +24,8 @@ from torch import Tensor
 
 from vad import devices, results
 from vad.configs import ExtractConfig
-from vad.data.features import FeatureStore, StoreWriter
+from vad.data.feature_writer import StoreWriter
+from vad.data.features import FeatureStore
 from vad.data.manifest import Manifest, Video, load_manifest
 from vad.data.tensorfile import file_stem, replacing
 from vad.errors import VadError

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vad.bags import Bags
-from vad.data.features import Segments
+from vad.data.segments import Segments
 from vad.losses import AdWeights, ad_loss
 from vad.models.memory import slot_weights
 from vad.models.urdmu import WIDTH, UrDmu

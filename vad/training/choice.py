@@ -15,7 +15,7 @@ import torch
 from einops import rearrange, reduce
 from torch import Tensor
 
-from vad.data.features import segment_bounds
+from vad.data.segments import segment_bounds
 from vad.errors import ConfigError, ShapeError
 from vad.models.urdmu import BagOutput
 from vad.timeline import SnippetRule

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 
 from vad import devices
 from vad.configs import UrdmuConfig
-from vad.data.features import FeatureStore, Segments
+from vad.data.features import FeatureStore
 from vad.data.manifest import Manifest, Truth, Video, load_manifest, load_truth
+from vad.data.segments import Segments
 from vad.errors import VadError
 from vad.evaluation.scores import ScoreSet
 from vad.evaluation.sweep import Sweep

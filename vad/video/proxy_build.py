@@ -1,51 +1,30 @@
 """Build proxies: small copies of the videos of a version, as a run.
 
-A proxy is H.264 with a key frame every few frames and none that depend on later ones, so any frame
-is a short decode away, and a browser plays it. Sources are decoded once, from start to end: some of
-them come out right in no other order.
-
 A run that is started again goes on behind the videos that are done.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import errno
 import hashlib
 import json
-import math
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from fractions import Fraction
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 
 from vad import devices, results
 from vad.configs import ProxiesConfig
 from vad.data.manifest import Manifest, Video, load_manifest
-from vad.data.resize import resize
-from vad.data.tensorfile import file_sha256, file_stem, sync_folder, write_text
+from vad.data.tensorfile import file_stem, sync_folder, write_text
 from vad.errors import VadError
 from vad.reporting import Reporter
 from vad.video.proxies import INDEX, VERSION, Proxy, ProxyStore
-from vad.video.reader import FrameFolder, VideoReader, frame_files
-from vad.video.seeking import (
-    ForwardReader,
-    FrameIndex,
-    SeekingReader,
-    block_frames,
-    open_source,
-)
-
-FPS_UNKNOWN = 25.0  # of frame folders, which do not say
-CHECKED = 5  # places of a proxy at which random access is compared with reading in order
+from vad.video.proxy_encode import disk_full_said, encode, verify
 
 
 class _StopAsked(Exception):
@@ -76,7 +55,7 @@ def build(config: ProxiesConfig, *, manifest_dir: Path, output: Path, reporter: 
     folder, digest = output / "proxies", _digest(config, manifest)
     work = output / f"partial-{digest}"
     finished = _made_from(folder) == digest  # a kill came after the rename
-    with _disk_full_said(work):
+    with disk_full_said(work):
         if not finished:
             (work / "records").mkdir(parents=True, exist_ok=True)
         left = [] if finished else [v for v in manifest.videos if not _record(work, v).is_file()]
@@ -208,8 +187,8 @@ def _make(
     """Write one proxy, and the record beside it, which says that it is done."""
     target = work / f"{file_stem(video.key)}.mp4"
     try:
-        found = _encode(config, manifest, video, target, check)
-        _verify(target, found)
+        found = encode(config, manifest, video, target, check)
+        verify(target, found)
     except VadError as exc:
         if exc.code == "disk-full":
             raise
@@ -223,192 +202,7 @@ def _make(
     return found
 
 
-def _encode(
-    config: ProxiesConfig,
-    manifest: Manifest,
-    video: Video,
-    target: Path,
-    check: Callable[[], None],
-) -> Proxy:
-    """Copy a video small, up to the first frame that cannot be decoded.
-
-    Raises:
-        VadError: `video-unreadable` and its kin, when not even its first frame can be decoded, or
-            its frames change their size; `disk-full`.
-    """
-    if not video.path:
-        raise VadError("file-missing", "It has no video file.")
-    with open_source(manifest.media_path(video.path)) as reader:
-        height, width = proxy_size(reader.height, reader.width, config.short_side)
-        known = math.isfinite(reader.fps) and reader.fps > 0
-        rate = Fraction(max(0.1, reader.fps if known else FPS_UNKNOWN)).limit_denominator(1001)
-        count, problem = 0, ""
-        with _Encoder(target, (height, width), rate, config) as encoder:
-            try:
-                for block in _readable(reader):
-                    check()
-                    encoder.add(resize(block, (height, width)))
-                    count += len(block)
-            except VadError as exc:
-                if exc.code == "disk-full" or not count or _changes_size(reader, count):
-                    raise
-                problem = f"{exc.message} "
-        source_frames = max(video.num_frames, reader.listed_frames)
-        if count < source_frames:
-            problem += f"The proxy of {video.key} holds {count} of {source_frames} frames."
-        return Proxy(
-            file=target.name,
-            frames=count,
-            width=width,
-            height=height,
-            fps=float(rate),
-            size_bytes=target.stat().st_size,
-            sha256=file_sha256(target),
-            source_frames=source_frames,
-            source_width=reader.width,
-            source_height=reader.height,
-            problem=problem,
-        )
-
-
-class _Encoder:
-    """Writes frames as H.264 in MP4, at a constant rate. Use as a context manager.
-
-    `fastdecode` leaves out the deblocking filter and arithmetic coding: clips decode a third
-    faster, files grow by a tenth, and the error stays the same (docs/datasets.md has figures).
-    """
-
-    def __init__(
-        self, path: Path, size: tuple[int, int], rate: Fraction, config: ProxiesConfig
-    ) -> None:
-        import av
-
-        self._path, self._count = path, 0
-        with self._writing():
-            # `faststart` puts the index in front, so a browser plays before all of it is there
-            self._file = av.open(str(path), "w", format="mp4", options={"movflags": "faststart"})
-            stream: Any = self._file.add_stream("libx264", rate=rate)
-            stream.height, stream.width = size
-            stream.pix_fmt = "yuv420p"
-            stream.gop_size, stream.max_b_frames = config.gop, 0
-            stream.codec_context.thread_count = 1  # videos are made in parallel, not their frames
-            stream.options = {
-                "preset": "veryfast",
-                "tune": "fastdecode",
-                "crf": str(config.crf),
-                # Key frames at their fixed distance and nowhere else; and equal files from equal
-                # videos: without the second option a byte differed now and then on a busy machine.
-                "x264-params": "scenecut=0:cpu-independent=1",
-            }
-            self._stream = stream
-
-    def add(self, frames: np.ndarray) -> None:
-        """Append frames: uint8 [F, H, W, 3], RGB."""
-        import av
-
-        for picture in frames:
-            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
-            frame.pts = self._count
-            with self._writing():
-                self._file.mux(self._stream.encode(frame))
-            self._count += 1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None:  # the file will be thrown away; why it failed is said already
-            with contextlib.suppress(OSError):
-                self._file.close()
-            return
-        with self._writing():
-            self._file.mux(self._stream.encode())
-            self._file.close()
-            with self._path.open("rb") as file:
-                os.fsync(file.fileno())
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
-        import av
-
-        try:
-            with _disk_full_said(self._path):
-                yield
-        except (OSError, av.FFmpegError) as exc:
-            raise VadError(
-                "video-unreadable", f"{self._path.name} cannot be written ({exc})."
-            ) from exc
-
-
-def proxy_size(height: int, width: int, short_side: int) -> tuple[int, int]:
-    """Height and width of a proxy: never enlarged, the aspect kept, both even as H.264 needs it.
-
-    One short side for all videos, and not the size that stage 2 trains at: that size may change
-    from run to run and bend the picture, while proxies are built once and looked at as well. 240
-    covers 128x128 as well as 240x320; what is larger gains nothing there and is slower to decode.
-    """
-    scale = min(1.0, short_side / min(height, width))
-    return _even(height * scale), _even(width * scale)
-
-
-def _even(pixels: float) -> int:
-    return max(2, round(pixels / 2) * 2)
-
-
-def _readable(reader: VideoReader) -> Iterator[np.ndarray]:
-    """All frames in order, in blocks; raises at the first that cannot be decoded, not before."""
-    total, size, at = reader.listed_frames, block_frames(reader), 0
-    while at < total:
-        try:
-            block = reader.frames(at, min(at + size, total))
-        except VadError:
-            break
-        yield block
-        at += len(block)
-    for number in range(at, total):
-        yield reader.frames(number, number + 1)
-
-
-def _changes_size(reader: VideoReader, at: int) -> bool:
-    """Whether the first frame that could not be read is of another size than those before."""
-    if isinstance(reader, ForwardReader):
-        return reader.changes_size
-    if not isinstance(reader, FrameFolder):
-        return False
-    try:
-        with Image.open(frame_files(reader.path)[at]) as image:
-            return image.size != (reader.width, reader.height)
-    except (OSError, ValueError, SyntaxError, IndexError, Image.DecompressionBombError):
-        return False
-
-
-def _verify(path: Path, proxy: Proxy) -> None:
-    """Every frame is there, and is found by its number.
-
-    Raises:
-        VadError: `video-unreadable`.
-    """
-    places = sorted({round(i * (proxy.frames - 1) / (CHECKED - 1)) for i in range(CHECKED)})
-    index = FrameIndex.of(path)
-    in_order: dict[int, np.ndarray] = {}
-    with ForwardReader(path, index) as reader, SeekingReader(path, index) as finder:
-        right = reader.listed_frames == proxy.frames
-        size = block_frames(reader)
-        for first in range(0, proxy.frames if right else 0, size):
-            block = reader.frames(first, min(first + size, proxy.frames))
-            in_order |= {at: block[at - first] for at in places if 0 <= at - first < len(block)}
-        right = right and all(
-            np.array_equal(in_order[at], finder.frames(at, at + 1)[0]) for at in reversed(places)
-        )
-    if not right:
-        raise VadError(
-            "video-unreadable",
-            f"its copy {path.name} does not hold its {proxy.frames} frames in order.",
-            "Export the video again as H.264 MP4.",
-        )
-
-
-# --- names, digests, a full disk ----------------------------------------------------------------
+# --- names and digests --------------------------------------------------------------------------
 
 
 def _settings(config: ProxiesConfig) -> dict[str, Any]:
@@ -432,18 +226,3 @@ def _made_from(folder: Path) -> str:
 
 def _record(work: Path, video: Video) -> Path:
     return work / "records" / f"{file_stem(video.key)}.json"
-
-
-@contextlib.contextmanager
-def _disk_full_said(path: Path) -> Iterator[None]:
-    """Name a full disk, whoever notices it; other errors pass."""
-    try:
-        yield
-    except Exception as exc:
-        if getattr(exc, "errno", None) not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise VadError(
-            "disk-full",
-            f"The disk has no room for {path}. The proxies made before are unharmed.",
-            "Free some space and start the run again; it goes on behind the finished videos.",
-        ) from exc

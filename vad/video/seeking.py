@@ -24,6 +24,7 @@ from vad.video.reader import (
 )
 
 BLOCK_BYTES = 64 << 20  # of decoded frames in memory at a time, in each thread
+FAR = 600  # frames into a source, behind which it is not tried
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -259,3 +260,25 @@ def open_source(path: Path, *, index: FrameIndex | None = None) -> VideoReader:
 def block_frames(reader: VideoReader) -> int:
     """How many frames to decode at a time, so that large ones do not fill the memory."""
     return max(1, min(BLOCK_FRAMES, BLOCK_BYTES // (reader.height * reader.width * 3)))
+
+
+def finds_frames(reader: VideoReader) -> bool:
+    """Whether a file's frames come out by number as they do in order.
+
+    Tried at its start, and on both sides of the second key frame, where looking for frames begins
+    to matter.
+    """
+    if not isinstance(reader, ForwardReader):
+        return True
+    near = [key + by for key in reader.index.keys[1:2].tolist() for by in (8, 3, 1, 0, -1)]
+    places = [at for at in (*near, 3, 2, 1, 0) if at < min(reader.listed_frames, FAR)]
+    if not reader.times_tell():
+        return False
+    try:
+        with SeekingReader(reader.path, reader.index) as finder:
+            by_number = {at: finder.frames(at, at + 1) for at in places}
+        return all(
+            np.array_equal(by_number[at], reader.frames(at, at + 1)) for at in sorted(places)
+        )
+    except VadError:
+        return False  # it is damaged, and forwards is the safer way

@@ -23,7 +23,7 @@ from vad.training_configs import TwoStageConfig, UrdmuConfig
 from webapp.accounts.models import Project, User
 from webapp.datasets.models import Dataset, DatasetVersion, FeatureSet
 from webapp.evaluations.models import Evaluation
-from webapp.runs import metrics
+from webapp.runs import chunks
 from webapp.runs.models import Run, RunEvent, State
 
 MARK = "load_seed"  # in the environment of every run that this module made
@@ -94,7 +94,7 @@ def load(
     say(f"{len(runs):,} runs, {len(tested):,} of them evaluations")
     for at in range(0, len(trained), BATCH):
         part = trained[at : at + BATCH]
-        metrics.append_first((made.run, _curves(rng, made, size, at + i)) for i, made in
+        chunks.append_first((made.run, _curves(rng, made, size, at + i)) for i, made in
                              enumerate(part))  # fmt: skip
     say(f"metrics of {len(trained):,} trainings, {size.points:,} points in {size.curves} of them")
     with connection.cursor() as cursor:

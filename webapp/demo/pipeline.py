@@ -31,8 +31,8 @@ from webapp.accounts.models import Project, User
 from webapp.datasets import services as dataset_services
 from webapp.datasets.models import DatasetVersion
 from webapp.datasets.paths import FOOTAGE
-from webapp.runs import lifecycle
 from webapp.runs import services as run_services
+from webapp.runs.lifecycle import commands
 from webapp.runs.models import Run, State
 
 DATASET = "Synthetic street"
@@ -135,7 +135,7 @@ def models(*, project: Project, version: DatasetVersion, by: User) -> list[Run]:
         found = alive.filter(name=name).first()
         if found and found.parents.filter(state__in=(State.FAILED, State.CANCELLED)).exists():
             if found.state == State.WAITING:
-                lifecycle.cancel(found, by=by)
+                commands.cancel(found, by=by)
             found = None
         return found or create(config=config, name=name, **inputs)
 

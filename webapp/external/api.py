@@ -31,7 +31,7 @@ from webapp.external.shapes import (
     TagsChange,
 )
 from webapp.idempotency.services import idempotent
-from webapp.runs.metrics import KEY_LENGTH
+from webapp.runs.chunks import KEY_LENGTH
 from webapp.runs.models import EXTERNAL, Run
 
 HISTORY_POINTS = 50_000  # in one answer

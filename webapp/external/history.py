@@ -1,4 +1,4 @@
-"""Every point of a metric as it was sent, with its time: what the chunks of runs/metrics.py forget.
+"""Every point of a metric as it was sent, with its time: what runs/chunks.py forgets.
 
 Charts need each step once, sorted; who logs with MLflow may send a step several times and reads
 all of it back. So a batch that brings times is kept twice. Rows are merged like the digits of a

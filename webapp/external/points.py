@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from vad.errors import VadError
-from webapp.runs import metrics, packing
+from webapp.runs import chunks, packing
 
 MOST_POINTS = 20_000  # in a batch
 MOST_KEYS = 2000  # of a run
@@ -60,13 +60,13 @@ def check_key(key: str) -> str:
     Raises:
         VadError: `log-invalid`.
     """
-    if not isinstance(key, str) or len(key) > metrics.KEY_LENGTH or not _KEY.fullmatch(key):
+    if not isinstance(key, str) or len(key) > chunks.KEY_LENGTH or not _KEY.fullmatch(key):
         raise refused(
-            f"{str(key)[:60]!r} is no name of a metric: 1 to {metrics.KEY_LENGTH} characters, "
+            f"{str(key)[:60]!r} is no name of a metric: 1 to {chunks.KEY_LENGTH} characters, "
             "without commas, line breaks, and spaces at the ends"
         )
-    if key.startswith(metrics.SYSTEM):
-        raise refused(f"{key[:60]!r}: names that begin with {metrics.SYSTEM} are the server's own")
+    if key.startswith(chunks.SYSTEM):
+        raise refused(f"{key[:60]!r}: names that begin with {chunks.SYSTEM} are the server's own")
     return key
 
 

@@ -29,7 +29,8 @@ from webapp.accounts.permissions import require_editor
 from webapp.external import history, points
 from webapp.external.models import ExternalRun
 from webapp.external.points import Batch
-from webapp.runs import lifecycle, metrics, packing, services, times
+from webapp.runs import chunks, packing, services, times
+from webapp.runs.lifecycle import external
 from webapp.runs.models import EXTERNAL, Run, State
 
 MOST_PARAMS = 1000
@@ -111,7 +112,7 @@ def run_start(
     ExternalRun.objects.create(
         run=run, client=" ".join(client.split())[:60], labels=_labels(labels or {})
     )
-    lifecycle.enter_external(run, by=by, started_at=min(started_at, now))
+    external.enter(run, by=by, started_at=min(started_at, now))
     return run
 
 
@@ -140,7 +141,7 @@ def run_end(
         error = VadError("unexpected", said or "Its script failed.", "Its log may say more.")
     with writing(run_id, by) as run:
         to, now = ENDS[status], timezone.now()
-        lifecycle.end_external(run, to, by=by, ended_at=min(ended_at or now, now), error=error)
+        external.end(run, to, by=by, ended_at=min(ended_at or now, now), error=error)
         run.refresh_from_db()
     return run
 
@@ -148,7 +149,7 @@ def run_end(
 def run_resume(*, run_id: UUID, by: User) -> Run:
     """Let a run that has ended go on; one that runs stays as it is."""
     with writing(run_id, by) as run:
-        lifecycle.resume_external(run, by=by)
+        external.resume(run, by=by)
         run.refresh_from_db()
     return run
 
@@ -181,7 +182,7 @@ def metrics_log(
                 raise points.refused(f"{name}: {value} is not from 0 to {points.MOST_STEP}")
         columns = {key: _in_time(p) for key, p in batch.items() if len(p)}
         if columns:
-            metrics.append(run, {**columns, **_clock(run, batch)}, most_keys=points.MOST_KEYS)
+            chunks.append(run, {**columns, **_clock(run, batch)}, most_keys=points.MOST_KEYS)
             history.append(run, batch)
         return _heard(run, **progress)
 
@@ -286,7 +287,7 @@ def writing(run_id: UUID, by: User, *more: str) -> Iterator[Run]:
             require_editor(by, row.project)
             raise Http404
         if run.state == State.FAILED and (run.error or {}).get("code") == "external-silent":
-            lifecycle.resume_external(run, by=None, why="heard of again")
+            external.resume(run, by=None, why="heard of again")
             run.state = State.RUNNING
         yield run
 

@@ -116,7 +116,7 @@ def workers(user: User) -> list[WorkerRow]:
 
 
 def _slots(worker: Worker) -> Iterable[tuple[str, str, dict[str, int | None]]]:
-    """Name, device and what it does now of each slot, as `lifecycle.Slot` writes them."""
+    """Name, device and what it does now of each slot, as `claims.Slot` writes them."""
     for index in range(worker.gpu_slots):
         name = str(worker.devices[index]) if index < len(worker.devices) else "GPU"
         device = worker.device_ids[index] if index < len(worker.device_ids) else ""

@@ -20,6 +20,6 @@ MEANS: dict[str, tuple[Event, ...]] = {
 
 
 def note(event: RunEvent) -> None:
-    """Remember to look for rules; called by lifecycle.py for every event."""
+    """Remember to look for rules; called by the lifecycle for every event."""
     if event.kind in MEANS:
         Notice.objects.create(event=event)

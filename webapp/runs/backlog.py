@@ -144,7 +144,7 @@ def gpu_room(worker: Worker, free: Sequence[int], running: Iterable[Run]) -> Roo
 
 
 def slot_indices(slot: str) -> list[int]:
-    """The slots of a claim, as `lifecycle.Slot` writes them: `gpu:0+2` is 0 and 2."""
+    """The slots of a claim, as `claims.Slot` writes them: `gpu:0+2` is 0 and 2."""
     return [int(part) for part in slot.partition(":")[2].split("+") if part.isdecimal()]
 
 

@@ -1,4 +1,4 @@
-"""What passes between lifecycle.py and who runs the runs: a place, the right to it, an end."""
+"""What passes between lifecycle/ and who runs the runs: a place, the right to it, an end."""
 
 from __future__ import annotations
 

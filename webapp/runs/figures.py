@@ -13,7 +13,7 @@ from django.utils.http import urlencode
 
 from vad.timeline import thin
 from webapp import charts
-from webapp.runs import metrics, times
+from webapp.runs import chunks, metrics, times
 from webapp.runs.models import MetricSummary, Run
 from webapp.runs.smoothing import smooth
 
@@ -22,7 +22,7 @@ ZOOMED_POINTS = 2 * POINTS  # of which half is beside what is looked at
 SMOOTHED_POINTS = 300_000  # of a curve that is smoothed from every point of it
 MOST_SMOOTHING = 0.99
 METRIC_WORDS = {"auc": "AUC", "ap": "AP", "pr": "PR"}  # of keys, as people write them
-SYSTEM_PREFIX = metrics.SYSTEM.rstrip("/")
+SYSTEM_PREFIX = chunks.SYSTEM.rstrip("/")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +114,7 @@ def _system(
         name=f"system-{name}",
         title=title,
         prefixes=(SYSTEM_PREFIX,),
-        start=f"{metrics.SYSTEM}{start}",
+        start=f"{chunks.SYSTEM}{start}",
         ends=tuple(ends.split()),
         y_title=y_title,
         y_unit=y_unit,
@@ -295,7 +295,7 @@ def _axis(run: Run, wanted: Group, view: View) -> _Axis:
 
 def _measured_s(run: Run) -> float:
     """How long its worker measured the run; the same for all of its charts, so they fit."""
-    own = MetricSummary.objects.filter(run=run, key__startswith=metrics.SYSTEM)
+    own = MetricSummary.objects.filter(run=run, key__startswith=chunks.SYSTEM)
     return float(own.aggregate(last=Max("last_step"))["last"] or 0)
 
 

@@ -48,7 +48,7 @@ class Stop(models.TextChoices):
 
 
 class Run(models.Model):
-    """One piece of work: register, extract, train, evaluate. Its row decides; see lifecycle.py."""
+    """One piece of work: register, extract, train, evaluate. Its row decides; see lifecycle/."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="runs")
@@ -77,7 +77,7 @@ class Run(models.Model):
         "self", symmetrical=False, related_name="children", blank=True
     )  # runs that must have succeeded before this one may start
 
-    # its life; written by lifecycle.py alone
+    # its life; written by lifecycle/ alone
     state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
     priority = models.SmallIntegerField(default=0)
     by_hand = models.IntegerField(null=True, blank=True)  # place in its project and priority
@@ -93,7 +93,7 @@ class Run(models.Model):
     worker = models.ForeignKey(
         "fleet.Worker", on_delete=models.SET_NULL, null=True, blank=True, related_name="runs"
     )
-    slot = models.CharField(max_length=60, blank=True)  # as lifecycle.Slot writes it
+    slot = models.CharField(max_length=60, blank=True)  # as claims.Slot writes it
     stop = models.CharField(max_length=8, choices=Stop.choices, default=Stop.NONE, blank=True)
     yields_to = models.ForeignKey(
         "self", on_delete=models.SET_NULL, null=True, blank=True, related_name="waits_for_room_of"
@@ -298,7 +298,7 @@ class Checkpoint(models.Model):
 
 
 class MetricChunk(models.Model):
-    """Up to `metrics.CHUNK_POINTS` points of one metric, packed; see metrics.py.
+    """Up to `chunks.CHUNK_POINTS` points of one metric, packed; see chunks.py.
 
     `steps` int64 and `values` float64, little-endian, same length. `buckets` is the middle level
     of the pyramid, the columns least, greatest and last its top (finite values; else null).

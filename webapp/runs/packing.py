@@ -1,6 +1,6 @@
 """Points of a metric as they are packed: in arrays, and in buckets that keep every extreme.
 
-Nothing here knows of a database; `metrics.py` keeps what is made here in chunks.
+Nothing here knows of a database; `chunks.py` keeps what is made here.
 """
 
 from __future__ import annotations

@@ -12,7 +12,8 @@ from django.conf import settings
 from django.db.models import F
 
 from webapp.fleet.models import Worker
-from webapp.runs import backlog, lifecycle, waiting
+from webapp.runs import backlog, waiting
+from webapp.runs.lifecycle import stopping
 from webapp.runs.models import Run, State, Stop
 from webapp.runs.scheduling import Candidate, Place, Room
 
@@ -40,7 +41,7 @@ def make_room_for_urgent() -> list[Run]:
                 continue
             leaving = _victim(wanted, of_kind, workers)
             target = Run.objects.filter(pk=wanted.id, state=State.QUEUED).first()
-            if leaving and target and lifecycle.make_room(leaving, waiting=target):
+            if leaving and target and stopping.make_room(leaving, waiting=target):
                 leaving.yields_to = target
                 of_kind.remove(leaving)
                 asked.append(leaving)

@@ -11,8 +11,9 @@ from typing import Any
 from django.db.models.functions import Now
 
 from vad import results
-from webapp.runs import lifecycle, metrics
-from webapp.runs.lifecycle import Claim
+from webapp.runs import chunks
+from webapp.runs.claims import Claim
+from webapp.runs.lifecycle import executing
 from webapp.runs.models import Checkpoint, Run
 from webapp.storage import retention
 
@@ -23,7 +24,7 @@ class SystemSample:
 
     Args:
         at: UTC.
-        values: by key, each beginning with `metrics.SYSTEM`.
+        values: by key, each beginning with `chunks.SYSTEM`.
     """
 
     at: datetime
@@ -38,18 +39,18 @@ def record_batch(claim: Claim, records: Sequence[Said], *, rate: float | None = 
 
     `Started`, `Metrics`, `Progress`, `CheckpointWritten` and samples are stored. Log lines belong
     into the run's log file, and what ends a run (`Result`, `Failed`, `Stopped`) to
-    `lifecycle.finish`. Counts as a beat.
+    `ending.finish`. Counts as a beat.
 
     Args:
         rate: units a second as the supervisor measured it, if it did.
 
     Returns:
-        The stop that was asked for, as `lifecycle.beat` does.
+        The stop that was asked for, as `executing.beat` does.
 
     Raises:
         ClaimLost: nothing was stored; stop at once, the run is somebody else's.
     """
-    with lifecycle.guarded(claim) as run:
+    with executing.guarded(claim) as run:
         pending: list[results.Metrics] = []
         samples: list[SystemSample] = []
         fields: dict[str, Any] = {"beat_at": Now()}
@@ -90,7 +91,7 @@ def _append(
 ) -> None:
     rows = [(r.step, r.values) for r in records]
     rows += [(_seconds(run, sample), sample.values) for sample in samples]
-    metrics.append(run, metrics.columns(rows))
+    chunks.append(run, chunks.columns(rows))
 
 
 def _seconds(run: Run, sample: SystemSample) -> int:
@@ -101,14 +102,14 @@ def _seconds(run: Run, sample: SystemSample) -> int:
 
 def _resume(claim: Claim, run: Run, record: results.Started) -> None:
     """Forget what an earlier process did after the step that this one goes on from."""
-    lifecycle.started(
+    executing.started(
         claim,
         total=record.total,
         unit=record.unit[:12],
         done=record.resumed_step,
         environment={"device": record.device, "pid": record.pid, **record.environment},
     )
-    metrics.truncate_after(run, record.resumed_step)
+    chunks.truncate_after(run, record.resumed_step)
     Checkpoint.objects.filter(run=run, step__gt=record.resumed_step).delete()
     _mark_best(run)
 

@@ -1,4 +1,4 @@
-"""What becomes of a run that did not end well, by cause. Pure; lifecycle.py does it.
+"""What becomes of a run that did not end well, by cause. Pure; lifecycle/ does it.
 
 | cause | what happens |
 | --- | --- |

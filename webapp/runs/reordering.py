@@ -8,7 +8,8 @@ from django.db.models.functions import Now
 from vad.errors import VadError
 from webapp.accounts.models import Project, User
 from webapp.accounts.permissions import require_editor
-from webapp.runs import lifecycle, waiting
+from webapp.runs import waiting
+from webapp.runs.lifecycle import bells, events, moves
 from webapp.runs.models import Run, State
 
 WORDS = {"up": "up", "down": "down", "top": "to the top"}
@@ -35,7 +36,7 @@ def run_move(*, run: Run, to: str, by: User) -> None:
     )
     before = [pk for pk, _ in rows]
     if run.pk not in before:
-        raise lifecycle.not_movable(run, "moved in the queue")
+        raise moves.not_movable(run, "moved in the queue")
     at = before.index(run.pk)
     after = {"up": max(0, at - 1), "down": min(len(before) - 1, at + 1), "top": 0}[to]
     moved = [pk for pk in before if pk != run.pk]
@@ -48,5 +49,5 @@ def run_move(*, run: Run, to: str, by: User) -> None:
         if by_hand[pk] != place:
             row = Run.objects.filter(pk=pk, state=State.QUEUED)
             row.update(by_hand=place, changed_at=Now())
-    lifecycle.note(run, "moved", WORDS[to], by=by)
-    lifecycle.ring_for(run)  # whoever looked while the rows were written saw less
+    events.note(run.pk, "moved", WORDS[to], by=by)
+    bells.ring_for(run)  # whoever looked while the rows were written saw less

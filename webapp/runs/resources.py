@@ -13,7 +13,7 @@ from vad.configs import RunConfig, TwoStageConfig
 from vad.errors import ConfigError
 from webapp.accounts.models import User
 from webapp.accounts.permissions import require_editor
-from webapp.runs import lifecycle
+from webapp.runs.lifecycle import events, external, moves
 from webapp.runs.models import CLAIMED, Run, State
 from webapp.runs.recovery import words
 
@@ -73,18 +73,18 @@ def run_set_resources(*, run: Run, changes: Mapping[str, Any], by: User) -> Run:
     require_editor(by, run.project)
     row = Run.objects.select_for_update().filter(pk=run.pk).first()
     if row is None or row.state == State.SUCCEEDED:
-        raise lifecycle.not_movable(run, "given other resources")
+        raise moves.not_movable(run, "given other resources")
     if row.is_external:
-        raise lifecycle.external_refused(run, "given other resources")
+        raise external.refused(run, "given other resources")
     before = of(row)
     wanted = Resources(**{**before.__dict__, **changes})
     wanted.check(row.typed_config)
     if row.state in CLAIMED and (wanted.gpus, wanted.memory_mb) != (before.gpus, before.memory_mb):
-        raise lifecycle.not_movable(run, "given other resources")
+        raise moves.not_movable(run, "given other resources")
     if wanted == before:
         return row
     Run.objects.filter(pk=run.pk).update(**wanted.__dict__, changed_at=Now())
-    lifecycle.note(run, "resources", _said(wanted), by=by)
+    events.note(run.pk, "resources", _said(wanted), by=by)
     row.refresh_from_db()
     return row
 

@@ -1,4 +1,4 @@
-"""What people do with runs. States change in lifecycle.py; this module makes and deletes rows."""
+"""What people do with runs. States change in lifecycle/; this module makes and deletes rows."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ from webapp.accounts.models import Project, User
 from webapp.accounts.permissions import require_editor
 from webapp.datasets import registering
 from webapp.datasets.models import DatasetVersion, FeatureSet
-from webapp.runs import lifecycle, needs
+from webapp.runs import needs
+from webapp.runs.lifecycle import commands
 from webapp.runs.models import CLAIMED, EXTERNAL, Run
 from webapp.runs.needs import Inputs
 from webapp.runs.resources import Resources
@@ -97,7 +98,7 @@ def run_create(
         FeatureSet.objects.create(
             version=inputs.version, name=run.name, produced_by=run, extractor=config.extractor
         )
-    lifecycle.enter(run, by=by)
+    commands.enter(run, by=by)
     return run
 
 
@@ -316,29 +317,29 @@ def _listed(names: Sequence[str]) -> str:
 
 def run_stop(*, run: Run, by: User) -> None:
     require_editor(by, run.project)
-    lifecycle.cancel(run, by=by)
+    commands.cancel(run, by=by)
 
 
 def run_hold(*, run: Run, by: User) -> None:
     require_editor(by, run.project)
-    lifecycle.hold(run, by=by)
+    commands.hold(run, by=by)
 
 
 def run_release(*, run: Run, by: User) -> None:
     require_editor(by, run.project)
-    lifecycle.release(run, by=by)
+    commands.release(run, by=by)
 
 
 def run_retry(*, run: Run, by: User) -> None:
     require_editor(by, run.project)
-    lifecycle.retry(run, by=by)
+    commands.retry(run, by=by)
 
 
 def run_prioritize(*, run: Run, priority: int, by: User) -> None:
     require_editor(by, run.project)
     if not -100 <= priority <= 100:
         raise ConfigError({"priority": "must be from -100 to 100"}, what="The run")
-    lifecycle.prioritize(run, priority=priority, by=by)
+    commands.prioritize(run, priority=priority, by=by)
 
 
 STEPS = {"stop": run_stop, "hold": run_hold, "release": run_release, "retry": run_retry}

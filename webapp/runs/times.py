@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from webapp.runs import metrics
+from webapp.runs import chunks, metrics
 from webapp.runs.models import Run
 
-STEP = f"{metrics.SYSTEM}step"
+STEP = f"{chunks.SYSTEM}step"
 POINTS = 5000  # of the notes: one in a thousand of the axis's length is never seen
 _UNITS = ((180, "s", 1.0), (3 * 3600, "min", 60.0), (float("inf"), "h", 3600.0))
 

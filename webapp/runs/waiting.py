@@ -51,7 +51,7 @@ def since() -> Greatest:
 
 
 def line() -> Line:
-    """The order as of now: `lifecycle.claim_best` decides with the same function and figures."""
+    """The order as of now: `claiming.claim_best` decides with the same function and figures."""
     queued = startable()
     return Line(gpu=_ordered("gpu", queued), cpu=_ordered("cpu", queued))
 

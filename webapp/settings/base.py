@@ -243,7 +243,7 @@ WORKER_CUDA_DEVICES = os.environ.get("CUDA_VISIBLE_DEVICES")  # None: all; "": n
 CHROMIUM = env_str("VADLAB_CHROMIUM") or next(
     filter(None, map(shutil.which, ("chromium-headless-shell", "chromium", "google-chrome"))), None
 )
-# The command line that runs a run; what it may do is in vad/cli.py.
+# The command line that runs a run; what it may do is in vad/commands/.
 CHILD_COMMAND = shlex.split(env_str("VADLAB_CHILD_COMMAND")) or [sys.executable, "-m", "vad"]
 
 # Notifications; see docs/notifications.md.

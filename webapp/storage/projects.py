@@ -29,7 +29,7 @@ from webapp.evaluations.models import Evaluation
 from webapp.fleet.models import Pause
 from webapp.notify.models import Channel
 from webapp.reports.models import Report, ShareLink
-from webapp.runs import lifecycle
+from webapp.runs.lifecycle import commands
 from webapp.runs.models import CLAIMED, ENDED, Run
 from webapp.runs.needs import FROM_RUN
 from webapp.storage import artifacts, deletion, leftovers, sizes
@@ -164,7 +164,7 @@ def _delete_runs(project_id: int) -> int:
     """Some runs with their files; how many went. One that began in the last moment is stopped."""
     every = Run.objects.filter(project=project_id)
     for run in every.filter(state__in=CLAIMED):
-        lifecycle.cancel(run, by=None, cause="the project is deleted")
+        commands.cancel(run, by=None, cause="the project is deleted")
     idle = every.exclude(state__in=CLAIMED).exclude(evaluated_by__state__in=CLAIMED)
     ids = deletion.with_evaluations(idle.order_by("pk").values_list("pk", flat=True)[:BATCH])
     locked = Run.objects.select_for_update(of=("self",)).filter(pk__in=ids)

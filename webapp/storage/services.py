@@ -11,7 +11,7 @@ from webapp.accounts import access, audit
 from webapp.accounts.models import Project, User
 from webapp.accounts.permissions import require_editor
 from webapp.core.commits import after_commit
-from webapp.runs import lifecycle
+from webapp.runs.lifecycle import events
 from webapp.runs.models import Checkpoint, Run
 from webapp.storage import leftovers, queries, retention, survey
 from webapp.storage.models import CheckpointPin, Finding, Measured, RetentionRule
@@ -37,7 +37,7 @@ def checkpoint_pin(*, run: Run, step: int, by: User) -> CheckpointPin:
         )
     pin, made = CheckpointPin.objects.get_or_create(run=run, step=step, defaults={"by": by})
     if made:
-        lifecycle.note(run, "checkpoint-pinned", f"step {step}", by=by)
+        events.note(run.pk, "checkpoint-pinned", f"step {step}", by=by)
     return pin
 
 
@@ -47,7 +47,7 @@ def checkpoint_unpin(*, run: Run, step: int, by: User) -> None:
     require_editor(by, run.project)
     gone, _ = CheckpointPin.objects.filter(run=run, step=step).delete()
     if gone:
-        lifecycle.note(run, "checkpoint-unpinned", f"step {step}", by=by)
+        events.note(run.pk, "checkpoint-unpinned", f"step {step}", by=by)
         retention.apply_later(run.pk)
 
 

@@ -18,7 +18,8 @@ from django.db.models.functions import Now
 
 from vad.configs import EvaluateConfig, ProxiesConfig, TwoStageConfig, UrdmuConfig
 from vad.errors import VadError
-from webapp.runs import lifecycle, metrics, pipelines
+from webapp.runs import metrics, pipelines
+from webapp.runs.lifecycle import commands
 from webapp.runs.models import ENDED, State
 from webapp.sweeps import planning, results, stopping
 from webapp.sweeps.models import Strategy, Sweep, SweepState, Trial
@@ -197,4 +198,4 @@ def stop_runs(trial: Trial, cause: str) -> None:
     for run in trial.runs:
         if run.state not in ENDED:
             with suppress(VadError):
-                lifecycle.cancel(run, by=None, cause=cause)
+                commands.cancel(run, by=None, cause=cause)

@@ -15,7 +15,8 @@ from webapp.accounts.models import Project, User
 from webapp.accounts.permissions import require_editor
 from webapp.core.commits import after_commit
 from webapp.datasets.models import DatasetVersion, FeatureSet
-from webapp.runs import lifecycle, needs
+from webapp.runs import needs
+from webapp.runs.lifecycle import commands
 from webapp.runs.models import Run, State
 from webapp.runs.resources import Resources
 from webapp.runs.services import clean_tags, run_create
@@ -214,7 +215,7 @@ def sweep_hold(*, sweep: Sweep, by: User) -> None:
     for run in _runs(row):
         if run.state != State.WAITING:  # what waits for a held run waits on
             with suppress(VadError):  # it ended, or was held, meanwhile
-                lifecycle.hold(run, by=by)
+                commands.hold(run, by=by)
 
 
 @transaction.atomic
@@ -224,7 +225,7 @@ def sweep_release(*, sweep: Sweep, by: User) -> None:
     _move(row, SweepState.ACTIVE)
     for run in _runs(row):
         with suppress(VadError):
-            lifecycle.release(run, by=by)
+            commands.release(run, by=by)
     after_commit(driver.advance, row.pk)
 
 
@@ -235,7 +236,7 @@ def sweep_stop(*, sweep: Sweep, by: User) -> None:
     _move(row, SweepState.STOPPED)
     for run in _runs(row):
         with suppress(VadError):
-            lifecycle.cancel(run, by=by, cause=f"the sweep {row.name} was stopped")
+            commands.cancel(run, by=by, cause=f"the sweep {row.name} was stopped")
 
 
 @transaction.atomic

@@ -15,8 +15,10 @@ from vad import cli
 from vad.configs import RegisterConfig
 from vad.data import formats, versions
 from vad.data.doctor import Report, examine
-from vad.data.features import FeatureStore, StoreWriter, pack_npy
+from vad.data.feature_writer import StoreWriter
+from vad.data.features import FeatureStore
 from vad.data.manifest import SPLITS, Manifest, Track, Truth, Video
+from vad.data.packing import pack_npy
 from vad.data.register import register
 from vad.errors import VadError
 from vad.reporting import Reporter

@@ -13,8 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
 
-from vad.data.features import FeatureStore, StoreWriter, pack_npy, resample, segment_bounds
+from vad.data.feature_writer import StoreWriter
+from vad.data.features import FeatureStore
 from vad.data.manifest import Manifest, Video
+from vad.data.packing import pack_npy
+from vad.data.segments import resample, segment_bounds
 from vad.errors import ShapeError, VadError
 from vad.timeline import SnippetRule
 

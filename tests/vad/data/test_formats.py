@@ -56,7 +56,7 @@ def test_a_folder_that_does_not_exist_is_named(tmp_path):
 
 def test_the_readers_need_neither_torch_nor_a_decoder():
     code = (
-        "import sys, vad.data.formats, vad.data.features;"
+        "import sys, vad.data.formats, vad.data.packing;"
         "print([m for m in ('torch', 'decord', 'av') if m in sys.modules])"
     )
 

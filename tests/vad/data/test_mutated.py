@@ -23,7 +23,8 @@ import pytest
 
 from vad.configs import RegisterConfig
 from vad.data import register
-from vad.data.features import FeatureStore, StoreWriter
+from vad.data.feature_writer import StoreWriter
+from vad.data.features import FeatureStore
 from vad.data.manifest import load_manifest, load_truth
 from vad.errors import CATALOGUE, VadError
 from vad.reporting import JsonReporter

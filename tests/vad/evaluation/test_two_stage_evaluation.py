@@ -19,7 +19,7 @@ import torch
 from vad import evaluating, looking, results
 from vad.configs import EvaluateConfig
 from vad.data import formats, synthetic
-from vad.data.features import StoreWriter
+from vad.data.feature_writer import StoreWriter
 from vad.data.manifest import Truth, Video, load_manifest, load_truth, save_version
 from vad.errors import ConfigError, VadError
 from vad.evaluating import PATCHES, evaluate_run, fuse

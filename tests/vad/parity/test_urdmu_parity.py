@@ -8,7 +8,7 @@ import torch
 from einops import rearrange
 from vectors import FORWARD, GRADIENT, KL, SCALAR, TERMS, cases, close, fill, given, rule, vector
 
-from vad.data.features import resample, segment_bounds
+from vad.data.segments import resample, segment_bounds
 from vad.losses import ad_loss
 from vad.models.memory import MemoryUnit
 from vad.models.transformer import Attention, Transformer, distance_matrix

@@ -11,7 +11,7 @@ import pytest
 
 from vad import results
 from vad.configs import UrdmuConfig
-from vad.data.features import StoreWriter
+from vad.data.feature_writer import StoreWriter
 from vad.data.manifest import Manifest, Truth, Video, save_version
 from vad.reporting import Reporter
 from vad.timeline import SnippetRule

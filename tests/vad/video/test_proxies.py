@@ -19,7 +19,8 @@ from vad.errors import VadError
 from vad.reporting import Reporter
 from vad.video import proxy_build, seeking
 from vad.video.proxies import INDEX, ProxyStore
-from vad.video.proxy_build import build, proxy_size
+from vad.video.proxy_build import build
+from vad.video.proxy_encode import proxy_size
 from vad.video.reader import open_video
 
 CELLS = (3, 4)  # a frame shows its number in binary, in 12 black or white cells

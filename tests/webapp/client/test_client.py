@@ -22,7 +22,7 @@ from vad.client import Client, cli, files, recorder, settings, tables, transport
 from vad.client.progress import Bar
 from vad.errors import VadError
 from webapp.external.models import Upload
-from webapp.runs import metrics
+from webapp.runs import chunks, metrics
 from webapp.runs.models import Run, State
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -273,7 +273,7 @@ def test_runs_are_listed_found_and_waited_for(client, make_run):
 def test_points_come_whole_however_many(client, make_run, monkeypatch):
     run = make_run(state=State.RUNNING)
     steps = np.arange(0, 5000, 2)
-    metrics.append(run, {"loss": (steps, np.sqrt(steps))})
+    chunks.append(run, {"loss": (steps, np.sqrt(steps))})
     monkeypatch.setattr("vad.client.api.RAW_POINTS", 700)
 
     assert list(client.runs.points(str(run.pk), "loss")) == [
@@ -295,7 +295,7 @@ def test_a_run_is_queued_from_the_terminal(vadlab, feature_set):
 
 def test_watch_says_how_it_ended(vadlab, make_run):
     made = make_run(state=State.SUCCEEDED, done=5, total=5)
-    metrics.append(made, {"auc": (np.arange(2), np.array([0.1, 0.8]))})
+    chunks.append(made, {"auc": (np.arange(2), np.array([0.1, 0.8]))})
     code, out, _ = vadlab("watch", made.pk)
     assert (code, "auc 0.8" in out, f"{made.name} succeeded" in out) == (0, True, True)
     assert vadlab("watch", make_run(state=State.FAILED).pk)[0] == 1

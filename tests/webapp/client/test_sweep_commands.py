@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from vad.errors import VadError
 from webapp.datasets.models import Video
-from webapp.runs import metrics
+from webapp.runs import chunks
 from webapp.runs.models import Run, State
 from webapp.sweeps.models import Sweep, SweepState
 
@@ -40,7 +40,7 @@ def filmed(feature_set):
 def end_all(sweep: Sweep, *values: float) -> None:
     """Let the trials have ended with these values of the objective."""
     for trial, value in zip(sweep.trials.order_by("number"), values, strict=True):
-        metrics.append(trial.run, {sweep.objective: (np.array([50]), np.array([value]))})
+        chunks.append(trial.run, {sweep.objective: (np.array([50]), np.array([value]))})
         Run.objects.filter(pk=trial.run_id).update(state=State.SUCCEEDED, ended_at=timezone.now())
     Sweep.objects.filter(pk=sweep.pk).update(state=SweepState.DONE)
 

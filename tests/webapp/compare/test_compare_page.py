@@ -27,7 +27,7 @@ from webapp.compare import comparison, draws, figures, selection, two
 from webapp.compare.page import Asked
 from webapp.evaluations import scores as store
 from webapp.evaluations.models import Evaluation
-from webapp.runs import metrics
+from webapp.runs import chunks
 from webapp.runs.models import Run
 
 
@@ -424,7 +424,7 @@ def test_lost_scores_are_named_and_the_page_stands(client: Client, seeded: seedi
 def test_the_page_asks_no_more_for_more_runs(
     client: Client, seeded: seeding.Seeded, django_assert_max_num_queries: Callable
 ) -> None:
-    metrics.append(seeded.runs["waiting"], {"loss/total": (np.arange(3), np.ones(3))})
+    chunks.append(seeded.runs["waiting"], {"loss/total": (np.arange(3), np.ones(3))})
     few = address(seeded.runs["first"], seeded.runs["second"])
     many = address(*(run for run in seeded.runs.values() if run.kind.startswith("train")))
 

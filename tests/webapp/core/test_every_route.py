@@ -11,77 +11,35 @@ the test, which says what to add. What a line expects:
   has the rights of a member, also in the hand of an admin.
 
 Where the empty body of a request is refused before the role is looked at, `.sends(...)` gives one
-that gets so far; `.at(name="roc")` fills in what the address needs beyond `values`.
+that gets so far; `.at(name="roc")` fills in what the address needs beyond the values that
+route_world.py makes.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from datetime import timedelta
-from enum import IntEnum
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import route_world
 import seeding
-from django.apps import apps
 from django.conf import settings as django_settings
-from django.db import connection, transaction
-from django.http import HttpResponse
+from django.db import transaction
 from django.test import Client, override_settings
 from django.urls import URLPattern, URLResolver, get_resolver
-from django.utils import timezone
+from route_asking import ask
+from route_rules import WHO, Level, Rule, expected, refused_quietly
+from route_world import World
 
-from webapp.accounts import invitations, passwords, tokens
-from webapp.accounts.models import ApiToken, Membership, Project, Role, User
-from webapp.datasets.models import Video
-from webapp.interop.models import Experiment, LoggedModel
-from webapp.notify.models import Channel, Delivery
-from webapp.notify.models import Rule as NotifyRule
-from webapp.reports import blocks, sharing
-from webapp.reports import services as reports
-from webapp.runs.models import Run, SavedView
+from webapp.accounts import tokens
+from webapp.accounts.models import User
 
 pytestmark = pytest.mark.django_db
 
 METHODS = ("get", "post", "put", "patch", "delete")
-
-
-class Level(IntEnum):
-    ANYBODY = 0  # also who is not signed in
-    PERSON = 1  # who is signed in, whatever their projects
-    VIEWER = 2
-    MEMBER = 3
-    ADMIN = 4
-    SERVER = 5  # who administers the server: none of those who ask here
-    KEY = 6  # a machine with a key of its own; for people, who have none, it is not there
-
-
-@dataclass(frozen=True)
-class Rule:
-    read: Level | None = None  # None: GET is not taken
-    write: Level | None = None  # None: no other method is taken
-    in_browser: str = ""  # "all" or "writes": an endpoint for sessions alone
-    of_query: bool = False  # the query or the body, not the path, names a thing of the project
-    search: bool = False  # asked by POST, and changes nothing
-    nothing: bool = False  # 404, whoever asks
-    quiet: bool = False  # refuses a write by doing nothing, without a word
-    body: dict[str, str] = field(default_factory=dict)
-    args: dict[str, str] = field(default_factory=dict)
-
-    def sends(self, **body: str) -> Rule:
-        """`{name}` in a text becomes that of `values`."""
-        return replace(self, body=body)
-
-    def named(self) -> Rule:
-        return replace(self, of_query=True)
-
-    def at(self, **args: str) -> Rule:
-        return replace(self, args=args)
-
 
 OPEN = Rule(read=Level.ANYBODY)
 OPEN_FORM = Rule(read=Level.ANYBODY, write=Level.ANYBODY)
@@ -391,34 +349,6 @@ ROUTES = dict(routes())
 # --- the world ------------------------------------------------------------------------------
 
 
-@dataclass
-class World:
-    values: dict[str, str]  # what stands in addresses
-    people: dict[str, Client | None]
-    headers: dict[str, str]  # of the tokens
-    data_dir: Path
-    secrets: tuple[str, ...]  # what only people of the project may read
-    before: dict[str, list[Any]]  # all rows
-
-    def client(self, who: str) -> Client:
-        """A browser of theirs; a fresh one, since what a request did is undone."""
-        browser, signed_in = Client(), self.people.get(who)
-        if signed_in is not None:
-            browser.cookies.update(signed_in.cookies)
-        return browser
-
-
-WHO = (
-    "nobody", "link holder", "viewer", "member", "admin", "stranger", "read token", "write token",
-)  # fmt: skip
-LEVELS = {
-    "nobody": Level.ANYBODY, "link holder": Level.ANYBODY, "viewer": Level.VIEWER,
-    "member": Level.MEMBER, "admin": Level.ADMIN,
-    "stranger": Level.MEMBER,  # of a project of their own
-    "read token": Level.VIEWER, "write token": Level.MEMBER,
-}  # fmt: skip
-
-
 @pytest.fixture(scope="module")
 def world(
     django_db_setup: None, django_db_blocker: Any, tmp_path_factory: pytest.TempPathFactory
@@ -430,107 +360,8 @@ def world(
         override_settings(DATA_DIR=data_dir, DATA_ROOTS=[]),
         transaction.atomic(),
     ):
-        yield _world(data_dir)
+        yield route_world.make(data_dir)
         transaction.set_rollback(True)
-
-
-def _world(data_dir: Path) -> World:
-    owner, project = seeding.people()
-    seeded = seeding.seed(owner, project)
-    seeding.add_maps(seeded, seeded.evaluations[0])
-    bags = seeding.add_bags(seeded, seeded.runs["first"])
-    seeding.add_checkpoint_files(seeded.runs["first"], [300])
-    sweep = seeding.add_sweep(seeded)
-    elsewhere = Project.objects.create(name="Elsewhere", slug="elsewhere")
-    people: dict[str, User] = {}
-    for name in ("viewer", "member", "admin", "stranger"):
-        people[name] = User.objects.create_user(f"a-{name}", password=seeding.PASSWORD)
-        role = Role.MEMBER if name == "stranger" else Role(name)
-        where = elsewhere if name == "stranger" else project
-        Membership.objects.create(project=where, user=people[name], role=role)
-    Membership.objects.create(project=project, user=_second(), role=Role.ADMIN)
-    clients: dict[str, Client | None] = {}
-    for name, person in people.items():
-        browser = clients[name] = Client()
-        browser.force_login(person)
-    headers = {}
-    for who, name, scope in (("read token", "member", "read"), ("write token", "admin", "write")):
-        _, secret = tokens.token_create(by=people[name], name=who, scope=scope)
-        headers[who] = f"Bearer {secret}"
-    theirs = {}
-    for name in ("viewer", "member", "admin"):
-        theirs[name], _ = tokens.token_create(by=people[name], name="theirs")
-    later = timezone.now() + timedelta(hours=1)
-    ApiToken.objects.update(last_used_at=later)  # no row changes by being used
-    invitation, secret = invitations.invitation_create(
-        project=project, by=people["admin"], max_uses=50
-    )
-    video = Video.objects.filter(version=seeded.version, split="test").first()
-    assert video is not None
-    seeding.add_footage(seeded, video.key)
-    external = seeding.add_external(seeded)
-    kept = external.uploads.filter(kind="artifact").get()
-    view = SavedView.objects.create(
-        project=project, name="Best", query="sort=-auc", created_by=owner
-    )
-    channel = Channel.objects.create(
-        project=project, kind="webhook", name="team", target="https://hooks.example.org/team",
-        confirmed_at=timezone.now(),
-    )  # fmt: skip
-    rule = NotifyRule.objects.create(channel=channel, project=project, event="run-ended")
-    told = Delivery.objects.create(
-        channel=channel, once="x", event="test", subject="A test", text="", status="failed"
-    )
-    shared = _report(owner, project)
-    clients["link holder"] = Client()
-    clients["link holder"].post(f"/s/{shared['share']}/", {"password": seeding.PASSWORD})
-    values = {
-        "sweep_id": sweep.pk,
-        "channel_id": channel.pk, "rule_id": rule.pk, "delivery_id": told.pk,
-        "view_id": view.pk, "run_id": seeded.evaluations[0].pk, "version_id": seeded.version.pk,
-        "feature_set_id": seeded.feature_set.pk, "dataset_id": seeded.version.dataset_id,
-        "kind": "evaluate", "action": "stop", "video_id": video.pk, "video": video.key,
-        "first": seeded.runs["first"].pk, "second": seeded.runs["second"].pk,
-        "watched": bags[0].keys[0], "running": seeded.runs["running"].pk,
-        "failed": seeded.runs["failed"].pk, "external": external.pk,
-        "upload_id": kept.pk, "file_id": kept.pk, "kept_path": kept.path,
-        "experiment": Experiment.objects.create(project=project, name="An experiment").pk,
-        "model": f"m-{LoggedModel.objects.create(run=external, name='a', path='a').pk.hex}",
-        "rest": "nothing/of/the/kind",
-        "worker_id": seeded.worker.pk, "worker": seeded.worker.name,
-        "queued": Run.objects.filter(project=project, state="queued").first().pk,
-        "password_link": _password_link(owner),
-        "slug": project.slug, "user_id": owner.pk, "username": owner.username,
-        "invitation_id": invitation.pk, "secret": secret, **shared,
-        **{f"{name}_token": token.pk for name, token in theirs.items()},
-    }  # fmt: skip
-    hidden = (str(seeded.version.pk), seeded.runs["second"].name, project.name)
-    return World(
-        values={name: str(value) for name, value in values.items()},
-        people=clients, headers=headers, data_dir=data_dir, secrets=hidden, before=rows(),
-    )  # fmt: skip
-
-
-def _report(owner: User, project: Project) -> dict[str, Any]:
-    """A report with a panel, a comment of its owner, and a link with a password."""
-    given = [blocks.panel("runs", q="", sort="", cols="")]
-    report = reports.report_create(project=project, title="Findings", given=given, by=owner)
-    block = given[0]["id"]
-    comment = reports.comment_add(report=report, block=block, text="Well", by=owner)
-    link, secret = sharing.link_create(report=report, by=owner, password=seeding.PASSWORD)
-    return {
-        "report_id": report.pk, "block": block, "comment_id": comment.pk, "share": secret,
-        "link_id": link.pk,
-    }  # fmt: skip
-
-
-def _password_link(person: User) -> str:
-    return passwords.link_create(user=person, by=None)[1]
-
-
-def _second() -> User:
-    """Another admin, so that the first may leave."""
-    return User.objects.create_user("a-second", password=seeding.PASSWORD)
 
 
 @pytest.fixture
@@ -542,130 +373,6 @@ def _django_db_helper(world: World) -> None:
 def _same_place(settings: Any, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.DATA_DIR = world.data_dir
     monkeypatch.setattr(logging.getLogger("django.request"), "disabled", True)
-
-
-# --- asking ---------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Answer:
-    status: int
-    to: str
-    text: str
-    changed: tuple[str, ...] = ()  # tables with other rows than before
-
-    @property
-    def outcome(self) -> str:
-        if self.status in (401, 403, 404, 405):
-            return str(self.status)
-        return "login" if self.to.startswith("/login/?next=") else "allowed"
-
-
-def ask(world: World, name: str, rule: Rule, method: str, who: str) -> Answer:
-    """One request; whatever it did is undone."""
-    values = dict(world.values)
-    if name.partition(":")[0] == "runs" or name.startswith("api:run"):
-        values["run_id"] = values["first"]
-    values |= {k: v.format(**world.values) for k, v in rule.args.items()}
-    if "{viewer_token}" in rule.args.values():  # each has a token of their own
-        own = f"{who}_token" if f"{who}_token" in world.values else "viewer_token"
-        values["token_id"] = world.values[own]
-    path = fill(ROUTES[name], values)
-    query = "?run={run_id}&run={first}&runs={first},{second}&key={video}&video={video}"
-    query += "&run_id={external}&metric_key=loss&experiment_id={experiment}"
-    query += "&experiment_name=Default&path={external}"
-    body = {k: v.format(**world.values) for k, v in rule.body.items()}
-    if rule.of_query:
-        query += "".join(f"&{k}={{{k}_given}}" for k in body)
-        values |= {f"{k}_given": v for k, v in body.items()}
-    extra: dict[str, Any] = {}
-    if who in world.headers:
-        extra["headers"] = {"Authorization": world.headers[who]}
-    writes = Writes()
-    with transaction.atomic(), connection.execute_wrapper(writes):
-        call = getattr(world.client(who), method)
-        if method == "get":
-            answer = call(path + query.format(**values), **extra)
-        elif path.startswith("/api/"):
-            given = {k: json.loads(v) if v.startswith(("{", "[")) else v for k, v in body.items()}
-            answer = call(path, json.dumps(given), content_type="application/json", **extra)
-        elif method == "post":
-            answer = call(path, body, **extra)
-        else:
-            answer = call(path + query.format(**values), **extra)
-        told = Answer(answer.status_code, answer.get("Location", ""), text_of(answer))
-        if method != "get" and writes.seen and told.outcome in ("allowed", "403", "404"):
-            after = rows()
-            changed = tuple(label for label in after if after[label] != world.before[label])
-            told = replace(told, changed=changed)
-        transaction.set_rollback(True)
-    return told
-
-
-class Writes:
-    """Whether anything was written at all, which is seen faster than that it is still the same."""
-
-    def __init__(self) -> None:
-        self.seen = False
-
-    def __call__(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-        self.seen = self.seen or not sql.lstrip().upper().startswith(
-            ("SELECT", "SAVEPOINT", "RELEASE", "ROLLBACK", "EXPLAIN")
-        )
-        return execute(sql, params, many, context)
-
-
-def fill(route: str, values: dict[str, str]) -> str:
-    for part, value in values.items():
-        for converter in ("uuid", "int", "slug", "str", "path"):
-            route = route.replace(f"<{converter}:{part}>", value)
-    assert "<" not in route, f"give a value for {route}: in _world, or with .at(...) in TABLE"
-    return "/" + route
-
-
-def text_of(answer: HttpResponse) -> str:
-    body = b"".join(answer.streaming_content) if answer.streaming else answer.content
-    return body.decode("utf-8", "replace")
-
-
-def rows() -> dict[str, list[Any]]:
-    """All rows of our tables, but for sessions, which every visit may touch."""
-    ours = [
-        m for m in apps.get_models(include_auto_created=True) if not m.__name__.endswith("Session")
-    ]
-    return {m._meta.label: list(m._base_manager.order_by("pk").values_list()) for m in ours}
-
-
-def expected(name: str, rule: Rule, method: str, who: str) -> set[str]:
-    """What the table says that the request comes to."""
-    level = rule.read if method == "get" else rule.write
-    assert level is not None
-    route = ROUTES[name]
-    api = route.startswith("api/") and not name.startswith("api-")  # its documentation is pages
-    if level == Level.ANYBODY:
-        return {"allowed", "405"}  # the sign-in page sends who is signed in on, by any method
-    if level == Level.KEY:
-        return {"404"}
-    if who in STRANGERS or (who in TOKENS and not api):
-        return {"401"} if api else {"login"}
-    if who in TOKENS and (rule.in_browser == "all" or (rule.in_browser and method != "get")):
-        return {"403"}
-    if who == "read token" and method != "get" and not rule.search:
-        return {"403"}
-    if rule.nothing:
-        return {"404"}
-    if level == Level.PERSON:
-        return {"allowed"}
-    in_path = any(part in route for part in ("<uuid:", "<int:", "<slug:slug>"))
-    if who == "stranger" and (in_path or rule.of_query) and level != Level.SERVER:
-        return {"404"}
-    if LEVELS[who] >= level:
-        return {"allowed"}
-    return {"allowed"} if rule.quiet else {"403", "404"}
-
-
-TOKENS = ("read token", "write token")
-STRANGERS = ("nobody", "link holder")  # who reads one report by its link has no other address
 
 
 # --- the tests ------------------------------------------------------------------------------
@@ -687,27 +394,27 @@ def test_every_route_is_in_the_table() -> None:
 
 @pytest.mark.parametrize("name", sorted(set(ROUTES) & set(TABLE)))
 def test_a_route_lets_in_whom_the_table_says_and_nobody_else(name: str, world: World) -> None:
-    rule = TABLE[name]
-    taken = {m for m in METHODS if ask(world, name, rule, m, "admin").outcome != "405"}
+    rule, route = TABLE[name], ROUTES[name]
+    taken = {m for m in METHODS if ask(world, name, route, rule, m, "admin").outcome != "405"}
     wrong: list[str] = []
     for method in METHODS:
         level = rule.read if method == "get" else rule.write
         if method in taken and level is None:
             wrong.append(f"takes {method}, and the table does not say who may")
         if method not in taken or level is None:
-            answer = ask(world, name, rule, method, "nobody")
+            answer = ask(world, name, route, rule, method, "nobody")
             if answer.outcome == "allowed":
                 wrong.append(f"{method} by nobody is {answer.status}, and 405 by an admin")
             continue
         for who in WHO:
-            answer = ask(world, name, rule, method, who)
-            may = expected(name, rule, method, who)
+            answer = ask(world, name, route, rule, method, who)
+            may = expected(name, route, rule, method, who)
             if answer.outcome not in may:
                 wrong.append(
                     f"{method} by {who} is {answer.outcome} ({answer.status}), expected"
                     f" {' or '.join(sorted(may))}: {answer.text[:200].partition('<!doctype')[0]}"
                 )
-            elif answer.changed and ("allowed" not in may or _refused_quietly(rule, who)):
+            elif answer.changed and ("allowed" not in may or refused_quietly(rule, who)):
                 wrong.append(f"{method} by {who} is refused, yet changes {answer.changed}")
             if who == "stranger" and level > Level.ANYBODY:
                 wrong += [
@@ -718,11 +425,7 @@ def test_a_route_lets_in_whom_the_table_says_and_nobody_else(name: str, world: W
     if rule.read is not None and "get" not in taken:
         wrong.append("the table says who may read, but GET is not taken")
 
-    assert not wrong, "\n".join([f"{name} (/{ROUTES[name]})", *wrong])
-
-
-def _refused_quietly(rule: Rule, who: str) -> bool:
-    return rule.quiet and (who == "stranger" or LEVELS[who] < (rule.write or Level.ANYBODY))
+    assert not wrong, "\n".join([f"{name} (/{route})", *wrong])
 
 
 def test_a_token_of_a_superuser_is_no_more_than_that_of_a_member(world: World) -> None:

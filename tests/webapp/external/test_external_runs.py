@@ -14,9 +14,11 @@ from django.utils import timezone
 
 from vad.errors import VadError
 from webapp.external import history, points, services
-from webapp.runs import lifecycle, metrics
+from webapp.runs import metrics
 from webapp.runs import services as run_services
-from webapp.runs.models import MetricSummary, Run, State
+from webapp.runs.claims import Slot
+from webapp.runs.lifecycle import claiming, commands, sweeping
+from webapp.runs.models import MetricSummary, Run, RunEvent, State
 
 JSON = "application/json"
 
@@ -46,7 +48,7 @@ def log(run, by, *rows):
 
 def test_it_runs_at_once_and_no_worker_can_claim_it(run, worker):
     assert run.state == State.RUNNING
-    assert lifecycle.claim_best(worker=worker, slot=lifecycle.Slot("cpu")) is None
+    assert claiming.claim_best(worker=worker, slot=Slot("cpu")) is None
 
 
 def test_the_end_that_its_script_tells_stays(run, user):
@@ -81,10 +83,17 @@ def test_who_stops_it_on_its_page_ends_it_and_its_script_is_told(run, user):
     assert metrics.keys(run) == ["loss", "sys/step"]
 
 
+def test_why_a_rule_ended_it_is_noted(run):
+    commands.cancel(run, by=None, cause="the project is deleted")
+
+    noted = RunEvent.objects.get(run=run, kind="cancelled")
+    assert (noted.message, noted.by) == ("the project is deleted", None)
+
+
 def test_the_sweep_leaves_a_silent_run_alone_but_its_page_says_so(run, client):
     Run.objects.filter(pk=run.pk).update(beat_at=timezone.now() - timedelta(hours=2))
 
-    lifecycle.sweep()
+    sweeping.sweep()
 
     run.refresh_from_db()
     assert run.state == State.RUNNING
@@ -95,7 +104,7 @@ def test_a_silent_run_is_failed_where_that_is_set_and_goes_on_when_it_is_heard(r
     settings.EXTERNAL_FAIL_S = 3600
     Run.objects.filter(pk=run.pk).update(beat_at=timezone.now() - timedelta(hours=2))
 
-    lifecycle.sweep()
+    sweeping.sweep()
     run.refresh_from_db()
     assert (run.state, run.error["code"]) == (State.FAILED, "external-silent")
 

@@ -14,8 +14,9 @@ from django.utils import timezone
 from vad.errors import VadError
 from webapp.fleet import identity
 from webapp.fleet.models import Pause, Server, Worker
-from webapp.runs import lifecycle, outlook, waiting
-from webapp.runs.lifecycle import Slot
+from webapp.runs import outlook, waiting
+from webapp.runs.claims import Slot
+from webapp.runs.lifecycle import claiming, commands
 from webapp.runs.models import Run, RunEvent, State, Usage
 from webapp.runs.reordering import run_move
 
@@ -28,7 +29,7 @@ def queue(client):
 
 def claimed(worker):
     found = []
-    while claim := lifecycle.claim_best(worker=worker, slot=Slot("cpu")):
+    while claim := claiming.claim_best(worker=worker, slot=Slot("cpu")):
         found.append(Run.objects.get(pk=claim.run_id).name)
     return found
 
@@ -118,8 +119,8 @@ def test_a_run_queued_later_goes_behind_the_ones_ordered_by_hand(client, three, 
 
 def test_another_priority_forgets_the_order_by_hand(client, three, user):
     run_move(run=three[2], to="top", by=user)
-    lifecycle.prioritize(three[2], priority=1, by=user)
-    lifecycle.prioritize(three[2], priority=0, by=user)
+    commands.prioritize(three[2], priority=1, by=user)
+    commands.prioritize(three[2], priority=0, by=user)
 
     assert queue(client) == ["a", "b", "c"]
 

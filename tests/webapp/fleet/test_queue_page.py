@@ -13,7 +13,8 @@ from django.utils import timezone
 from webapp.accounts.models import User
 from webapp.fleet import listing
 from webapp.fleet.models import Worker
-from webapp.runs import lifecycle
+from webapp.runs.claims import Slot
+from webapp.runs.lifecycle import claiming, commands
 from webapp.runs.models import Run, State
 
 
@@ -73,7 +74,7 @@ def test_the_order_shown_is_the_order_in_which_runs_are_claimed(
 
     shown = [name for name, _ in waiting(client)]
     claimed = []
-    while claim := lifecycle.claim_best(worker=worker, slot=lifecycle.Slot("cpu", 0)):
+    while claim := claiming.claim_best(worker=worker, slot=Slot("cpu", 0)):
         claimed.append(Run.objects.get(pk=claim.run_id).name)
 
     assert shown == claimed == ["urgent", "early", "late"]
@@ -91,7 +92,7 @@ def test_each_waiting_run_says_why(
     make_run(name="child", state=State.WAITING, parents=[parent])
     make_run(name="orphan", state=State.WAITING, parents=[broken])
     held = make_run(name="held")
-    lifecycle.hold(held, by=user)
+    commands.hold(held, by=user)
 
     assert dict(waiting(client)) == {
         "full": "The GPU slot is taken.",
@@ -160,7 +161,7 @@ def test_what_waits_is_shown_in_pages_whose_places_go_on(
     for i in range(5):
         make_run(name=f"queued{i}", queued_at=now + timedelta(seconds=i))
     for i in range(2):
-        lifecycle.hold(make_run(name=f"held{i}"), by=user)
+        commands.hold(make_run(name=f"held{i}"), by=user)
 
     shown = []
     for number in (1, 2, 3):
@@ -191,7 +192,7 @@ def test_a_poll_leaves_what_waits_as_it_is_until_something_happens(
     unchanged = poll().content.decode()
     assert "hx-preserve" in unchanged and str(run.pk) not in unchanged
     assert "hx-preserve" not in poll(page="2").content.decode()  # another page is another thing
-    lifecycle.hold(run, by=user)
+    commands.hold(run, by=user)
     text = poll().content.decode()
 
     assert "hx-preserve" not in text and "Held by" in text

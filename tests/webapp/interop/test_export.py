@@ -17,7 +17,7 @@ from django.test import Client
 
 from webapp.accounts.models import Project, User
 from webapp.interop import export
-from webapp.runs import metrics
+from webapp.runs import chunks, metrics
 from webapp.runs.models import MetricChunk, Run
 
 pytestmark = pytest.mark.django_db
@@ -103,7 +103,7 @@ def test_values_that_are_not_finite_and_an_empty_project_survive(
     export.to_folder(project=project, folder=empty)
     run = make_run()
     values = np.array([np.nan, np.inf, -np.inf, 5e-324])
-    metrics.append(run, {"loss": (np.array([-1, 0, 1, 2**62]), values)})
+    chunks.append(run, {"loss": (np.array([-1, 0, 1, 2**62]), values)})
 
     export.to_folder(project=project, folder=tmp_path / "out")
 

@@ -25,7 +25,7 @@ from requests import HTTPError
 
 from webapp.accounts import tokens
 from webapp.accounts.models import Project, User
-from webapp.runs import metrics
+from webapp.runs import chunks
 from webapp.runs.models import Run
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -244,7 +244,7 @@ def test_a_run_that_vadlab_trained_is_read_and_not_written(
 ) -> None:
     ours = make_run(state="succeeded", config={"lr": 3e-4}, tags=["paper"])
     steps, values = np.arange(1, 9001), np.linspace(1, 0, 9000)
-    metrics.append(ours, {"loss/total": (steps, values), "sys/cpu_percent": (steps, values)})
+    chunks.append(ours, {"loss/total": (steps, values), "sys/cpu_percent": (steps, values)})
 
     found = server.search_runs(["0"], "params.lr = '0.0003' and metrics.`loss/total` <= 0")
 

@@ -12,8 +12,9 @@ from vad.errors import VadError
 from webapp.accounts.models import Membership
 from webapp.notify import matching, messages
 from webapp.notify.models import Channel, Delivery, Event, Look, Notice
-from webapp.runs import lifecycle, metrics
-from webapp.runs.lifecycle import Claim, Outcome
+from webapp.runs import chunks
+from webapp.runs.claims import Claim, Outcome, Slot
+from webapp.runs.lifecycle import claiming, commands, ending
 from webapp.runs.models import Run, State
 
 pytestmark = pytest.mark.django_db
@@ -26,7 +27,7 @@ def end(make_run):
     def make(*, outcome: Outcome | None = None, **fields) -> Run:
         run = make_run(state=State.RUNNING, started_at=timezone.now(), kind="proxies", **fields)
         claim = Claim(id=run.claim, run_id=run.pk, attempt=run.attempt)
-        lifecycle.finish(claim, outcome or Outcome(kind="succeeded"))
+        ending.finish(claim, outcome or Outcome(kind="succeeded"))
         return run
 
     return make
@@ -54,9 +55,9 @@ def test_the_end_of_ones_run_is_told_once(make_rule, end):
 def test_an_event_is_told_if_its_transaction_commits_and_only_then(make_rule, make_run, user):
     make_rule()
     kept, gone = make_run(), make_run()
-    lifecycle.cancel(kept, by=user)
+    commands.cancel(kept, by=user)
     with pytest.raises(RuntimeError), transaction.atomic():
-        lifecycle.cancel(gone, by=user)
+        commands.cancel(gone, by=user)
         raise RuntimeError
 
     assert told() == [f"{kept.name} was cancelled"]
@@ -65,9 +66,9 @@ def test_an_event_is_told_if_its_transaction_commits_and_only_then(make_rule, ma
 def test_an_event_that_commits_after_a_younger_one_was_told_is_not_lost(make_rule, make_run, user):
     make_rule()
     older, younger = make_run(), make_run()
-    lifecycle.cancel(older, by=user)
+    commands.cancel(older, by=user)
     held_back = Notice.objects.get()
-    lifecycle.cancel(younger, by=user)
+    commands.cancel(younger, by=user)
     Notice.objects.filter(pk=held_back.pk).delete()  # as if it had not been committed
     assert told() == [f"{younger.name} was cancelled"]
 
@@ -159,7 +160,7 @@ def test_what_happens_during_a_pause_is_not_told_later(make_rule, make_channel, 
 
 
 def measure(run: Run, *values: float, key: str = "val/auc") -> None:
-    metrics.append(run, metrics.columns([(n, {key: v}) for n, v in enumerate(values, 1)]))
+    chunks.append(run, chunks.columns([(n, {key: v}) for n, v in enumerate(values, 1)]))
 
 
 def test_a_metric_that_crosses_a_value_is_told_once_a_run_with_where(make_rule, make_run):
@@ -172,7 +173,7 @@ def test_a_metric_that_crosses_a_value_is_told_once_a_run_with_where(make_rule, 
     assert Delivery.objects.get().payload["metric"] == {
         "key": "val/auc", "value": 0.9, "step": 2, "than": 0.8, "crossed": "above"
     }  # fmt: skip
-    metrics.append(run, metrics.columns([(4, {"val/auc": 0.95})]))
+    chunks.append(run, chunks.columns([(4, {"val/auc": 0.95})]))
     assert len(told()) == 1
 
 
@@ -182,7 +183,7 @@ def test_below_is_the_other_way_round(make_rule, make_run):
     measure(run, 0.5, 0.2, key="loss/total")
     assert told() == []
 
-    metrics.append(run, metrics.columns([(3, {"loss/total": 0.05})]))
+    chunks.append(run, chunks.columns([(3, {"loss/total": 0.05})]))
 
     assert len(told()) == 1
 
@@ -284,5 +285,5 @@ def test_only_ends_leave_a_notice(worker, make_run):
     """The outbox stands in the transactions of the queue, which are many."""
     make_run(config={"device": "cpu"})
 
-    assert lifecycle.claim_best(worker=worker, slot=lifecycle.Slot("cpu")) is not None
+    assert claiming.claim_best(worker=worker, slot=Slot("cpu")) is not None
     assert not Notice.objects.exists()

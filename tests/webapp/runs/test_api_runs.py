@@ -12,7 +12,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from webapp.runs import metrics
+from webapp.runs import chunks
 from webapp.runs.models import MetricSummary, Run, State
 
 RUNS = "/api/v1/runs/"
@@ -239,8 +239,8 @@ def measured(make_run):
     run = make_run()
     line = np.sin(np.arange(5000) / 50)
     line[1234], line[100] = 50.0, np.nan
-    metrics.append(run, {"loss/total": (np.arange(5000), line)})
-    metrics.append(run, {"test/auc": (np.arange(0, 5000, 500), np.full(10, 0.5))})
+    chunks.append(run, {"loss/total": (np.arange(5000), line)})
+    chunks.append(run, {"test/auc": (np.arange(0, 5000, 500), np.full(10, 0.5))})
     return run
 
 
@@ -294,7 +294,7 @@ def test_a_diverged_run_is_still_json(client, make_run):
     run = make_run()
     run.result = {"metrics": {"auc": "nan"}}
     run.save()
-    metrics.append(run, {"loss/total": (np.arange(3), np.array([1.0, np.inf, np.nan]))})
+    chunks.append(run, {"loss/total": (np.arange(3), np.array([1.0, np.inf, np.nan]))})
     assert MetricSummary.objects.get().last is None
 
     strict(client.get(f"{RUNS}{run.pk}/"))
@@ -386,7 +386,7 @@ def test_the_queue_says_why(client, make_run, worker):
 def test_a_comparison_brings_curves_and_differences(client, make_run):
     runs = [make_run(config={"lr": lr}, color=i) for i, lr in enumerate((0.1, 0.2))]
     for run in runs:
-        metrics.append(run, {"loss/total": (np.arange(500), np.ones(500))})
+        chunks.append(run, {"loss/total": (np.arange(500), np.ones(500))})
 
     answer = client.get(
         "/api/v1/compare/",

@@ -13,8 +13,9 @@ from django.utils import timezone
 from vad.errors import VadError
 from webapp.fleet import services as fleet
 from webapp.fleet.models import Worker
-from webapp.runs import accounting, lifecycle, outcomes, preempting, waiting
-from webapp.runs.lifecycle import Outcome, Slot
+from webapp.runs import accounting, preempting, waiting
+from webapp.runs.claims import Outcome, Slot
+from webapp.runs.lifecycle import claiming, commands, ending, executing, sweeping
 from webapp.runs.models import Attempt, Run, RunEvent, State, Stop, Usage
 
 CPU = Slot("cpu")
@@ -22,10 +23,7 @@ GPUS = [Slot("gpu", i) for i in range(4)]
 SUCCEEDED = Outcome(kind="succeeded")
 HOUR = timedelta(hours=1)
 
-
-@pytest.fixture(autouse=True)
-def no_outcomes(monkeypatch):
-    monkeypatch.setattr(outcomes, "record", lambda run, result: result)
+pytestmark = pytest.mark.usefixtures("no_outcomes")
 
 
 @pytest.fixture
@@ -46,7 +44,7 @@ def superuser(make_user):
 
 
 def claim(worker, *slots):
-    return lifecycle.claim_best(worker=worker, slot=slots[0], spare=slots[1:])
+    return claiming.claim_best(worker=worker, slot=slots[0], spare=slots[1:])
 
 
 def back(run, **ago):
@@ -146,7 +144,7 @@ def test_a_paused_server_claims_nothing_and_what_runs_goes_on(make_run, worker, 
     fleet.queue_pause(project=None, by=superuser)
 
     assert claim(worker, CPU) is None
-    assert lifecycle.beat(held) == Stop.NONE
+    assert executing.beat(held) == Stop.NONE
 
 
 def test_a_server_is_paused_once(superuser):
@@ -222,7 +220,7 @@ def test_a_claim_is_charged_to_its_owner_for_every_device(make_run, host, user):
     held = claim(host, *GPUS)
     back(run, hours=3)
 
-    lifecycle.finish(held, SUCCEEDED)
+    ending.finish(held, SUCCEEDED)
 
     run.refresh_from_db()
     usage = Usage.objects.get(owner=user, kind="gpu")
@@ -270,7 +268,7 @@ def test_claimers_at_once_never_share_a_run_and_every_claim_is_accounted(make_ru
             start.wait()
             while found := claim(host, GPUS[n]):
                 claimed.append(found.run_id)
-                lifecycle.finish(found, SUCCEEDED)
+                ending.finish(found, SUCCEEDED)
         except BaseException as exc:
             faults.append(exc)
         finally:
@@ -295,7 +293,7 @@ FULL = VadError("disk-full", "The disk is full.", "Make room.")
 
 def ended(run, worker, outcome):
     Run.objects.filter(pk=run.pk).update(not_before=None)
-    state = lifecycle.finish(claim(worker, CPU), outcome)
+    state = ending.finish(claim(worker, CPU), outcome)
     run.refresh_from_db()
     return state
 
@@ -326,7 +324,7 @@ def test_a_retry_forgets_earlier_setbacks(make_run, worker, user):
     out = Outcome(kind="failed", error=OOM)
     ended(run, worker, out)
     ended(run, worker, out)
-    lifecycle.retry(run, by=user)
+    commands.retry(run, by=user)
 
     assert ended(run, worker, out) == State.QUEUED
 
@@ -335,9 +333,9 @@ def test_a_retry_forgets_earlier_setbacks(make_run, worker, user):
 def test_a_stop_that_was_asked_for_comes_before_another_try(make_run, worker, user, ask):
     run = make_run()
     held = claim(worker, CPU)
-    getattr(lifecycle, ask)(run, by=user)
+    getattr(commands, ask)(run, by=user)
 
-    ended_in = lifecycle.finish(held, Outcome(kind="failed", error=FULL))
+    ended_in = ending.finish(held, Outcome(kind="failed", error=FULL))
 
     assert ended_in == {"cancel": State.CANCELLED, "hold": State.HELD}[ask]
 
@@ -357,7 +355,7 @@ def test_a_lost_worker_costs_no_wait_and_a_crash_waits_from_the_second_time(
     Run.objects.update(not_before=None)
     claim(worker, CPU)
     Run.objects.update(beat_at=timezone.now() - HOUR)
-    lifecycle.sweep()
+    sweeping.sweep()
     run.refresh_from_db()
     assert (run.state, run.attempt, run.not_before) == (State.QUEUED, 4, None)
 
@@ -366,7 +364,7 @@ def test_a_run_that_comes_back_keeps_its_place(make_run, worker):
     run = make_run(queued_at=timezone.now() - HOUR)
     make_run()
 
-    lifecycle.finish(claim(worker, CPU), Outcome(kind="stopped"))
+    ending.finish(claim(worker, CPU), Outcome(kind="stopped"))
 
     assert claim(worker, CPU).run_id == run.pk
 
@@ -377,46 +375,46 @@ def test_a_run_that_comes_back_keeps_its_place(make_run, worker):
 def test_a_run_is_asked_to_stop_at_its_limit_and_goes_on_with_a_higher_one(make_run, worker, user):
     run = make_run(time_limit_s=3600)
     held = claim(worker, CPU)
-    assert lifecycle.beat(held) == Stop.NONE
+    assert executing.beat(held) == Stop.NONE
     back(run, minutes=61)
 
-    assert lifecycle.beat(held) == Stop.LIMIT
-    assert lifecycle.beat(held) == Stop.LIMIT
-    assert lifecycle.finish(held, Outcome(kind="stopped")) == State.FAILED
+    assert executing.beat(held) == Stop.LIMIT
+    assert executing.beat(held) == Stop.LIMIT
+    assert ending.finish(held, Outcome(kind="stopped")) == State.FAILED
     run.refresh_from_db()
     assert run.error["code"] == "time-limit"
     assert "1 h" in run.error["message"]
     assert RunEvent.objects.filter(run=run, kind="stop-asked").count() == 1
 
     with pytest.raises(VadError, match="time limit"):
-        lifecycle.retry(run, by=user)
+        commands.retry(run, by=user)
     Run.objects.update(time_limit_s=7200)
-    lifecycle.retry(run, by=user)
+    commands.retry(run, by=user)
     again = claim(worker, CPU)
-    assert lifecycle.beat(again) == Stop.NONE
+    assert executing.beat(again) == Stop.NONE
     back(run, minutes=58)  # 61 of an earlier attempt count
-    assert lifecycle.beat(again) == Stop.NONE
+    assert executing.beat(again) == Stop.NONE
     back(run, minutes=60)
-    assert lifecycle.beat(again) == Stop.LIMIT
+    assert executing.beat(again) == Stop.LIMIT
 
 
 def test_a_person_who_cancels_comes_before_the_limit(make_run, worker, user):
     run = make_run(time_limit_s=60)
     held = claim(worker, CPU)
-    lifecycle.cancel(run, by=user)
+    commands.cancel(run, by=user)
     back(run, hours=1)
 
-    assert lifecycle.beat(held) == Stop.CANCEL
-    assert lifecycle.finish(held, Outcome(kind="stopped")) == State.CANCELLED
+    assert executing.beat(held) == Stop.CANCEL
+    assert ending.finish(held, Outcome(kind="stopped")) == State.CANCELLED
 
 
 def test_a_run_that_ends_well_in_its_last_second_has_succeeded(make_run, worker):
     run = make_run(time_limit_s=60)
     held = claim(worker, CPU)
     back(run, hours=1)
-    lifecycle.beat(held)
+    executing.beat(held)
 
-    assert lifecycle.finish(held, SUCCEEDED) == State.SUCCEEDED
+    assert ending.finish(held, SUCCEEDED) == State.SUCCEEDED
 
 
 # --- making room -----------------------------------------------------------------------------
@@ -436,8 +434,8 @@ def test_the_lowest_run_leaves_for_an_urgent_one_and_comes_back_without_losing_a
 
     assert [run.pk for run in preempting.make_room_for_urgent()] == [low.pk]
     assert preempting.make_room_for_urgent() == []  # one at a time
-    assert lifecycle.beat(held) == Stop.YIELD
-    assert lifecycle.finish(held, Outcome(kind="stopped")) == State.QUEUED
+    assert executing.beat(held) == Stop.YIELD
+    assert ending.finish(held, Outcome(kind="stopped")) == State.QUEUED
 
     low.refresh_from_db()
     assert (low.attempt, low.yields_to, low.stop) == (1, None, Stop.NONE)
@@ -493,8 +491,8 @@ def test_of_several_the_lowest_and_of_those_the_latest_leaves(make_run, host, pr
 def test_a_person_who_holds_a_run_comes_before_making_room(make_run, worker, preempts, user):
     run = make_run()
     held = claim(worker, CPU)
-    lifecycle.hold(run, by=user)
+    commands.hold(run, by=user)
     make_run(priority=3)
 
     assert preempting.make_room_for_urgent() == []
-    assert lifecycle.finish(held, Outcome(kind="stopped")) == State.HELD
+    assert ending.finish(held, Outcome(kind="stopped")) == State.HELD

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from vad.configs import CONFIGS
 from webapp.datasets.models import DatasetVersion, FeatureSet
 from webapp.evaluations.models import Evaluation
-from webapp.runs import metrics
+from webapp.runs import chunks
 from webapp.runs.filtering.compiling import compiled
 from webapp.runs.filtering.completion import Known, complete
 from webapp.runs.filtering.names import CONFIG, FIELDS, OPERATORS, Ref, Type, config_fields
@@ -207,7 +207,7 @@ def seeded(
         )  # fmt: skip
         Run.objects.filter(pk=run.pk).update(created_at=begun)
         if rng.random() < 0.6:
-            metrics.append(run, {
+            chunks.append(run, {
                 "loss/total": (np.arange(3), np.array([rng.random(), rng.random(), rng.random()])),
                 **({"odd key": (np.arange(1), np.array([np.nan]))} if rng.random() < 0.5 else {}),
             })  # fmt: skip

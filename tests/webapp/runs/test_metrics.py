@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from webapp.runs import metrics, packing
+from webapp.runs import chunks, metrics, packing
 from webapp.runs.models import MetricChunk, MetricSummary
 
 KEY = "loss/total"
@@ -20,13 +20,13 @@ KEY = "loss/total"
 def small_chunks(request, monkeypatch):
     """Few points then cross many borders of chunks and buckets."""
     if "million" not in request.node.name:
-        monkeypatch.setattr(metrics, "CHUNK_POINTS", 16)
+        monkeypatch.setattr(chunks, "CHUNK_POINTS", 16)
         monkeypatch.setattr(packing, "BUCKET_POINTS", 4)
         monkeypatch.setattr(metrics, "_RAW_PER_POINT", 2)
 
 
 def put(run, steps, values, key=KEY):
-    metrics.append(run, {key: (np.asarray(steps), np.asarray(values, dtype=float))})
+    chunks.append(run, {key: (np.asarray(steps), np.asarray(values, dtype=float))})
 
 
 def stored(run, key=KEY) -> dict[int, float]:
@@ -80,7 +80,7 @@ def test_whatever_comes_in_whatever_order_the_store_is_a_dictionary(make_run, ac
     model: dict[int, float] = {}
     for action in actions:
         if isinstance(action, int):
-            metrics.truncate_after(run, action)
+            chunks.truncate_after(run, action)
             model = {s: v for s, v in model.items() if s <= action}
         else:
             put(run, [s for s, _ in action], [v for _, v in action])
@@ -88,7 +88,7 @@ def test_whatever_comes_in_whatever_order_the_store_is_a_dictionary(make_run, ac
         assert same(stored(run), model)
         check_summary(run, model)
     for chunk in MetricChunk.objects.filter(run=run):
-        assert chunk.count <= metrics.CHUNK_POINTS
+        assert chunk.count <= chunks.CHUNK_POINTS
 
     low, high = sorted(bounds)
     inside = {s: v for s, v in model.items() if low <= s <= high}
@@ -156,7 +156,7 @@ def test_runs_and_keys_do_not_mix(make_run):
     put(first, [1, 2], [1.0, 2.0])
     put(first, [1], [10.0], key="loss/kl")
     put(second, [1], [100.0])
-    metrics.truncate_after(first, 1)
+    chunks.truncate_after(first, 1)
 
     assert stored(first) == {1: 1.0}
     assert stored(first, "loss/kl") == {1: 10.0}

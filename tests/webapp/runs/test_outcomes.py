@@ -10,8 +10,9 @@ from vad.data.manifest import Manifest, Truth, Video, save_version
 from vad.errors import VadError
 from webapp.datasets.models import Dataset, DatasetVersion, FeatureSet
 from webapp.evaluations.models import Evaluation
-from webapp.runs import lifecycle, outcomes
-from webapp.runs.lifecycle import Outcome, Slot
+from webapp.runs import outcomes
+from webapp.runs.claims import Outcome, Slot
+from webapp.runs.lifecycle import claiming, ending
 from webapp.runs.models import Checkpoint, State
 
 SUMMARY = {
@@ -45,10 +46,10 @@ def write_features(run) -> None:
 
 
 def finish(run, worker, result) -> State:
-    claim = lifecycle.claim_best(worker=worker, slot=Slot("cpu"))
+    claim = claiming.claim_best(worker=worker, slot=Slot("cpu"))
     assert claim is not None
     assert claim.run_id == run.pk
-    state = lifecycle.finish(claim, Outcome(kind="succeeded", result=result))
+    state = ending.finish(claim, Outcome(kind="succeeded", result=result))
     run.refresh_from_db()
     return state
 
@@ -133,19 +134,19 @@ def test_a_crash_after_the_rename_leaves_one_version_in_the_end(
 ):
     """The transaction is lost after the files have moved."""
     result = write_version(register)
-    claim = lifecycle.claim_best(worker=worker, slot=Slot("cpu"))
+    claim = claiming.claim_best(worker=worker, slot=Slot("cpu"))
     monkeypatch.setattr(
-        lifecycle, "_leave", lambda *a, **k: (_ for _ in ()).throw(SystemExit("killed"))
+        ending, "_leave", lambda *a, **k: (_ for _ in ()).throw(SystemExit("killed"))
     )
     with pytest.raises(SystemExit):
-        lifecycle.finish(claim, Outcome(kind="succeeded", result=result))
+        ending.finish(claim, Outcome(kind="succeeded", result=result))
     monkeypatch.undo()
     assert not DatasetVersion.objects.exists()
     assert not (register.folder / "version").exists()
 
     if again == "the child works again":
         write_version(register)
-    lifecycle.finish(claim, Outcome(kind="succeeded", result=result))
+    ending.finish(claim, Outcome(kind="succeeded", result=result))
 
     version = DatasetVersion.objects.get()
     assert (version.folder / "manifest.json").is_file()

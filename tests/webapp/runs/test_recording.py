@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from vad.results import CheckpointWritten, Log, Metrics, Progress, Result, Started
-from webapp.runs import lifecycle, metrics, recording
-from webapp.runs.lifecycle import Claim, ClaimLost, Outcome, Slot
+from webapp.runs import metrics, recording
+from webapp.runs.claims import Claim, ClaimLost, Outcome, Slot
+from webapp.runs.lifecycle import claiming, commands, ending
 from webapp.runs.models import Checkpoint, MetricSummary, State
 
 
@@ -39,7 +40,7 @@ def run(make_run):
 
 @pytest.fixture
 def claim(run, worker) -> Claim:
-    found = lifecycle.claim_best(worker=worker, slot=Slot("cpu"))
+    found = claiming.claim_best(worker=worker, slot=Slot("cpu"))
     assert found is not None
     return found
 
@@ -70,7 +71,7 @@ def test_a_batch_starts_the_run_and_stores_what_it_said(run, claim, user):
 
 def test_a_batch_brings_back_the_stop_that_was_asked_for(run, claim, user):
     recording.record_batch(claim, [start()])
-    lifecycle.cancel(run, by=user)
+    commands.cancel(run, by=user)
 
     assert recording.record_batch(claim, [point(1)]) == "cancel"
 
@@ -106,7 +107,7 @@ def test_kills_at_any_step_leave_every_step_once_with_its_last_value(run, worker
     rng = np.random.default_rng(3)
     reached, resumed = 0, 0
     for attempt, end in enumerate([37, 64, 100], start=1):
-        held = lifecycle.claim_best(worker=worker, slot=Slot("cpu"))
+        held = claiming.claim_best(worker=worker, slot=Slot("cpu"))
         assert held is not None
         said = [start(resumed=resumed)]
         for step in range(resumed + 1, end + 1):
@@ -119,7 +120,7 @@ def test_kills_at_any_step_leave_every_step_once_with_its_last_value(run, worker
             said = said[size:]
         reached, resumed = end, end - end % 10
         if end < 100:
-            lifecycle.finish(held, Outcome(kind="lost", reason="killed"))
+            ending.finish(held, Outcome(kind="lost", reason="killed"))
 
     raw = metrics.read_raw(run, "loss/total")
     assert reached == 100
@@ -138,8 +139,8 @@ def test_best_moves_to_the_newest_best_and_back_when_that_is_forgotten(run, work
     assert recording.checkpoint_for(run.pk, "best").step == 20
     assert recording.checkpoint_for(run.pk, "last").step == 30
 
-    lifecycle.finish(claim, Outcome(kind="lost"))
-    again = lifecycle.claim_best(worker=worker, slot=Slot("cpu"))
+    ending.finish(claim, Outcome(kind="lost"))
+    again = claiming.claim_best(worker=worker, slot=Slot("cpu"))
     recording.record_batch(again, [start(resumed=10)])
 
     assert best.get().step == 10
@@ -174,8 +175,8 @@ def test_what_the_worker_measured_stays_when_a_resume_takes_steps_back(run, work
         sample(run, 55.2, cpu_percent=90),
     ]
     recording.record_batch(claim, said)
-    lifecycle.finish(claim, Outcome(kind="lost"))
-    again = lifecycle.claim_best(worker=worker, slot=Slot("cpu"))
+    ending.finish(claim, Outcome(kind="lost"))
+    again = claiming.claim_best(worker=worker, slot=Slot("cpu"))
     recording.record_batch(again, [start(resumed=10), point(11), sample(run, 300, cpu_percent=50)])
 
     assert metrics.read_raw(run, "loss/total").steps.tolist() == list(range(1, 12))

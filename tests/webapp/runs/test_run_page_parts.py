@@ -14,7 +14,7 @@ from django.test import Client
 
 from webapp.accounts.models import Project, User
 from webapp.reports import blocks, services
-from webapp.runs import figures, lineage, metrics
+from webapp.runs import chunks, figures, lineage
 from webapp.runs.models import Run, RunEvent, State
 
 
@@ -43,7 +43,7 @@ def test_a_spike_of_one_step_among_a_million_is_seen_and_zoomed_to(
     steps = np.arange(1, 300_001)
     values = np.full(len(steps), 0.5)
     values[123_455] = 9.0
-    metrics.append(run, {"loss/total": (steps, values)})
+    chunks.append(run, {"loss/total": (steps, values)})
 
     whole = curve(figure(client, run, "loss"), "total")
     zoomed = curve(figure(client, run, "loss", **{"from": 123_000, "to": 123_900}), "total")
@@ -70,7 +70,7 @@ def test_smoothing_is_of_every_point_and_moves_no_curve_when_zoomed(
 
     run = make_run(state=State.SUCCEEDED)
     steps, values = np.arange(1, 50_001), np.random.default_rng(2).normal(1, 0.3, 50_000)
-    metrics.append(run, {"loss/total": (steps, values)})
+    chunks.append(run, {"loss/total": (steps, values)})
     exact = smooth(values, 0.9)
 
     for part in ({}, {"from": 20_000, "to": 20_400}):
@@ -98,7 +98,7 @@ def test_what_a_logarithmic_axis_cannot_show_is_counted(
     client: Client, make_run: Callable[..., Run]
 ) -> None:
     run = make_run(state=State.SUCCEEDED)
-    metrics.append(run, {"loss/total": (np.arange(4), np.array([1.0, 0.0, -1.0, 2.0]))})
+    chunks.append(run, {"loss/total": (np.arange(4), np.array([1.0, 0.0, -1.0, 2.0]))})
 
     assert figure(client, run, "loss", y="log")["note"] == "2 values are not above 0"
     assert "note" not in figure(client, run, "loss")

@@ -13,7 +13,7 @@ from webapp.accounts.models import Project, User
 from webapp.datasets.models import DatasetVersion, FeatureSet
 from webapp.datasets.models import Video as VideoRow
 from webapp.evaluations.models import Evaluation
-from webapp.runs import metrics
+from webapp.runs import chunks, metrics
 from webapp.runs.models import Run, State
 
 HTMX = {"HX-Request": "true"}
@@ -123,7 +123,7 @@ def test_the_table_costs_the_same_queries_however_many_runs_there_are(
     def fill(n: int) -> None:
         for _ in range(n):
             run = make_run(tags=["t"])
-            metrics.append(run, metrics.columns([(1, {"loss/total": 1.0}), (2, {"loss/total": 2})]))
+            chunks.append(run, chunks.columns([(1, {"loss/total": 1.0}), (2, {"loss/total": 2})]))
 
     fill(3)
     with django_assert_max_num_queries(14) as few:

@@ -15,7 +15,7 @@ from webapp.accounts.models import Project, User
 from webapp.datasets.models import DatasetVersion, FeatureSet
 from webapp.demo.load import Load, load
 from webapp.evaluations.models import Evaluation
-from webapp.runs import metrics
+from webapp.runs import chunks, metrics
 from webapp.runs.columns import chosen, spelled
 from webapp.runs.filtering.names import FIELDS, Type
 from webapp.runs.filtering.parse import parse
@@ -162,7 +162,7 @@ def test_live_cells_are_those_of_the_chosen_columns(
     client: Client, make_run: Callable[..., Run]
 ) -> None:
     run = make_run(state=State.RUNNING, total=10, done=3)
-    metrics.append(run, {"loss/total": (np.arange(2), np.array([2.0, 1.5]))})
+    chunks.append(run, {"loss/total": (np.arange(2), np.array([2.0, 1.5]))})
     page = client.get("/runs/?cols=kind,min(loss/total),config.lr,steps")
     query = page.context["live_query"]
 

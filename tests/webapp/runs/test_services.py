@@ -301,10 +301,11 @@ def test_names_notes_and_tags_change(make_run, user):
 
 
 def test_a_change_of_the_name_does_not_write_over_a_state(make_run, user, worker):
-    from webapp.runs import lifecycle
+    from webapp.runs.claims import Slot
+    from webapp.runs.lifecycle import claiming
 
     stale = make_run()
-    lifecycle.claim_best(worker=worker, slot=lifecycle.Slot("cpu"))
+    claiming.claim_best(worker=worker, slot=Slot("cpu"))
 
     services.run_rename(run=stale, name="x", by=user)
 

@@ -11,7 +11,7 @@ import pytest
 from django.utils import timezone
 
 from webapp.charts.metrics import smooth as pointwise
-from webapp.runs import metrics, times
+from webapp.runs import chunks, times
 from webapp.runs.models import State
 from webapp.runs.smoothing import smooth
 
@@ -55,7 +55,7 @@ def test_half_a_million_points_take_no_time() -> None:
 
 
 def noted(run: Any, *pairs: tuple[int, float]) -> None:
-    metrics.append(run, metrics.columns((second, {times.STEP: step}) for second, step in pairs))
+    chunks.append(run, chunks.columns((second, {times.STEP: step}) for second, step in pairs))
 
 
 def test_a_step_is_placed_between_the_notes_around_it(make_run: Any) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from django.utils import timezone
 
 from webapp.evaluations.models import Evaluation
-from webapp.runs import metrics
+from webapp.runs import chunks
 from webapp.runs.models import Run, State
 
 
@@ -16,7 +16,7 @@ def go(run: Run, *values: float, state: str = State.SUCCEEDED, key="validation/v
     """Let a run have measured these values, every 50 steps, and stand so."""
     if values:
         steps = 50 * (1 + np.arange(len(values)))
-        metrics.append(run, {key: (steps, np.array(values, float))})
+        chunks.append(run, {key: (steps, np.array(values, float))})
     claim = uuid.uuid4() if state in (State.STARTING, State.RUNNING) else None
     ended = None if claim else timezone.now()
     Run.objects.filter(pk=run.pk).update(state=state, claim=claim, ended_at=ended)

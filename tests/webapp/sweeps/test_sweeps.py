@@ -10,8 +10,8 @@ from sweep_helpers import evaluated, go
 
 from vad.configs import ExtractConfig, UrdmuConfig
 from vad.errors import ConfigError, VadError
-from webapp.runs import lifecycle
-from webapp.runs.lifecycle import Outcome, Slot
+from webapp.runs.claims import Outcome, Slot
+from webapp.runs.lifecycle import claiming, commands, ending, executing
 from webapp.runs.models import Run, State, Stop
 from webapp.runs.services import run_delete
 from webapp.sweeps import driver, results, services
@@ -187,7 +187,7 @@ def test_a_stopped_trial_that_a_person_queues_again_is_let_be(make_sweep, user):
         go(run, 0.9, state=State.RUNNING)
     Trial.objects.filter(run=runs[0]).update(pruned_step=50, pruned_why="bad")
     go(runs[0], 0.1, state=State.CANCELLED)
-    lifecycle.retry(runs[0], by=user)
+    commands.retry(runs[0], by=user)
     go(runs[0], 0.1, state=State.RUNNING)
 
     driver.advance(sweep.pk)
@@ -267,14 +267,14 @@ def test_features_of_another_project_are_refused(make_sweep, stranger, feature_s
 
 def test_a_sweep_is_held_and_released_whole(make_sweep, user, worker):
     sweep = make_sweep()
-    claim = lifecycle.claim_best(worker=worker, slot=Slot("cpu"))
+    claim = claiming.claim_best(worker=worker, slot=Slot("cpu"))
     services.sweep_hold(sweep=sweep, by=user)
     sweep.refresh_from_db()
 
     running, queued = trainings(sweep)
     assert (sweep.state, running.stop, queued.state) == ("held", "hold", "held")
     assert driver.advance(sweep.pk) == 0
-    assert lifecycle.finish(claim, Outcome(kind="stopped")) == State.HELD
+    assert ending.finish(claim, Outcome(kind="stopped")) == State.HELD
     services.sweep_release(sweep=sweep, by=user)
     assert {run.state for run in trainings(sweep)} == {State.QUEUED}
     assert {t.evaluation.state for t in sweep.trials.all()} == {State.WAITING}
@@ -282,19 +282,17 @@ def test_a_sweep_is_held_and_released_whole(make_sweep, user, worker):
 
 def test_a_run_released_before_it_left_goes_on_or_comes_back(make_sweep, user, worker):
     sweep = make_sweep()
-    claim = lifecycle.claim_best(worker=worker, slot=Slot("cpu"))
+    claim = claiming.claim_best(worker=worker, slot=Slot("cpu"))
     services.sweep_hold(sweep=sweep, by=user)
     services.sweep_release(sweep=sweep, by=user)
 
-    assert lifecycle.beat(claim) == Stop.NONE
-    assert (
-        lifecycle.finish(claim, Outcome(kind="stopped")) == State.QUEUED
-    )  # it was leaving already
+    assert executing.beat(claim) == Stop.NONE
+    assert ending.finish(claim, Outcome(kind="stopped")) == State.QUEUED  # it was leaving already
 
 
 def test_a_sweep_is_stopped_whole(make_sweep, user, worker):
     sweep = make_sweep()
-    lifecycle.claim_best(worker=worker, slot=Slot("cpu"))
+    claiming.claim_best(worker=worker, slot=Slot("cpu"))
     services.sweep_stop(sweep=sweep, by=user)
     sweep.refresh_from_db()
 

@@ -15,7 +15,7 @@ from vad.errors import VadError
 from webapp.external import history
 from webapp.external.points import as_json
 from webapp.interop.tracking.experiments import Group, Scope
-from webapp.runs.metrics import SYSTEM
+from webapp.runs.chunks import SYSTEM
 from webapp.runs.models import MetricChunk, MetricSummary, Run, State
 from webapp.runs.packing import STEPS, VALUES
 
