@@ -18,12 +18,14 @@ from vad.evaluation.patch_protocol import PatchProtocol
 from vad.evaluation.protocol import Protocol, differences
 from webapp.compare import draws
 from webapp.compare.selection import Member
+from webapp.core.numbers import signed, signed_interval
 from webapp.evaluations.models import Evaluation
 from webapp.runs.models import MetricSummary, Run
 
 FRAME = ("auc", "ap_step", "auc_abnormal", "auc_fpr_10", "auc_fpr_01", "video_auc", "far_normal")
 FRAME_MORE = ("ap_pr_auc", "auc_macro")
 PATCH = ("patch_auc", "patch_ap_step", "tiou", "rbdc", "tbdc")
+PATCHES_ONLY = "Patch numbers only:"
 SHADES = 5  # of the class matrix, within one row
 
 
@@ -117,6 +119,11 @@ class Warning:
     second: str
     differences: list[str]
 
+    @property
+    def of_patches(self) -> bool:
+        """Their frame numbers may be compared all the same."""
+        return all(text.startswith(PATCHES_ONLY) for text in self.differences)
+
 
 def metric_keys(runs: Sequence[Run]) -> list[str]:
     """Metrics that any of the runs has, those that most have first."""
@@ -157,7 +164,7 @@ def _patches_not_comparable(members: Sequence[Member], frame: str) -> list[Warni
             first=a.of_run.name,
             second=b.of_run.name,
             differences=[
-                f"Patch numbers only: {text}"
+                f"{PATCHES_ONLY} {text}"
                 for text in patch_protocol.differences(_patch_protocol(a), _patch_protocol(b))
             ],
         )
@@ -341,10 +348,10 @@ def _shaded(cells: Sequence[Cell]) -> list[Cell]:
 
 
 def _words(pair: Pair, higher_is_better: bool | None) -> Difference:
-    text = f"{pair.difference:+.4f}"
+    text = signed(pair.difference)
     sign = ""
     if pair.low is not None and pair.high is not None:
-        text += f" [{pair.low:+.3f},\u00a0{pair.high:+.3f}]"  # one piece of a narrow column
+        text += f" {signed_interval(pair.low, pair.high)}"
         if not pair.low <= 0 <= pair.high and higher_is_better is not None:
             sign = "better" if (pair.difference > 0) == higher_is_better else "worse"
     return Difference(text=text, sign=sign, p=pair.p)

@@ -90,7 +90,8 @@ def test_differences_are_paired_over_the_same_videos(
     first, second = (row.cells[place] for row in table.rows)
     assert expected is not None
     assert first.difference is None
-    assert second.difference.text.startswith(f"{expected.difference:+.4f}")
+    difference = f"{expected.difference:+.4f}".replace("-", "\u2212")
+    assert second.difference.text.startswith(f"{difference} \u2212")
     assert second.difference.sign == "worse"
     assert [first.best, second.best] == [True, False]
 
@@ -171,7 +172,10 @@ def test_other_patch_protocols_are_said_though_the_frames_are_comparable(
     answer = client.get(both(seeded))
     _, context = part(client, both(seeded), "differences")
 
-    assert "Patch numbers only: The" in answer.content.decode()
+    text = answer.content.decode()
+    assert "Patch numbers are not comparable" in text
+    assert "Not comparable:" not in text  # the frame numbers are
+    assert "Patch numbers only: The" in text
     at = [c.name for c in context["table"].columns].index("patch_auc")
     cells = [row.cells[at] for row in context["table"].rows]
     assert [cell.value for cell in cells] == [0.8, 0.9]

@@ -17,6 +17,7 @@ from django.utils.html import conditional_escape, format_html, format_html_join
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString, mark_safe
 
+from webapp.core.numbers import true_minus
 from webapp.core.templatetags import vadlab
 from webapp.runs.columns import Column
 from webapp.runs.filtering.parse import both, parse
@@ -230,7 +231,7 @@ def _plain(value: Any) -> bool:
 
 def _small(value: Any) -> str:
     """One that four decimals would make nothing of."""
-    return f"{value:.3g}"
+    return true_minus(f"{value:.3g}")
 
 
 def _config(row: Row, column: Column) -> Text:
