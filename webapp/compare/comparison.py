@@ -183,7 +183,7 @@ def metric_table(
     columns = _columns(members)
     comparable = draws.comparable([m for m in members if m.evaluations])
     found = [[_cell(member, column.name) for column in columns] for member in members]
-    problems: list[VadError] = []
+    problems: dict[str, VadError] = {}  # what is wrong with the reference is said once
     if with_differences and reference is not None:
         tested = [c.name for c in columns if c.name in draws.metrics_for(members)]
         for member, cells in zip(members, found, strict=True):
@@ -192,7 +192,7 @@ def metric_table(
             try:
                 pairs = {name: draws.difference(reference, member, name) for name in tested}
             except VadError as exc:
-                problems.append(exc)
+                problems.setdefault(exc.message, exc)
                 continue
             for i, column in enumerate(columns):
                 pair = pairs.get(column.name)
@@ -209,7 +209,7 @@ def metric_table(
                 if best is not None and cells[i].value == best:
                     cells[i] = replace(cells[i], best=True)
     rows = [Row(member=m, cells=cells) for m, cells in zip(members, found, strict=True)]
-    return Table(columns=columns, rows=rows, problems=problems)
+    return Table(columns=columns, rows=rows, problems=list(problems.values()))
 
 
 def class_rows(members: Sequence[Member], metric: str = "auc") -> list[ClassRow]:

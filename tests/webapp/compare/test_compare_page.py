@@ -425,6 +425,19 @@ def test_lost_scores_are_named_and_the_page_stands(client: Client, seeded: seedi
     assert "scores.safetensors does not exist" in part(client, both(seeded), "two")[0]
 
 
+def test_what_is_wrong_with_the_reference_is_said_once(seeded: seeding.Seeded) -> None:
+    first, second = seeded.evaluations
+    first.scores_path.unlink()
+    members = [
+        selection.Member(name=name, runs=[each.of_run], evaluations=[each])
+        for name, each in (("reference", first), ("b", second), ("c", second))
+    ]
+
+    table = comparison.metric_table(members, members[0], with_differences=True)
+
+    assert len(table.problems) == 1
+
+
 def test_the_page_asks_no_more_for_more_runs(
     client: Client, seeded: seeding.Seeded, django_assert_max_num_queries: Callable
 ) -> None:

@@ -256,7 +256,8 @@ def _dataset(row: Row, column: Column) -> Text:
 
 @lru_cache(maxsize=1000)
 def _dataset_link(version_id: UUID, name: str) -> SafeString:
-    return format_html('<a href="{}">{}</a>', reverse("datasets:detail", args=[version_id]), name)
+    href = reverse("datasets:detail", args=[version_id])
+    return format_html('<a href="{}" title="{}">{}</a>', href, name, name)
 
 
 def _kind(row: Row, column: Column) -> Text:
@@ -298,6 +299,7 @@ _CELLS: Mapping[str, Callable[[Row, Column], Text]] = {
     "tag": _tags, "owner": _owner, "notes": _notes,
 }  # fmt: skip
 _CLASSES = {
-    "progress": "col-progress", "curve": "col-curve", "dataset": "nowrap", "kind": "nowrap muted",
-    "tag": "col-tags", "owner": "nowrap", "time": "num muted", "notes": "col-notes",
+    "progress": "col-progress", "curve": "col-curve", "dataset": "col-dataset",
+    "kind": "nowrap muted", "tag": "col-tags", "owner": "nowrap", "time": "num muted",
+    "notes": "col-notes",
 }  # fmt: skip
