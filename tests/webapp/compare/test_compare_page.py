@@ -29,6 +29,7 @@ from webapp.evaluations import scores as store
 from webapp.evaluations.models import Evaluation
 from webapp.runs import metrics
 from webapp.runs.models import Run
+from webapp.runs.names import short_names
 
 
 @pytest.fixture
@@ -336,7 +337,7 @@ def test_groups_by_a_field_are_offered_where_it_varies(seeded: seeding.Seeded) -
     ],
 )
 def test_names_leave_out_what_all_of_them_begin_with(names: list[str], short: list[str]) -> None:
-    assert selection.short_names(names) == short
+    assert short_names(names) == short
 
 
 def test_a_run_keeps_its_colour_whoever_stands_beside_it(
