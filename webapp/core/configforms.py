@@ -30,6 +30,7 @@ WORDS = {
     "crf": "Quality (CRF)",
     "gop": "Key-frame distance",
     "videomae_variant": "VideoMAE variant",
+    "ema_decay": "EMA decay",
 }
 
 
