@@ -231,7 +231,8 @@ class TwoStageConfig(UrdmuConfig):
         "rgb",
         help="What the network sees of a clip. 'rgb': its colours, as published. 'energy': how "
         "much each tubelet moves, as the mean square of the differences between its frames. "
-        "'motion': what the motion descriptor says of each patch against the video's background. "
+        "'motion': what the motion descriptor says of each patch against the video's background; "
+        "it needs tubelets of 4 frames or more. "
         "With few videos the network then cannot learn what a place looks like, only how it moves.",
         group="Clips",
         choices=VIEWS,

@@ -21,6 +21,11 @@ _PASSWORD_HELP = "At least 12 characters; no common word, and not like your name
 class SignInForm(AuthenticationForm):
     """Name and password, behind the lock-out."""
 
+    error_messages = {
+        **AuthenticationForm.error_messages,
+        "invalid_login": "This name and password do not belong together. "
+        "Capital letters count in both.",
+    }
     wait_s = 0  # how long it is locked
 
     def clean(self) -> dict[str, Any]:

@@ -15,7 +15,7 @@ INFERNO = (
     "#e65d2f", "#f78410", "#fcae12", "#f5db4c", "#fcffa4",
 )  # fmt: skip
 SCALE = [[i / (len(INFERNO) - 1), colour] for i, colour in enumerate(INFERNO)]
-FAINTEST = 0.3  # opacity of the earliest of several steps
+FAINTEST = 0.5  # opacity of the earliest of several steps
 
 
 @dataclass(frozen=True, kw_only=True)

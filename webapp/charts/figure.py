@@ -7,6 +7,8 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any, TypedDict
 
+from webapp.core.numbers import true_minus
+
 
 class _Required(TypedDict):
     data: list[dict[str, Any]]
@@ -47,7 +49,7 @@ def shown(value: float | None, decimals: int = 3) -> str:
     """A number for a legend; an en dash when there is none."""
     if value is None or not math.isfinite(value):
         return "\u2013"
-    return f"{value:.{decimals}f}"
+    return true_minus(f"{value:.{decimals}f}")
 
 
 def significant(value: float | None, digits: int = 4) -> str:
@@ -57,8 +59,8 @@ def significant(value: float | None, digits: int = 4) -> str:
     if value == 0:
         return "0"
     if 1e-3 <= abs(value) < 10**digits:
-        return f"{value:#.{digits}g}".rstrip(".")
-    return f"{value:.{digits - 1}g}"
+        return true_minus(f"{value:#.{digits}g}".rstrip("."))
+    return true_minus(f"{value:.{digits - 1}g}")
 
 
 def interval(low: float | None, high: float | None, decimals: int = 3) -> str:

@@ -18,12 +18,14 @@ from vad.evaluation.patch_protocol import PatchProtocol
 from vad.evaluation.protocol import Protocol, differences
 from webapp.compare import draws
 from webapp.compare.selection import Member
+from webapp.core.numbers import signed, signed_interval
 from webapp.evaluations.models import Evaluation
 from webapp.runs.models import MetricSummary, Run
 
 FRAME = ("auc", "ap_step", "auc_abnormal", "auc_fpr_10", "auc_fpr_01", "video_auc", "far_normal")
 FRAME_MORE = ("ap_pr_auc", "auc_macro")
 PATCH = ("patch_auc", "patch_ap_step", "tiou", "rbdc", "tbdc")
+PATCHES_ONLY = "Patch numbers only:"
 SHADES = 5  # of the class matrix, within one row
 
 
@@ -117,6 +119,11 @@ class Warning:
     second: str
     differences: list[str]
 
+    @property
+    def of_patches(self) -> bool:
+        """Their frame numbers may be compared all the same."""
+        return all(text.startswith(PATCHES_ONLY) for text in self.differences)
+
 
 def metric_keys(runs: Sequence[Run]) -> list[str]:
     """Metrics that any of the runs has, those that most have first."""
@@ -157,7 +164,7 @@ def _patches_not_comparable(members: Sequence[Member], frame: str) -> list[Warni
             first=a.of_run.name,
             second=b.of_run.name,
             differences=[
-                f"Patch numbers only: {text}"
+                f"{PATCHES_ONLY} {text}"
                 for text in patch_protocol.differences(_patch_protocol(a), _patch_protocol(b))
             ],
         )
@@ -176,7 +183,7 @@ def metric_table(
     columns = _columns(members)
     comparable = draws.comparable([m for m in members if m.evaluations])
     found = [[_cell(member, column.name) for column in columns] for member in members]
-    problems: list[VadError] = []
+    problems: dict[str, VadError] = {}  # what is wrong with the reference is said once
     if with_differences and reference is not None:
         tested = [c.name for c in columns if c.name in draws.metrics_for(members)]
         for member, cells in zip(members, found, strict=True):
@@ -185,7 +192,7 @@ def metric_table(
             try:
                 pairs = {name: draws.difference(reference, member, name) for name in tested}
             except VadError as exc:
-                problems.append(exc)
+                problems.setdefault(exc.message, exc)
                 continue
             for i, column in enumerate(columns):
                 pair = pairs.get(column.name)
@@ -202,7 +209,7 @@ def metric_table(
                 if best is not None and cells[i].value == best:
                     cells[i] = replace(cells[i], best=True)
     rows = [Row(member=m, cells=cells) for m, cells in zip(members, found, strict=True)]
-    return Table(columns=columns, rows=rows, problems=problems)
+    return Table(columns=columns, rows=rows, problems=list(problems.values()))
 
 
 def class_rows(members: Sequence[Member], metric: str = "auc") -> list[ClassRow]:
@@ -341,10 +348,10 @@ def _shaded(cells: Sequence[Cell]) -> list[Cell]:
 
 
 def _words(pair: Pair, higher_is_better: bool | None) -> Difference:
-    text = f"{pair.difference:+.4f}"
+    text = signed(pair.difference)
     sign = ""
     if pair.low is not None and pair.high is not None:
-        text += f" [{pair.low:+.3f},\u00a0{pair.high:+.3f}]"  # one piece of a narrow column
+        text += f" {signed_interval(pair.low, pair.high)}"
         if not pair.low <= 0 <= pair.high and higher_is_better is not None:
             sign = "better" if (pair.difference > 0) == higher_is_better else "worse"
     return Difference(text=text, sign=sign, p=pair.p)

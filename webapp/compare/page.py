@@ -18,6 +18,7 @@ from webapp.compare.selection import Member
 from webapp.core.query import uuids
 from webapp.evaluations import scores as store
 from webapp.runs.models import Run
+from webapp.runs.names import short_names
 
 CLASS_METRICS = {
     "auc": "within the videos of the class",
@@ -119,7 +120,7 @@ def asked(user: User, query: QueryDict) -> Asked:
         second=query.get("b", "")[:40],
         scatter=_of(query, "scatter", two.BY) or "max_score",
     )
-    short = selection.short_names([member.name for member in found.members])
+    short = short_names([member.name for member in found.members])
     members = [_with_addresses(found, member) for member in found.members]
     members = [replace(m, short=name) for m, name in zip(members, short, strict=True)]
     return replace(found, members=members)

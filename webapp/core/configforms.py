@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from webapp.core.numbers import short_exponent
+
 WORDS = {
     "lr": "Learning rate",
     "num_epochs": "Steps",
@@ -27,6 +29,8 @@ WORDS = {
     "motion": "Motion score",
     "crf": "Quality (CRF)",
     "gop": "Key-frame distance",
+    "videomae_variant": "VideoMAE variant",
+    "ema_decay": "EMA decay",
 }
 
 
@@ -119,7 +123,8 @@ def as_text(value: Any) -> str:
     if isinstance(value, list | tuple):
         return " ".join(as_text(v) for v in value)
     if isinstance(value, float):
-        return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
+        whole = value.is_integer() and abs(value) < 1e15
+        return str(int(value)) if whole else short_exponent(repr(value))
     return str(value)
 
 

@@ -12,6 +12,7 @@ from django.db.models import F, QuerySet
 from vad.evaluation.frame import video_metrics
 from vad.evaluation.protocol import Protocol
 from webapp.accounts.models import Project
+from webapp.core.numbers import signed
 from webapp.core.query import uuids, words
 from webapp.datasets.models import DatasetVersion
 from webapp.evaluations import scores as store
@@ -86,7 +87,7 @@ class VideoRow:
 
     @property
     def contribution_text(self) -> str:
-        return "\u2013" if self.contribution is None else f"{self.contribution:+.5f}"
+        return "\u2013" if self.contribution is None else signed(self.contribution, 5)
 
 
 def evaluations(project: Project | None, filters: Filters) -> QuerySet[Evaluation]:

@@ -21,6 +21,7 @@ from webapp.evaluations import maps
 from webapp.evaluations import scores as store
 from webapp.evaluations.models import Evaluation
 from webapp.evaluations.stages import STAGES
+from webapp.runs.names import short_names
 
 MOST_RUNS = 9  # one key each
 CANDIDATES = 200
@@ -32,12 +33,15 @@ class Line:
 
     Args:
         number: its place in the address, from 1, and its key.
+        name: without what the names of all lines begin with; two of them have to be told apart in
+            the corner of a picture.
         problem: why its scores or its maps are missing; what is there is shown.
         evaluated: what the evaluated score is called.
     """
 
     number: int
     evaluation: Evaluation
+    name: str
     problem: VadError | None
     has_maps: bool
     evaluated: str
@@ -153,7 +157,11 @@ def viewer_of(
     Args:
         frame: of the address; where it opens.
     """
-    found = [_line(number, e, key) for number, e in enumerate(evaluations, start=1)]
+    names = short_names([e.of_run.name for e in evaluations])
+    found = [
+        _line(number, e, key, name)
+        for number, (e, name) in enumerate(zip(evaluations, names, strict=True), start=1)
+    ]
     lines = [
         dataclasses.replace(
             line, without=_address([e for e in evaluations if e is not line.evaluation], key)
@@ -194,7 +202,7 @@ def _address(evaluations: Sequence[Evaluation], key: str, name: str = "viewer") 
     return f"{reverse(f'evaluations:{name}')}?{query}"
 
 
-def _line(number: int, evaluation: Evaluation, key: str) -> tuple[Line, int]:
+def _line(number: int, evaluation: Evaluation, key: str, name: str) -> tuple[Line, int]:
     """A run, and how many frames of the video it scored."""
     problem, num_frames, patches = None, 0, None
     try:
@@ -214,13 +222,14 @@ def _line(number: int, evaluation: Evaluation, key: str) -> tuple[Line, int]:
         v = patches.index[key]
         num_frames = int(patches.frames[patches.offsets[v] : patches.offsets[v + 1]].sum())
     score = str(evaluation.run.config.get("score", "fused"))
-    name = f"Evaluated ({STAGES[score][0].lower()})" if score in ("stage1", "stage2") else "Fused"
+    stage = score in ("stage1", "stage2")
     line = Line(
         number=number,
         evaluation=evaluation,
+        name=name,
         problem=problem,
         has_maps=patches is not None,
-        evaluated=name,
+        evaluated=f"Evaluated ({STAGES[score][0].lower()})" if stage else "Fused",
     )
     return line, num_frames
 
@@ -264,7 +273,7 @@ def _data(lines: Sequence[Line], key: str) -> dict[str, Any]:
         runs.append(
             {
                 "id": str(evaluation.pk),
-                "name": evaluation.of_run.name,
+                "name": line.name,
                 "color": look.color,
                 "dash": look.dash,
                 "starts": starts,

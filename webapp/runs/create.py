@@ -213,7 +213,11 @@ def _missing_training() -> dict[str, str]:
 
 
 def _queued(runs: list[Run]) -> str:
-    return f"{runs[0].name} is queued." if len(runs) == 1 else f"{len(runs)} runs are queued."
+    if len(runs) == 1:
+        return f"{runs[0].name} is queued."
+    if len(runs) == 2:
+        return f"{runs[0].name} is queued, and {runs[1].name}."
+    return f"{len(runs)} runs are queued."
 
 
 def _list(runs: list[Run]) -> str:

@@ -21,6 +21,7 @@ from django.db.models import QuerySet
 
 from vad.configs import CONFIGS
 from webapp.core.jsonvalues import JsonNumber, JsonText, JsonWithout
+from webapp.core.numbers import short_exponent
 from webapp.datasets.models import DatasetVersion
 from webapp.runs.filtering.names import CONFIG, Ref, Type, config_fields, ref
 from webapp.runs.filtering.tree import Condition, text_of
@@ -162,6 +163,10 @@ def _order(sort: Sort) -> Callable[[Group], Any]:
     return by_mean
 
 
+def _shown(value: Any) -> str:
+    return short_exponent(f"{value:g}") if isinstance(value, float) else str(value)
+
+
 def told_apart(page: Sequence[Group]) -> list[Group]:
     """The groups of a page, each with the settings in which groups of its kind differ."""
     settings = {group.key: json.loads(group.settings[1]) for group in page}
@@ -173,7 +178,7 @@ def told_apart(page: Sequence[Group]) -> list[Group]:
     found = []
     for group in page:
         parts = [
-            f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
+            f"{name} {_shown(value)}"
             for name, value in settings[group.key].items()
             if kinds[group.settings[0]] > 1 and len(values[group.settings[0], name]) > 1
         ]
@@ -248,7 +253,7 @@ def _names(group: str, keys: Sequence[Any]) -> Callable[[Any, Sequence[_Member]]
     def named(key: Any, _: Sequence[_Member]) -> Group:
         if key is None:
             return empty
-        title = titles.get(key) or (f"{key:g}" if isinstance(key, float) else str(key))
+        title = titles.get(key) or _shown(key)
         value: Any = title if group == "dataset" else key
         operator = ":" if field == Ref("tag") else "="
         wanted = text_of(Condition(field, operator, value))

@@ -29,7 +29,7 @@ FIELDS = (
     "time_limit",
 )  # fmt: skip
 STAGES = [
-    ("both", "Stage 1, then stage 2 from its weights"),
+    ("both", "Stage 1, then stage 2 from it"),
     ("joint", "Both stages together, from nothing"),
     ("first", "Stage 1 alone"),
 ]

@@ -21,6 +21,7 @@ import numpy as np
 
 from vad.configs import config_class
 from vad.errors import ConfigError
+from webapp.core.numbers import short_exponent
 
 MOST_SETTINGS = 12  # swept at once
 MOST_VALUES = 100  # of one setting
@@ -112,7 +113,7 @@ def shown(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:g}"
+        return short_exponent(f"{value:g}")
     if isinstance(value, list | tuple):
         return " ".join(shown(v) for v in value)
     return str(value)

@@ -29,6 +29,7 @@ from webapp.evaluations import scores as store
 from webapp.evaluations.models import Evaluation
 from webapp.runs import chunks
 from webapp.runs.models import Run
+from webapp.runs.names import short_names
 
 
 @pytest.fixture
@@ -90,7 +91,8 @@ def test_differences_are_paired_over_the_same_videos(
     first, second = (row.cells[place] for row in table.rows)
     assert expected is not None
     assert first.difference is None
-    assert second.difference.text.startswith(f"{expected.difference:+.4f}")
+    difference = f"{expected.difference:+.4f}".replace("-", "\u2212")
+    assert second.difference.text.startswith(f"{difference} \u2212")
     assert second.difference.sign == "worse"
     assert [first.best, second.best] == [True, False]
 
@@ -171,7 +173,10 @@ def test_other_patch_protocols_are_said_though_the_frames_are_comparable(
     answer = client.get(both(seeded))
     _, context = part(client, both(seeded), "differences")
 
-    assert "Patch numbers only: The" in answer.content.decode()
+    text = answer.content.decode()
+    assert "Patch numbers are not comparable" in text
+    assert "Not comparable:" not in text  # the frame numbers are
+    assert "Patch numbers only: The" in text
     at = [c.name for c in context["table"].columns].index("patch_auc")
     cells = [row.cells[at] for row in context["table"].rows]
     assert [cell.value for cell in cells] == [0.8, 0.9]
@@ -332,7 +337,7 @@ def test_groups_by_a_field_are_offered_where_it_varies(seeded: seeding.Seeded) -
     ],
 )
 def test_names_leave_out_what_all_of_them_begin_with(names: list[str], short: list[str]) -> None:
-    assert selection.short_names(names) == short
+    assert short_names(names) == short
 
 
 def test_a_run_keeps_its_colour_whoever_stands_beside_it(
@@ -419,6 +424,19 @@ def test_lost_scores_are_named_and_the_page_stands(client: Client, seeded: seedi
     assert "scores.safetensors does not exist" in part(client, both(seeded), "differences")[0]
     assert "scores.safetensors does not exist" in part(client, both(seeded), "pairs")[0]
     assert "scores.safetensors does not exist" in part(client, both(seeded), "two")[0]
+
+
+def test_what_is_wrong_with_the_reference_is_said_once(seeded: seeding.Seeded) -> None:
+    first, second = seeded.evaluations
+    first.scores_path.unlink()
+    members = [
+        selection.Member(name=name, runs=[each.of_run], evaluations=[each])
+        for name, each in (("reference", first), ("b", second), ("c", second))
+    ]
+
+    table = comparison.metric_table(members, members[0], with_differences=True)
+
+    assert len(table.problems) == 1
 
 
 def test_the_page_asks_no_more_for_more_runs(

@@ -45,7 +45,13 @@ def test_a_size_has_its_unit(size, text):
 
 @pytest.mark.parametrize(
     ("value", "decimals", "text"),
-    [(0.81234, 3, "0.812"), (None, 3, "\u2013"), (12345, 0, "12,345"), (float("inf"), 1, "\u2013")],
+    [
+        (0.81234, 3, "0.812"),
+        (None, 3, "\u2013"),
+        (12345, 0, "12,345"),
+        (float("inf"), 1, "\u2013"),
+        (-0.5, 2, "\u22120.50"),
+    ],
 )
 def test_a_number_keeps_its_decimals(value, decimals, text):
     assert tags.number(value, decimals) == text

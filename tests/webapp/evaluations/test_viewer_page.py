@@ -43,6 +43,16 @@ def test_a_training_run_stands_for_its_newest_evaluation(
     assert viewer.key == KEY
 
 
+def test_runs_are_called_by_what_tells_them_apart(client: Client, seeded: seeding.Seeded) -> None:
+    first, second = seeded.evaluations
+
+    viewer = client.get(page(first.pk, second.pk, video=KEY)).context["viewer"]
+
+    names = ["seed 2022", "long warm-up, lr 3e-4, seed 7"]
+    assert [line.name for line in viewer.lines] == names
+    assert [run["name"] for run in viewer.data["runs"]] == names
+
+
 def test_without_a_run_it_says_how_to_begin(client: Client) -> None:
     answer = client.get("/evaluations/viewer/")
 

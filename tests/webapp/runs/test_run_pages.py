@@ -371,6 +371,17 @@ def test_several_seeds_queue_several_runs_each_with_its_evaluation(
     assert {run.state for run in evaluations} == {State.WAITING}
 
 
+def test_a_training_and_its_evaluation_are_named_once_they_are_queued(
+    client: Client, feature_set: FeatureSet
+) -> None:
+    inputs = f"features:{feature_set.pk}"
+    form = {"kind": "train-urdmu", "inputs": inputs, "evaluate": "yes", "name": "first"}
+
+    text = client.post("/runs/new/", form, follow=True).content.decode()
+
+    assert "first is queued, and Evaluate first." in text
+
+
 def test_without_the_check_mark_nothing_is_evaluated(
     client: Client, feature_set: FeatureSet
 ) -> None:

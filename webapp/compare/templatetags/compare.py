@@ -7,6 +7,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from webapp.compare.page import Asked
+from webapp.core import numbers
 
 register = template.Library()
 
@@ -17,10 +18,12 @@ def passed_on(asked: Asked, own: str = "") -> list[tuple[str, str]]:
     return asked.hidden(*own.split())
 
 
-@register.filter
-def signed(value: float, decimals: int = 4) -> str:
-    """'+0.0123', with a true minus."""
-    return f"{value:+.{int(decimals)}f}".replace("-", "−")  # noqa: RUF001
+register.filter("signed", numbers.signed)
+
+
+@register.simple_tag
+def signed_interval(low: float, high: float) -> str:
+    return numbers.signed_interval(low, high)
 
 
 @register.simple_tag

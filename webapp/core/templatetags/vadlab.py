@@ -19,6 +19,7 @@ from django.utils.safestring import SafeString, mark_safe
 
 from webapp.charts.palette import style
 from webapp.core.configforms import form_groups
+from webapp.core.numbers import true_minus
 
 register = template.Library()
 
@@ -188,7 +189,7 @@ def number(value: float | None, decimals: int = 0) -> str:
     if value is None or value == "":
         return NOTHING
     size = float(value)
-    return f"{size:,.{int(decimals)}f}" if math.isfinite(size) else NOTHING
+    return true_minus(f"{size:,.{int(decimals)}f}") if math.isfinite(size) else NOTHING
 
 
 @register.filter

@@ -7,6 +7,7 @@ from typing import Any
 from django import template
 from django.utils.safestring import SafeString
 
+from webapp.core.numbers import true_minus
 from webapp.reports import prose
 
 register = template.Library()
@@ -40,7 +41,7 @@ def _text(value: Any) -> str:
         return "\u2013"
     if not isinstance(value, dict):
         return str(value)
-    return f"{value['value']:,.{value['digits']}f}"
+    return true_minus(f"{value['value']:,.{value['digits']}f}")
 
 
 def _interval(value: Any) -> str:

@@ -17,6 +17,7 @@ from django.utils.html import conditional_escape, format_html, format_html_join
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString, mark_safe
 
+from webapp.core.numbers import true_minus
 from webapp.core.templatetags import vadlab
 from webapp.runs.columns import Column
 from webapp.runs.filtering.parse import both, parse
@@ -230,7 +231,7 @@ def _plain(value: Any) -> bool:
 
 def _small(value: Any) -> str:
     """One that four decimals would make nothing of."""
-    return f"{value:.3g}"
+    return true_minus(f"{value:.3g}")
 
 
 def _config(row: Row, column: Column) -> Text:
@@ -255,7 +256,8 @@ def _dataset(row: Row, column: Column) -> Text:
 
 @lru_cache(maxsize=1000)
 def _dataset_link(version_id: UUID, name: str) -> SafeString:
-    return format_html('<a href="{}">{}</a>', reverse("datasets:detail", args=[version_id]), name)
+    href = reverse("datasets:detail", args=[version_id])
+    return format_html('<a href="{}" title="{}">{}</a>', href, name, name)
 
 
 def _kind(row: Row, column: Column) -> Text:
@@ -297,6 +299,7 @@ _CELLS: Mapping[str, Callable[[Row, Column], Text]] = {
     "tag": _tags, "owner": _owner, "notes": _notes,
 }  # fmt: skip
 _CLASSES = {
-    "progress": "col-progress", "curve": "col-curve", "dataset": "nowrap", "kind": "nowrap muted",
-    "tag": "col-tags", "owner": "nowrap", "time": "num muted", "notes": "col-notes",
+    "progress": "col-progress", "curve": "col-curve", "dataset": "col-dataset",
+    "kind": "nowrap muted", "tag": "col-tags", "owner": "nowrap", "time": "num muted",
+    "notes": "col-notes",
 }  # fmt: skip

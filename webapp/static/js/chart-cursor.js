@@ -39,8 +39,9 @@ function row(point) {
 
 function figures(value) {
   const size = Math.abs(value);
-  if (size !== 0 && (size < 1e-3 || size >= 1e6)) return value.toExponential(3);
-  return size < 1 ? value.toFixed(4) : value.toPrecision(5);
+  const minus = value < 0 ? "−" : ""; // as on the axes
+  if (size !== 0 && (size < 1e-3 || size >= 1e6)) return minus + size.toExponential(3);
+  return minus + (size < 1 ? size.toFixed(4) : size.toPrecision(5));
 }
 
 /** Put the cursor at the same x in other charts. Plotly sends no event for that, so no echo. */

@@ -95,6 +95,11 @@ export function themed(figure, { scheme = "", width = 800, title = false } = {})
     layout[key] = themedAxis(given[key], tone, narrow && key.startsWith("x"));
   }
   const data = resolved(figure.data, scheme);
+  for (const bar of data.map((trace) => trace.colorbar || trace.marker?.colorbar)) {
+    if (!bar) continue;
+    const { title, tickfont } = themedAxis(bar, tone, narrow);
+    Object.assign(bar, { title, tickfont, outlinewidth: 0 });
+  }
   if (figure.layout.hovermode === "y unified") {
     layout.xaxis.showspikes = layout.yaxis.showspikes = false; // bars show themselves
   }

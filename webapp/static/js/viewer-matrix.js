@@ -295,7 +295,7 @@ export class Matrix {
     const ofA = value(a, one);
     const ofB = b ? value(b, two) : null;
     let text = ofA === null ? "not loaded yet" : ofA.toFixed(2);
-    if (b && ofA !== null && ofB !== null) text = `${(ofA - ofB).toFixed(2)} (${ofA.toFixed(2)} − ${ofB.toFixed(2)})`;
+    if (b && ofA !== null && ofB !== null) text = `${(ofA - ofB).toFixed(2).replace("-", "−")} (${ofA.toFixed(2)} − ${ofB.toFixed(2)})`;
     this.say(`frame ${found.frame.toLocaleString("en-US")}, row ${one.row + 1}, column ${one.column + 1}: ${text}`);
   }
 
