@@ -16,6 +16,7 @@ PRUNINGS = ("auto", "hard", "soft", "none")
 MOTIONS = ("none", "time-reversal", "variance")
 CONTEXTS = ("clip", "patch")
 CHOICES = ("top", "second", "random", "several")
+LATENTS = ("sampled", "mean")
 RANKINGS = ("memory", "score")
 INFLATIONS = ("averaging", "central")
 BEST_KEYS = {"validation": "validation/video_auc", "test": "test/frame_auc", "last": None}
@@ -86,6 +87,14 @@ class UrdmuConfig(RunConfig):
         2022, help="All randomness derives from it.", group="Training", min=0, max=2**31 - 1
     )
     dropout: float = option(0.5, help="Dropout in the transformer.", group="Model", min=0, max=0.95)
+    latent: str = option(
+        "sampled",
+        help="The latent of normal videos: drawn at random, as published, or its mean. Nothing is "
+        "drawn for abnormal ones, so from the noise alone a network can learn which is which.",
+        group="Model",
+        choices=LATENTS,
+        advanced=True,
+    )
     precision: str = option(
         "float32",
         help="Of the matrix products. 'tf32' and 'bfloat16' are faster on a GPU and round more; "
@@ -361,6 +370,13 @@ class TwoStageConfig(UrdmuConfig):
     )
     patch_weight: float = option(
         1.0, help="Weight of stage 2's loss.", group="Loss", min=0, max=100, advanced=True
+    )
+    patch_latent: str = option(
+        "sampled",
+        help="As 'latent', in stage 2's head. With few clips it learns from the noise first.",
+        group="Stage 2",
+        choices=LATENTS,
+        advanced=True,
     )
     patch_top: int = option(
         0,

@@ -166,7 +166,7 @@ class TwoStageTask(UrdmuTask):
             first = self._forward(
                 normal,
                 abnormal,
-                noise=self._noise(normal, generator),
+                noise=self._noise(normal, generator, config.latent),
                 with_features=config.cross_attention,
             )
             stage1 = ad_loss(first, self._weights)
@@ -287,7 +287,7 @@ class TwoStageTask(UrdmuTask):
                 normal,
                 abnormal,
                 snippets=context,
-                noise=self._noise(normal, generator),
+                noise=self._noise(normal, generator, config.patch_latent),
                 top=config.patch_top or None,
             )
             terms = ad_loss(out, self._weights)

@@ -155,7 +155,7 @@ class UrdmuTask:
 
     def losses(self, step: int, generator: torch.Generator) -> dict[str, Tensor]:
         normal, abnormal = self.bags.batch(step)
-        noise = self._noise(normal, generator)
+        noise = self._noise(normal, generator, self.config.latent)
         with devices.autocast(self.config.precision, self.device):
             out = self._forward(normal, abnormal, noise=noise)
         return ad_loss(out, self._weights)
@@ -234,8 +234,13 @@ class UrdmuTask:
             "test": len(self._test),
         }
 
-    def _noise(self, like: Tensor, generator: torch.Generator) -> Tensor:
-        """Standard normal numbers for [B, T, ..], of width C; the same whoever holds the share."""
+    def _noise(self, like: Tensor, generator: torch.Generator, latent: str) -> Tensor:
+        """What the latent of [B, T, ..] is drawn with, of width C.
+
+        Standard normal numbers, the same whoever holds the share, or zeros for the mean.
+        """
+        if latent == "mean":
+            return torch.zeros((*like.shape[:-1], WIDTH), device=self.device)
         size = self.config.batch_size
         drawn = torch.randn(
             (size, *like.shape[1:-1], WIDTH), generator=generator, device=self.device

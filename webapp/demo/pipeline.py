@@ -34,6 +34,7 @@ from webapp.datasets.paths import FOOTAGE
 from webapp.runs import services as run_services
 from webapp.runs.lifecycle import commands
 from webapp.runs.models import Run, State
+from webapp.runs.needs import FROM_RUN
 
 DATASET = "Synthetic street"
 TAG = "demo"
@@ -56,7 +57,8 @@ MODELS: dict[str, UrdmuConfig] = {
     "without memory losses": replace(
         _SMALL, memory_weight=0, triplet_weight=0, kl_weight=0, distance_weight=0
     ),
-    # Each patch by itself, and by how it moves: what so few clips can teach.
+    # Each patch by itself, and by how it moves: what so few clips can teach. Stage 1 starts from
+    # the first of the models above; untrained, it would choose the clips by chance.
     "STPVAD": TwoStageConfig(
         num_epochs=60,
         lr=3e-4,
@@ -71,6 +73,8 @@ MODELS: dict[str, UrdmuConfig] = {
         clip_view="motion",
         snippet_choice="random",
         patch_context="patch",
+        patch_top=3,
+        patch_latent="mean",
         ranking="score",
         encoder_dim=48,
         encoder_depth=1,
@@ -142,7 +146,11 @@ def models(*, project: Project, version: DatasetVersion, by: User) -> list[Run]:
     extract = once(ExtractConfig(), "motion features", version=version)
     features = extract.features_made
     proxies = once(ProxiesConfig(), "small copies of the clips", version=version)
-    trained = [once(config, name, feature_set=features) for name, config in MODELS.items()]
+    trained: list[Run] = []
+    for name, config in MODELS.items():
+        if isinstance(config, TwoStageConfig):
+            config = replace(config, pretrained_point=f"{FROM_RUN}{trained[0].pk}")
+        trained.append(once(config, name, feature_set=features))
     evaluated = [
         once(EvaluateConfig(), f"{run.name}: test split", feature_set=features, of_run=run)
         for run in trained

@@ -81,6 +81,18 @@ def test_noise_comes_from_the_generator_alone() -> None:
     assert not torch.equal(scores(1), scores(2))
 
 
+def test_nothing_but_the_noise_tells_equal_bags_of_both_labels_apart() -> None:
+    model = UrDmu(8, dropout=0.0)
+    bags = torch.randn(3, 20, 8)
+
+    mean = model.forward_bags(bags, bags, noise=torch.zeros(3, 20, 512))
+    sampled = model.forward_bags(bags, bags, noise=torch.randn(3, 20, 512))
+
+    torch.testing.assert_close(mean.normal_scores, mean.abnormal_scores)
+    torch.testing.assert_close(sampled.abnormal_scores, mean.abnormal_scores)
+    assert (sampled.normal_scores - mean.normal_scores).abs().max() > 1e-3
+
+
 def test_bags_of_different_shape_are_refused() -> None:
     with pytest.raises(ShapeError, match="abnormal"):
         UrDmu(8).forward_bags(torch.zeros(2, 20, 8), torch.zeros(2, 21, 8))

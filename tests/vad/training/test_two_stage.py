@@ -15,12 +15,14 @@ from conftest_two_stage import TWO_STAGE, run_both
 from vad import results
 from vad.data.manifest import load_manifest, save_version
 from vad.errors import ConfigError, VadError
+from vad.models.stpvad import PatchHead
+from vad.models.urdmu import UrDmu
 from vad.training import checkpoints
 
 CHOICES: list[dict[str, Any]] = [
     {"token_ratio": (0.7, 0.5, 0.3), "motion": "time-reversal"},
     {"snippet_choice": "several", "choice_count": 2, "ranking": "score", "cross_attention": True},
-    {"clip_view": "motion", "patch_context": "patch", "patch_top": 2},
+    {"clip_view": "motion", "patch_context": "patch", "patch_top": 2, "patch_latent": "mean"},
 ]
 MORE_CHOICES: list[dict[str, Any]] = [
     {"pruning": "soft", "motion": "variance", "random_snippet": True},
@@ -94,6 +96,25 @@ def test_stage_1_trains_as_it_does_alone(clip_world: World, tmp_path: Path) -> N
     for name, value in alone.items():
         # They begin with other random weights only where stage 2's are drawn in between.
         torch.testing.assert_close(both[f"stage1.{name}"], value)
+
+
+@pytest.mark.parametrize(("stage1", "stage2"), [("sampled", "mean"), ("mean", "sampled")])
+def test_each_stage_draws_its_latent_or_takes_the_mean(
+    clip_world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage1: str, stage2: str
+) -> None:
+    drawn: dict[bool, set[bool]] = {False: set(), True: set()}
+    forward = UrDmu.forward_bags
+
+    def noted(self: UrDmu, *bags: torch.Tensor, noise: torch.Tensor, **others: Any) -> Any:
+        assert noise.shape == (*bags[0].shape[:-1], 512)
+        if self.training:  # watched bags are looked at without noise
+            drawn[isinstance(self, PatchHead)].add(bool(noise.any()))
+        return forward(self, *bags, noise=noise, **others)
+
+    monkeypatch.setattr(UrDmu, "forward_bags", noted)
+    run_both(clip_world, tmp_path, num_epochs=2, latent=stage1, patch_latent=stage2)
+
+    assert drawn == {False: {stage1 == "sampled"}, True: {stage2 == "sampled"}}
 
 
 def test_a_frozen_stage_1_stays_as_it_started(clip_world: World, tmp_path: Path) -> None:

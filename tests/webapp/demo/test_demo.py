@@ -71,6 +71,15 @@ def test_the_model_of_both_stages_looks_at_the_copies_that_the_second_run_makes(
     assert copies in both[0].parents.all()
 
 
+def test_the_model_of_both_stages_starts_from_a_trained_stage_1(project, user, version):
+    runs = pipeline.models(project=project, version=version, by=user)
+
+    both = next(r for r in runs if r.kind == "train-two-stage")
+    assert both.config["pretrained_point"] == f"run:{runs[2].pk}"
+    assert runs[2].kind == "train-urdmu"
+    assert runs[2] in both.parents.all()
+
+
 def test_a_taken_port_is_passed_over():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
