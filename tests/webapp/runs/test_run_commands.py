@@ -10,7 +10,7 @@ from run_lives import CPU, claim, events
 
 from vad.errors import VadError
 from webapp.runs.lifecycle import claiming, commands
-from webapp.runs.models import CLAIMED, Run, RunEvent, State
+from webapp.runs.models import CLAIMED, Run, RunEvent, State, Stop
 
 
 def test_entering_queues_notes_and_rings(make_run, user, bells, django_capture_on_commit_callbacks):
@@ -68,6 +68,18 @@ def test_each_step_is_taken_only_where_it_is_legal_and_noted(make_run, user, ste
     if state in CLAIMED and after:
         assert run.stop == step
         assert run.claim is not None
+
+
+def test_what_is_being_cancelled_cannot_be_held_instead(make_run, user):
+    run = make_run(state=State.RUNNING)
+    commands.cancel(run, by=None, cause="its sweep gave it up")
+
+    with pytest.raises(VadError, match="is being cancelled") as refused:
+        commands.hold(run, by=user)
+
+    run.refresh_from_db()
+    assert refused.value.code == "run-not-movable"
+    assert run.stop == Stop.CANCEL
 
 
 def test_a_retried_run_starts_with_fresh_attempts_and_no_error(make_run, user):

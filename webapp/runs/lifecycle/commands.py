@@ -7,6 +7,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models.functions import Now
 
+from vad.errors import VadError
 from webapp.accounts.models import User
 from webapp.runs import recovery
 from webapp.runs.lifecycle import bells, events, external, moves, parents, stopping
@@ -54,9 +55,19 @@ def cancel(run: Run, *, by: User | None, cause: str = "") -> None:
 
 @transaction.atomic
 def hold(run: Run, *, by: User) -> None:
-    """Pause a run: it keeps its checkpoints and gives its slot away."""
+    """Pause a run: it keeps its checkpoints and gives its slot away.
+
+    Not one that was asked to stop for good: holding all trials of a sweep would keep those that
+    its stop rule has just given up.
+    """
     row = _queued_here(run, "held")
     if row.state in CLAIMED:
+        if row.stop == Stop.CANCEL:
+            raise VadError(
+                "run-not-movable",
+                f"{run.name} is being cancelled and cannot be held.",
+                "Retry it when it has left: it goes on from its last checkpoint.",
+            )
         stopping.ask(run, Stop.HOLD, by=by)
     else:
         _step(run, "held", State.HELD, only=(State.WAITING, State.QUEUED), by=by)
