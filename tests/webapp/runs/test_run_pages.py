@@ -277,6 +277,15 @@ def test_an_unknown_action_is_not_there(client: Client, make_run: Callable[..., 
     assert client.post(f"/runs/{make_run().pk}/explode/").status_code == 404
 
 
+def test_a_run_that_is_being_cancelled_offers_no_hold(
+    client: Client, make_run: Callable[..., Run]
+) -> None:
+    running, leaving = (make_run(state=State.RUNNING, stop=stop) for stop in ("", "cancel"))
+
+    assert f"/runs/{running.pk}/hold/" in client.get(f"/runs/{running.pk}/").content.decode()
+    assert f"/runs/{leaving.pk}/hold/" not in client.get(f"/runs/{leaving.pk}/").content.decode()
+
+
 def test_the_way_back_never_leads_to_another_site(
     client: Client, make_run: Callable[..., Run]
 ) -> None:
