@@ -40,7 +40,8 @@ def test_from_the_table_over_the_comparison_to_a_video_and_on_by_link(
 
     page.wait_for_url(re.compile(r"/evaluations/viewer/"))
     for name in names:
-        expect(page.get_by_label("Runs", exact=True).get_by_text(name).first).to_be_visible()
+        shown = page.get_by_label("Runs", exact=True).get_by_role("button", name=f"Show {name}")
+        expect(shown).to_be_visible()
     expect(page.locator("h1")).to_contain_text(video)
     assert watch.found == []
 
