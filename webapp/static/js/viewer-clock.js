@@ -39,7 +39,8 @@ export class Clock {
     return this.hasFilm ? !this.video.paused && !this.video.ended : this.runsAlone;
   }
 
-  /** Where a step starts: what is seen while it plays, else what was last asked for. */
+  /** Where a step starts, and what a link names: what is seen while it plays, else what was last
+   * asked for. */
   get now() {
     return this.isPlaying ? this.frame : this.wanted;
   }

@@ -148,7 +148,7 @@ export class Controls extends Readout {
       const { viewerKeep: video, viewerLeave: run } = kept.dataset;
       let { query } = desk;
       if (video !== undefined) query = withVideo(query, video);
-      else if (run !== undefined) query = withoutRun(query, { ...desk.state, frame: desk.clock.frame }, desk.data.runs, Number(run));
+      else if (run !== undefined) query = withoutRun(query, { ...desk.state, frame: desk.clock.now }, desk.data.runs, Number(run));
       else query = ownPage(query, desk.data);
       kept.search = query;
     });
@@ -158,7 +158,7 @@ export class Controls extends Readout {
       if (!link) return;
       const query = new URLSearchParams(link.search);
       query.set("evaluations", desk.data.runs[desk.state.a].id);
-      query.set("frame", String(desk.clock.frame));
+      query.set("frame", String(desk.clock.now));
       link.search = query;
     });
     this.on(this.part("add"), "change", ({ target }) => {

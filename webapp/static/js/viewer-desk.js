@@ -272,9 +272,10 @@ export class Desk {
     this.change({ patches: patches.slice(-link.MOST_PATCHES) });
   }
 
-  /** The query of the address with all that is shown now. */
+  /** The query of the address with all that is shown now; the frame that a film is still on its way
+   * to, not the first picture that it shows before. */
   get query() {
-    const state = { ...this.state, frame: this.clock.frame };
+    const state = { ...this.state, frame: this.clock.now };
     return link.write(new URLSearchParams(location.search), state, this.data.runs);
   }
 
