@@ -17,6 +17,7 @@ from torch import Tensor
 
 from vad.data.segments import segment_bounds
 from vad.errors import ConfigError, ShapeError
+from vad.models.memory import top_count
 from vad.models.urdmu import BagOutput
 from vad.timeline import SnippetRule
 
@@ -39,7 +40,7 @@ def rank_segments(out: BagOutput, by: Ranking = "memory") -> tuple[Tensor, Tenso
     values = (out.n_att, out.a_att)
     if by == "score":
         values = (out.normal_scores, out.abnormal_scores)
-    normal, abnormal = (v.topk(v.shape[1] // 16 + 1, dim=1).indices for v in values)
+    normal, abnormal = (v.topk(top_count(v.shape[1]), dim=1).indices for v in values)
     return normal, abnormal
 
 
