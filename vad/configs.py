@@ -253,13 +253,21 @@ class ProxiesConfig(RunConfig):
     )
     short_side: int = option(
         240,
-        help="The shorter side of a proxy; smaller videos keep their size. As large as the clips "
-        "of stage 2 or larger, and large enough to look at in a browser. Smaller is quicker: "
-        "128 is twice as quick for clips of 128x128, and further from the source.",
+        help="The shorter side of a proxy; smaller videos keep their size. Large enough to look "
+        "at in a browser, and for clips of other sizes than clip_size.",
         group="Proxies",
         unit="px",
         min=32,
         max=2160,
+    )
+    clip_size: tuple[int, int] = option(
+        (128, 128),
+        help="Height and width of a second copy, from which stage 2 reads clips of this very size "
+        "(its resize) more quickly; 0 0 makes none.",
+        group="Proxies",
+        unit="px",
+        min=0,
+        max=1024,
     )
     crf: int = option(
         18,
@@ -285,6 +293,11 @@ class ProxiesConfig(RunConfig):
         max=256,
         advanced=True,
     )
+
+    def cross_check(self) -> dict[str, str]:
+        if self.clip_size != (0, 0) and min(self.clip_size) == 0:
+            return {"clip_size": "a height and a width, or 0 0 for no such copy"}
+        return {}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -232,7 +232,8 @@ def _proxies(
     from vad.video.proxy_build import build
 
     folder = args.output_path / "proxies"
-    build(ProxiesConfig(), manifest_dir=version, output=folder, reporter=reporter)
+    copies = ProxiesConfig(clip_size=config.resize)
+    build(copies, manifest_dir=version, output=folder, reporter=reporter)
     return folder / "proxies"
 
 

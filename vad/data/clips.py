@@ -156,7 +156,7 @@ class Clips:
 
     def _path(self, key: str) -> Path:
         if self._proxies and self._proxies.get(key):
-            return self._proxies.path(key)
+            return self._proxies.path(key, self.size)
         video = self._videos.get(key)
         if video is None or not video.path:
             raise VadError(

@@ -77,6 +77,12 @@ def train(
     devices.check_precision(config.precision, device)
     manifest = load_manifest(manifest_dir)
     proxies = ProxyStore.open(proxies_dir) if proxies_dir else None
+    if proxies and proxies.lacks(config.resize):
+        height, width = config.resize
+        reporter.log(
+            f"The proxies have no copies of {height}x{width}, so clips are brought to this size as "
+            f"they are read. Proxies with clip_size {height} {width} would be quicker."
+        )
     with (
         Clips(manifest, size=config.resize, proxies=proxies) as clips,
         joined(device) as world,

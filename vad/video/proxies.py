@@ -21,7 +21,11 @@ AGAIN = "Build the proxies of this data set again."
 
 @dataclass(frozen=True, kw_only=True)
 class Proxy:
-    """What became of one video. Without frames there is no file, and `problem` says why."""
+    """What became of one video. Without frames there is no file, and `problem` says why.
+
+    The `clip_…` fields are of a second copy, at the very size of stage 2's clips; empty and 0 where
+    none was asked for.
+    """
 
     file: str = ""
     frames: int = 0
@@ -34,6 +38,11 @@ class Proxy:
     source_width: int = 0
     source_height: int = 0
     problem: str = ""  # a sentence; with frames: those behind a damage are missing
+    clip_file: str = ""
+    clip_height: int = 0
+    clip_width: int = 0
+    clip_bytes: int = 0
+    clip_sha256: str = ""
 
 
 class ProxyStore:
@@ -74,9 +83,20 @@ class ProxyStore:
         found = self.proxies.get(key)
         return found if found and found.frames else None
 
-    def path(self, key: str) -> Path:
-        """The file of a video's proxy. Raises KeyError where there is none."""
+    def path(self, key: str, clip_size: tuple[int, int] | None = None) -> Path:
+        """The file of a video's proxy, or its copy at a size (H, W) where it has one.
+
+        Raises KeyError where there is no proxy.
+        """
         found = self.get(key)
         if found is None:
             raise KeyError(key)
-        return self.folder / found.file
+        copied = found.clip_file and (found.clip_height, found.clip_width) == clip_size
+        return self.folder / (found.clip_file if copied else found.file)
+
+    def lacks(self, clip_size: tuple[int, int]) -> bool:
+        """Whether some videos have a proxy, but no copy at this size (H, W)."""
+        return any(
+            proxy.frames and (proxy.clip_height, proxy.clip_width) != clip_size
+            for proxy in self.proxies.values()
+        )

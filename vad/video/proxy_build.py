@@ -24,7 +24,7 @@ from vad.data.tensorfile import file_stem, sync_folder, write_text
 from vad.errors import VadError
 from vad.reporting import Reporter
 from vad.video.proxies import INDEX, VERSION, Proxy, ProxyStore
-from vad.video.proxy_encode import disk_full_said, encode, verify
+from vad.video.proxy_encode import clip_copy, disk_full_said, encode, verify
 
 
 class _StopAsked(Exception):
@@ -168,7 +168,7 @@ def _summary(store: ProxyStore) -> dict[str, Any]:
         "incomplete": sum(bool(proxy.problem) for proxy in made),
         "without_proxy": len(store.proxies) - len(made),
         "frames": sum(proxy.frames for proxy in made),
-        "size_bytes": sum(proxy.size_bytes for proxy in made),
+        "size_bytes": sum(proxy.size_bytes + proxy.clip_bytes for proxy in made),
         "fingerprint": store.fingerprint,
         "problems": dict(list(problems.items())[:1000]),
     }
@@ -188,7 +188,9 @@ def _make(
     target = work / f"{file_stem(video.key)}.mp4"
     try:
         found = encode(config, manifest, video, target, check)
-        verify(target, found)
+        verify(target, found.frames)
+        if found.clip_file:
+            verify(clip_copy(target), found.frames)
     except VadError as exc:
         if exc.code == "disk-full":
             raise
@@ -198,6 +200,7 @@ def _make(
         found = Proxy(problem=f"{video.key} has no proxy: it cannot be decoded ({exc}).")
     if not found.frames:
         target.unlink(missing_ok=True)
+        clip_copy(target).unlink(missing_ok=True)
     write_text(_record(work, video), json.dumps(dataclasses.asdict(found)))
     return found
 

@@ -1,7 +1,8 @@
-"""Making one proxy: a small copy of a video, and the proof that it holds the same frames.
+"""Making one proxy: small copies of a video, and the proof that they hold the same frames.
 
-A proxy is H.264 with a key frame every few frames and none that depend on later ones, so any frame
-is a short decode away, and a browser plays it. Sources are decoded once, from start to end: some of
+Copies are H.264 with a key frame every few frames and none that depend on later ones, so any frame
+is a short decode away. One is to be looked at, and browsers play it; the other has the size of
+stage 2's clips and is read in their place. Sources are decoded once, from start to end: some of
 them come out right in no other order.
 """
 
@@ -12,6 +13,7 @@ import errno
 import math
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Self
@@ -47,6 +49,8 @@ def encode(
 ) -> Proxy:
     """Copy a video small, up to the first frame that cannot be decoded.
 
+    The copy at the size of clips comes to lie beside `target`.
+
     Raises:
         VadError: `video-unreadable` and its kin, when not even its first frame can be decoded, or
             its frames change their size; `disk-full`.
@@ -58,11 +62,17 @@ def encode(
         known = math.isfinite(reader.fps) and reader.fps > 0
         rate = Fraction(max(0.1, reader.fps if known else FPS_UNKNOWN)).limit_denominator(1001)
         count, problem = 0, ""
-        with _Encoder(target, (height, width), rate, config) as encoder:
+        clips = clip_copy(target) if config.clip_size != (0, 0) else None
+        with contextlib.ExitStack() as open_files:
+            encoders = [open_files.enter_context(_Encoder(target, (height, width), rate, config))]
+            if clips:
+                exact = _Encoder(clips, config.clip_size, rate, config, for_browsers=False)
+                encoders.append(open_files.enter_context(exact))
             try:
                 for block in _readable(reader):
                     check()
-                    encoder.add(resize(block, (height, width)))
+                    for encoder in encoders:
+                        encoder.add(resize(block, encoder.size))
                     count += len(block)
             except VadError as exc:
                 if exc.code == "disk-full" or not count or _changes_size(reader, count):
@@ -71,7 +81,7 @@ def encode(
         source_frames = max(video.num_frames, reader.listed_frames)
         if count < source_frames:
             problem += f"The proxy of {video.key} holds {count} of {source_frames} frames."
-        return Proxy(
+        found = Proxy(
             file=target.name,
             frames=count,
             width=width,
@@ -84,6 +94,21 @@ def encode(
             source_height=reader.height,
             problem=problem,
         )
+        if not clips:
+            return found
+        return replace(
+            found,
+            clip_file=clips.name,
+            clip_height=config.clip_size[0],
+            clip_width=config.clip_size[1],
+            clip_bytes=clips.stat().st_size,
+            clip_sha256=file_sha256(clips),
+        )
+
+
+def clip_copy(target: Path) -> Path:
+    """Where the copy at the size of clips lies, beside the one to look at."""
+    return target.with_suffix(f".clips{target.suffix}")
 
 
 def _readable(reader: VideoReader) -> Iterator[np.ndarray]:
@@ -116,9 +141,9 @@ def _changes_size(reader: VideoReader, at: int) -> bool:
 def proxy_size(height: int, width: int, short_side: int) -> tuple[int, int]:
     """Height and width of a proxy: never enlarged, the aspect kept, both even as H.264 needs it.
 
-    One short side for all videos, and not the size that stage 2 trains at: that size may change
-    from run to run and bend the picture, while proxies are built once and looked at as well. 240
-    covers 128x128 as well as 240x320; what is larger gains nothing there and is slower to decode.
+    One short side for all videos: these copies are looked at, and serve clips of any size that has
+    no copy of its own. 240 covers 240x320; what is larger gains nothing there and is slower to
+    decode.
     """
     scale = min(1.0, short_side / min(height, width))
     return _even(height * scale), _even(width * scale)
@@ -133,20 +158,32 @@ class _Encoder:
 
     `fastdecode` leaves out the deblocking filter and arithmetic coding: clips decode a third
     faster, files grow by a tenth, and the error stays the same (docs/datasets.md has figures).
+
+    Args:
+        for_browsers: colours in the format that they play, at half the resolution. Otherwise as
+            RGB: in a picture as small as a clip the halves are a larger error than all the rest.
     """
 
     def __init__(
-        self, path: Path, size: tuple[int, int], rate: Fraction, config: ProxiesConfig
+        self,
+        path: Path,
+        size: tuple[int, int],
+        rate: Fraction,
+        config: ProxiesConfig,
+        *,
+        for_browsers: bool = True,
     ) -> None:
         import av
 
+        self.size = size
         self._path, self._count = path, 0
         with self._writing():
             # `faststart` puts the index in front, so a browser plays before all of it is there
             self._file = av.open(str(path), "w", format="mp4", options={"movflags": "faststart"})
-            stream: Any = self._file.add_stream("libx264", rate=rate)
+            codec = "libx264" if for_browsers else "libx264rgb"
+            stream: Any = self._file.add_stream(codec, rate=rate)
             stream.height, stream.width = size
-            stream.pix_fmt = "yuv420p"
+            stream.pix_fmt = "yuv420p" if for_browsers else "rgb24"
             stream.gop_size, stream.max_b_frames = config.gop, 0
             stream.codec_context.thread_count = 1  # videos are made in parallel, not their frames
             stream.options = {
@@ -197,20 +234,20 @@ class _Encoder:
             ) from exc
 
 
-def verify(path: Path, proxy: Proxy) -> None:
-    """Every frame is there, and is found by its number.
+def verify(path: Path, frames: int) -> None:
+    """Every frame of a copy is there, and is found by its number.
 
     Raises:
         VadError: `video-unreadable`.
     """
-    places = sorted({round(i * (proxy.frames - 1) / (CHECKED - 1)) for i in range(CHECKED)})
+    places = sorted({round(i * (frames - 1) / (CHECKED - 1)) for i in range(CHECKED)})
     index = FrameIndex.of(path)
     in_order: dict[int, np.ndarray] = {}
     with ForwardReader(path, index) as reader, SeekingReader(path, index) as finder:
-        right = reader.listed_frames == proxy.frames
+        right = reader.listed_frames == frames
         size = block_frames(reader)
-        for first in range(0, proxy.frames if right else 0, size):
-            block = reader.frames(first, min(first + size, proxy.frames))
+        for first in range(0, frames if right else 0, size):
+            block = reader.frames(first, min(first + size, frames))
             in_order |= {at: block[at - first] for at in places if 0 <= at - first < len(block)}
         right = right and all(
             np.array_equal(in_order[at], finder.frames(at, at + 1)[0]) for at in reversed(places)
@@ -218,7 +255,7 @@ def verify(path: Path, proxy: Proxy) -> None:
     if not right:
         raise VadError(
             "video-unreadable",
-            f"its copy {path.name} does not hold its {proxy.frames} frames in order.",
+            f"its copy {path.name} does not hold its {frames} frames in order.",
             "Export the video again as H.264 MP4.",
         )
 

@@ -61,7 +61,8 @@ def pipeline_create(
         train: of either kind of training.
         stage2: both stages, from the weights of `train`, which is of stage 1 alone then.
         proxies: small copies of the videos, to be made first unless there are some or are being
-            made; of use to a training of both stages only.
+            made; of use to a training of both stages only. Where their `clip_size` is the default,
+            it becomes the size of that training's clips.
         version: with `extract`, whose videos to make features of.
         feature_set: features that exist or are being made, instead of `extract`.
         resources: of each training; stage 1 alone takes one GPU, however many stage 2 has.
@@ -83,11 +84,12 @@ def pipeline_create(
             name=f"{name}: features" if name else "", priority=priority,
         )  # fmt: skip
         feature_set = first.features_made
-    copies = None
-    wanted = (
-        feature_set.version if feature_set and isinstance(stage2 or train, TwoStageConfig) else None
-    )
+    copies, looks = None, stage2 or train
+    wanted = feature_set.version if feature_set and isinstance(looks, TwoStageConfig) else None
     if proxies is not None and wanted is not None and not needs.proxies_of(wanted):
+        assert isinstance(looks, TwoStageConfig)
+        if proxies.clip_size == ProxiesConfig().clip_size:
+            proxies = replace(proxies, clip_size=looks.resize)
         copies = run_create(
             project=project, config=proxies, by=by, version=wanted, tags=tags,
             name=f"{name}: proxies" if name else "", priority=priority,

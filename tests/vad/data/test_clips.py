@@ -68,12 +68,13 @@ def manifest_of(folder: Path, counts: dict[str, int]) -> Manifest:
     return Manifest(name="set", format="generic", videos=videos, media_root=str(folder))
 
 
-def make_proxies(folder: Path, manifest: Manifest) -> ProxyStore:
+def make_proxies(
+    folder: Path, manifest: Manifest, clip_size: tuple[int, int] = (0, 0)
+) -> ProxyStore:
     (folder / "version").mkdir()
     save_version(folder / "version", manifest, {})
-    build(
-        ProxiesConfig(), manifest_dir=folder / "version", output=folder / "run", reporter=Reporter()
-    )
+    config = ProxiesConfig(clip_size=clip_size)
+    build(config, manifest_dir=folder / "version", output=folder / "run", reporter=Reporter())
     return ProxyStore.open(folder / "run" / "proxies")
 
 
@@ -116,9 +117,19 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return counts
 
 
-@pytest.mark.parametrize("from_proxies", [False, True])
-def test_clips_show_the_frames_that_were_asked_for(videos, tmp_path, from_proxies):
-    proxies = make_proxies(tmp_path, videos) if from_proxies else None
+def proxies_of(source: str, folder: Path, manifest: Manifest) -> ProxyStore | None:
+    """What clips of `SIZE` are read from: the videos, proxies, or copies of this size."""
+    if source == "videos":
+        return None
+    return make_proxies(folder, manifest, SIZE if source == "clip copies" else (0, 0))
+
+
+SOURCES = ["videos", "proxies", "clip copies"]
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_clips_show_the_frames_that_were_asked_for(videos, tmp_path, source):
+    proxies = proxies_of(source, tmp_path, videos)
     with Clips(videos, size=SIZE, proxies=proxies, held_bytes=0) as clips:
         found = clips.get(
             [
@@ -169,14 +180,42 @@ def shown(manifest: Manifest, order: int, proxies: ProxyStore | None, way: Any) 
         }
 
 
-@pytest.mark.parametrize("from_proxies", [False, True])
-def test_memory_threads_and_order_change_nothing(videos, tmp_path, from_proxies):
+@pytest.mark.parametrize("source", SOURCES)
+def test_memory_threads_and_order_change_nothing(videos, tmp_path, source):
     damage(tmp_path / "b.mp4", at=30)
-    proxies = make_proxies(tmp_path, videos) if from_proxies else None
+    proxies = proxies_of(source, tmp_path, videos)
 
     first, *others = [shown(videos, at, proxies, way) for at, way in enumerate(WAYS)]
 
     assert all(other == first for other in others)
+
+
+def test_copies_of_the_clips_size_are_as_near_to_the_video_as_proxies(shared, tmp_path):
+    folder = shared / "data" / "clips"
+    manifest = manifest_of(folder, {"h264_10bits.mp4": 0, "video_90.mov": 0})
+    size = (128, 128)
+    wanted = [(v.key, window(0)) for v in manifest.videos]
+
+    def clips(proxies: ProxyStore | None, size: tuple[int, int]) -> np.ndarray:
+        with Clips(manifest, size=size, proxies=proxies, held_bytes=0) as source:
+            return source.get(wanted).astype(int)
+
+    store = make_proxies(tmp_path, manifest, size)
+    videos, copies = clips(None, size), clips(store, size)
+    for entry in store.proxies.values():  # nothing but the copies can have been read
+        (store.folder / entry.file).rename(store.folder / f"{entry.file}.away")
+    assert np.array_equal(clips(store, size), copies)
+    for entry in store.proxies.values():
+        (store.folder / f"{entry.file}.away").rename(store.folder / entry.file)
+        (store.folder / entry.clip_file).unlink()
+    (tmp_path / "again").mkdir()
+    proxies = clips(make_proxies(tmp_path / "again", manifest), size)
+
+    def error(found: np.ndarray) -> np.ndarray:
+        return np.abs(found - videos).mean(axis=(1, 2, 3, 4))
+
+    assert (error(copies) < error(proxies) + 0.5).all() and error(copies).max() < 4
+    assert clips(store, (64, 96)).shape == (2, 8, 64, 96, 3)  # of another size: from the proxies
 
 
 def test_odd_clips_come_out_in_order_whatever_way_they_are_read(shared):

@@ -57,6 +57,7 @@ def run_both(
     *,
     stop_after: int | None = None,
     start: Path | None = None,
+    proxies: Path | None = None,
     **settings: Any,
 ) -> Recorder:
     """Train in this process; returns what the run said."""
@@ -68,5 +69,6 @@ def run_both(
         output=output,
         reporter=recorder,
         start=start,
+        proxies_dir=proxies,
     )
     return recorder

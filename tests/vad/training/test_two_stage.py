@@ -13,11 +13,14 @@ from conftest_training import Recorder, World, run
 from conftest_two_stage import TWO_STAGE, run_both
 
 from vad import results
+from vad.configs import ProxiesConfig
 from vad.data.manifest import load_manifest, save_version
 from vad.errors import ConfigError, VadError
 from vad.models.stpvad import PatchHead
 from vad.models.urdmu import UrDmu
+from vad.reporting import Reporter
 from vad.training import checkpoints
+from vad.video.proxy_build import build
 
 CHOICES: list[dict[str, Any]] = [
     {"token_ratio": (0.7, 0.5, 0.3), "motion": "time-reversal"},
@@ -162,6 +165,20 @@ def test_a_video_that_cannot_be_looked_at_is_left_out_and_named(
     assert list(data["left_out"]) == [bad.key]
     warnings = [r.message for r in recorder.of(results.Log) if r.level == "warning"]
     assert any(Path(bad.path).name in text for text in warnings)
+
+
+@pytest.mark.parametrize("clip_size", [(32, 32), (32, 48)])
+def test_proxies_without_copies_of_the_clips_size_do_and_the_log_says_what_is_quicker(
+    clip_world: World, tmp_path: Path, clip_size: tuple[int, int]
+) -> None:
+    config = ProxiesConfig(clip_size=clip_size)
+    build(config, manifest_dir=clip_world.data, output=tmp_path, reporter=Reporter())
+
+    said = run_both(clip_world, tmp_path / "run", proxies=tmp_path / "proxies", num_epochs=1)
+
+    hints = [line.message for line in said.of(results.Log) if "clip_size 32 32" in line.message]
+    assert len(hints) == (clip_size != (32, 32))
+    assert list(said.losses()) == [1]
 
 
 def test_training_without_video_files_is_refused(world: World, tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from PIL import Image
 from vad import cli, results
 from vad.configs import ProxiesConfig
 from vad.data.manifest import Manifest, Video, load_manifest, save_version
-from vad.data.tensorfile import file_stem
-from vad.errors import VadError
+from vad.data.tensorfile import file_sha256, file_stem
+from vad.errors import ConfigError, VadError
 from vad.reporting import Reporter
 from vad.video import proxy_build, seeking
 from vad.video.proxies import INDEX, ProxyStore
@@ -121,7 +121,7 @@ def version(folder: Path, names: list[str], **known: int) -> Path:
 
 
 def make(
-    folder: Path, names: list[str], reporter: Reporter | None = None, **settings: int
+    folder: Path, names: list[str], reporter: Reporter | None = None, **settings: Any
 ) -> ProxyStore:
     build(
         ProxiesConfig(**settings),
@@ -132,13 +132,17 @@ def make(
     return ProxyStore.open(folder / "run" / "proxies")
 
 
-def shown(store: ProxyStore, key: str) -> list[int]:
-    """The numbers on a proxy's frames, each found by its own."""
+def shown(store: ProxyStore, key: str, clip_size: tuple[int, int] | None = (128, 128)) -> list[int]:
+    """The numbers on a proxy's frames, each found by its own; its copy for clips has the same."""
     entry = store.get(key)
     assert entry
-    with open_video(store.path(key)) as reader:
-        found = {i: number(reader.frames(i, i + 1)[0]) for i in reversed(range(entry.frames))}
-    return [found[i] for i in range(entry.frames)]
+    orders = []
+    for path in {store.path(key), store.path(key, clip_size)}:
+        with open_video(path) as reader:
+            found = {i: number(reader.frames(i, i + 1)[0]) for i in reversed(range(entry.frames))}
+        orders.append([found[i] for i in range(entry.frames)])
+    assert orders[0] == orders[-1] and len(orders) == (2 if clip_size else 1)
+    return orders[0]
 
 
 @pytest.mark.parametrize(
@@ -259,7 +263,7 @@ def test_what_cannot_be_read_is_listed_and_the_run_goes_on(tmp_path):
     with pytest.raises(KeyError):
         store.path("text")
     files = sorted(p.name for p in store.folder.iterdir())
-    assert files == sorted([INDEX, store.proxies["good"].file])
+    assert files == sorted([INDEX, store.proxies["good"].file, store.proxies["good"].clip_file])
 
 
 def test_only_when_no_video_can_be_read_the_run_fails(tmp_path):
@@ -292,7 +296,7 @@ def test_a_stopped_run_goes_on_behind_the_videos_that_are_done(tmp_path):
 
     assert first.of(results.Stopped) == [results.Stopped(step=2)]
     assert second.of(results.Started)[0].resumed_step == 2
-    assert len(made) == 2
+    assert len(made) == 2 * 2
     assert all((store.folder / n).stat().st_mtime_ns == at for n, at in made.items())
     assert all(shown(store, str(i)) == list(range(20)) for i in range(4))
     assert [p.name for p in (tmp_path / "run").iterdir()] == ["proxies"]
@@ -307,9 +311,9 @@ def test_a_stop_does_not_wait_for_the_end_of_a_long_video(tmp_path, monkeypatch)
         make(tmp_path, ["long.mp4"], recorder, threads=1)
 
     assert recorder.of(results.Stopped) == [results.Stopped(step=0)]
-    (half,) = tmp_path.glob("run/partial-*/*.mp4")
+    halves = list(tmp_path.glob("run/partial-*/*.mp4"))
     assert shown(make(tmp_path, ["long.mp4"]), "long") == list(range(200))
-    assert not half.exists()
+    assert len(halves) == 2 and not any(half.exists() for half in halves)
 
 
 def test_a_run_that_was_killed_before_its_last_line_says_it_again(tmp_path):
@@ -346,7 +350,44 @@ def test_other_settings_replace_the_proxies_and_threads_change_nothing(tmp_path)
 
     assert same.fingerprint == first.fingerprint != other.fingerprint
     assert {entry.height for entry in other.proxies.values()} == {48}
-    assert len(list(other.folder.glob("*.mp4"))) == 3
+    assert len(list(other.folder.glob("*.mp4"))) == 6
+
+
+def test_copies_for_clips_are_made_at_one_size_or_not_at_all(tmp_path):
+    names = [write_video(tmp_path / "a.mp4").name]
+    recorder = Recorder()
+
+    made = make(tmp_path, names, recorder, clip_size=(48, 80))
+    entry = made.proxies["a"]
+    with av.open(str(made.path("a", (48, 80)))) as container:
+        stream = container.streams.video[0]
+        assert (stream.height, stream.width, stream.pix_fmt) == (48, 80, "gbrp")
+    size = made.path("a").stat().st_size + entry.clip_bytes
+    assert recorder.of(results.Result)[0].data["size_bytes"] == size
+    assert entry.clip_sha256 == file_sha256(made.path("a", (48, 80)))
+    assert made.path("a", (80, 48)) == made.path("a") != made.path("a", (48, 80))
+    assert made.lacks((80, 48)) and not made.lacks((48, 80))
+
+    none = make(tmp_path, names, clip_size=(0, 0))
+    assert none.path("a", (48, 80)) == none.path("a") and none.proxies["a"].clip_bytes == 0
+    assert none.lacks((48, 80)) and none.fingerprint != made.fingerprint
+    assert [p.name for p in none.folder.glob("*.mp4")] == [none.proxies["a"].file]
+
+    with pytest.raises(ConfigError, match="0 0 for no such copy"):
+        ProxiesConfig(clip_size=(0, 128))
+
+
+def test_proxies_that_were_made_before_there_were_such_copies_are_read(tmp_path):
+    store = make(tmp_path, [write_video(tmp_path / "a.mp4").name])
+    index = json.loads((store.folder / INDEX).read_text())
+    entry = index["videos"]["a"]
+    index["videos"]["a"] = {k: v for k, v in entry.items() if not k.startswith("clip_")}
+    del index["settings"]["clip_size"]
+    (store.folder / INDEX).write_text(json.dumps(index))
+
+    old = ProxyStore.open(store.folder)
+
+    assert old.path("a", (128, 128)) == old.path("a") and old.lacks((128, 128))
 
 
 def test_a_full_disk_is_named_and_ends_the_run(tmp_path):
@@ -388,7 +429,8 @@ def test_the_index_says_what_a_proxy_is_of(tmp_path):
     assert (entry.source_width, entry.source_height, entry.source_frames) == (640, 480, 40)
     assert entry.fps == 25 and entry.size_bytes == store.path("a").stat().st_size
     index = json.loads((store.folder / INDEX).read_text())
-    assert index["settings"] == {"short_side": 96, "crf": 18, "gop": 16}
+    settings = {"short_side": 96, "clip_size": [128, 128], "crf": 18, "gop": 16}
+    assert index["settings"] == settings
 
 
 def test_a_browser_can_begin_before_it_has_all_of_a_proxy(tmp_path):

@@ -45,6 +45,21 @@ def test_proxies_are_made_once_and_waited_for(project, user, filmed, feature_set
     assert [r.kind for r in first.runs] == ["proxies", "train-two-stage", "evaluate"]
 
 
+@pytest.mark.parametrize(
+    ("asked", "made"), [((128, 128), [64, 96]), ((32, 32), [32, 32]), ((0, 0), [0, 0])]
+)
+def test_proxies_have_copies_of_the_size_of_the_trainings_clips(
+    project, user, filmed, feature_set, asked, made
+):
+    pipeline = pipelines.pipeline_create(
+        project=project, by=user, train=UrdmuConfig(), stage2=TwoStageConfig(resize=(64, 96)),
+        proxies=ProxiesConfig(clip_size=asked), feature_set=feature_set,
+    )  # fmt: skip
+
+    assert pipeline.proxies is not None
+    assert pipeline.proxies.config["clip_size"] == made
+
+
 def test_stage_1_alone_makes_no_proxies(project, user, filmed, feature_set):
     made = pipelines.pipeline_create(
         project=project, by=user, train=UrdmuConfig(), proxies=ProxiesConfig(),
