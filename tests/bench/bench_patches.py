@@ -1,6 +1,7 @@
 """Stage 2 on real video with pixel truth, beside a motion baseline on the same clips.
 
     python tests/bench/bench_patches.py [--data ped2 synthetic] [--seeds 1 2 3] [--keep DIR]
+        [--clips_seed 7] [--latent mean]
 
 UCSD Ped2 in its weak split, and the synthetic clips of the demo, from video-level labels. The
 baseline is learned from nothing: the mean absolute difference of neighbouring frames over a
@@ -16,6 +17,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,7 +41,7 @@ from vad.data.synthetic.maker import make
 from vad.evaluating import evaluate_run
 from vad.evaluation.map_blur import NO_BLUR, Blur, blurred
 from vad.evaluation.patch_report import report, scored_video
-from vad.evaluation.patch_scores import VideoPatches
+from vad.evaluation.patch_scores import PatchScores, VideoPatches
 from vad.evaluation.patch_set import PatchSet
 from vad.evaluation.patch_truth import PatchRule
 from vad.evaluation.scores import ScoreSet
@@ -48,9 +50,11 @@ from vad.features.extract import extract
 from vad.places import read_places
 from vad.reporting import Reporter
 from vad.training import checkpoints, two_stage, urdmu
+from vad.training_configs import LATENTS
 from vad.video.reader import open_video
 
 GRID = 8
+MOVING = 1 / 255  # of `motion`: a patch changes by a grey level from frame to frame
 SHOWN = (
     "patch_auc_ungated",
     "patch_ap_step_ungated",
@@ -78,15 +82,18 @@ _ALONE = TwoStageConfig(
 CONFIGS = {
     "ped2": replace(
         _ALONE,
-        num_epochs=300,
+        num_epochs=80,
+        lr=1e-4,
         batch_size=8,
         random_snippet=True,
         resize=(192, 192),
         patch_size=192 // GRID,
         view_cell=192 // GRID,
-        clip_view="energy",
-        eval_every=300,
-        checkpoint_every=300,
+        clip_view="log_energy",
+        patch_latent="mean",
+        patch_top=1,
+        eval_every=80,
+        checkpoint_every=80,
     ),
     # Those of the demo, here and below.
     "synthetic": replace(
@@ -134,6 +141,8 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--root", type=Path, default=shared, help="the folder of UCSD Ped2")
     parser.add_argument("--keep", type=Path, help="keep runs and maps in this folder")
+    parser.add_argument("--clips_seed", type=int, default=7, help="of the synthetic clips")
+    parser.add_argument("--latent", choices=LATENTS, default="sampled", help="of stage 1")
     args = parser.parse_args()
     missed = 0
     for data in args.data:
@@ -147,7 +156,7 @@ def main() -> int:
 
 def measure(data: str, args: argparse.Namespace, folder: Path) -> int:
     """Whether the model did not beat the baseline as it should."""
-    version, features = prepare(data, args.root, folder)
+    version, features = prepare(data, args.root, folder, args.clips_seed)
     blurs = {"": NO_BLUR, ", blurred": BLUR}
     base = {name: baseline(version, features, blur) for name, blur in blurs.items()}
     for name, each in base.items():
@@ -156,16 +165,18 @@ def measure(data: str, args: argparse.Namespace, folder: Path) -> int:
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in blurs}
     for seed in args.seeds:
         begin = time.perf_counter()
-        chosen = train(data, seed, version, features, folder)
+        chosen = train(data, {"seed": seed, "latent": args.latent}, version, features, folder)
         trained_s = time.perf_counter() - begin
         for name, blur in blurs.items():
-            result = evaluate(chosen, blur, version, features, folder / f"evaluation-{seed}{name}")
+            output = folder / f"evaluation-{seed}{name}"
+            result = evaluate(chosen, blur, version, features, output)
             found[name].append({**result["patch"]["metrics"], "stages": result["stages"]})
             stages = ", ".join(
                 f"{name} {v['auc']:.3f}/{v['ap_step']:.3f}" for name, v in result["stages"].items()
             )
             print(f"seed {seed}, trained in {trained_s:.0f} s{name}: {words(found[name][-1])}")
             print(f"  frame AUC/AP: {stages}")
+            print(f"  {where(version, features, output)}")
             print(f"  95 %: {intervals(result)}", flush=True)
     ratios = {}
     for name, rows in found.items():
@@ -177,8 +188,8 @@ def measure(data: str, args: argparse.Namespace, folder: Path) -> int:
     return int(ratios[""] <= TIMES[data] or auc <= base[""]["auc"])
 
 
-def train(data: str, seed: int, version: Path, features: Path, folder: Path) -> Path:
-    """The chosen checkpoint of both stages."""
+def train(data: str, settings: dict[str, Any], version: Path, features: Path, folder: Path) -> Path:
+    """The chosen checkpoint of both stages; `settings` are of both trainings."""
     inputs: dict[str, Any] = {
         "manifest_dir": version,
         "features_dir": features,
@@ -186,11 +197,11 @@ def train(data: str, seed: int, version: Path, features: Path, folder: Path) -> 
     }
     start = None
     if data in STAGE1:
-        output = folder / f"stage1-{seed}"
-        urdmu.train(replace(STAGE1[data], seed=seed), output=output, **inputs)
+        output = folder / f"stage1-{settings['seed']}"
+        urdmu.train(replace(STAGE1[data], **settings), output=output, **inputs)
         start = checkpoints.chosen(output)
-    output = folder / f"run-{seed}"
-    two_stage.train(replace(CONFIGS[data], seed=seed), output=output, start=start, **inputs)
+    output = folder / f"run-{settings['seed']}"
+    two_stage.train(replace(CONFIGS[data], **settings), output=output, start=start, **inputs)
     return checkpoints.chosen(output)
 
 
@@ -211,13 +222,13 @@ def evaluate(
     return last.data
 
 
-def prepare(data: str, root: Path, folder: Path) -> tuple[Path, Path]:
+def prepare(data: str, root: Path, folder: Path, clips_seed: int) -> tuple[Path, Path]:
     """Register the videos and extract their motion features; the two folders."""
     extracted = ExtractConfig(device="cpu", resize=(240, 320))
     registered = RegisterConfig(name=data, format="ucsd_ped", root=str(root), split="weak")
     if data == "synthetic":
         root = folder / "clips"
-        make(root)
+        make(root, seed=clips_seed)
         extracted = ExtractConfig(device="cpu")
         registered = RegisterConfig(name=data, format="synthetic", root=str(root))
     register(registered, output=folder / "data", reporter=Reporter())
@@ -233,35 +244,81 @@ def prepare(data: str, root: Path, folder: Path) -> tuple[Path, Path]:
 
 def baseline(version: Path, features: Path, blur: Blur) -> dict[str, Any]:
     """The same metrics of mean absolute frame differences, scaled to at most 1."""
-    manifest, truth = load_manifest(version), load_truth(version, "test")
-    store = FeatureStore.open(features)
+    manifest, store = load_manifest(version), FeatureStore.open(features)
     videos = list(manifest.split("test"))
-    maps = {v.key: motion(manifest.media_path(v.path), store.shape(v.key)[1]) for v in videos}
-    maps = {key: _blurred(grid, blur) for key, grid in maps.items()}
+    maps = {key: _blurred(grid, blur) for key, grid in motions(version, features).items()}
     scores = {key: grid.max(axis=1) for key, grid in maps.items()}
+    truth = load_truth(version, "test")
     frames = ScoreSet.build(scores, videos=videos, truth=truth, rule=store.rule)
-    places = read_places(
-        manifest, videos, truth, {v.key: v.num_frames for v in videos}, PatchRule()
-    )
-    made = []
-    for video in videos:
-        place, grid = places.videos[video.key], maps[video.key]
-        patches = VideoPatches(
-            key=video.key,
+    patches = {
+        key: VideoPatches(
+            key=key,
             maps=grid[:, None],
             kept=np.ones_like(grid[:, None], dtype=bool),
-            stage1=scores[video.key],
-            stage2=scores[video.key],
-            frames=frames.video(video.key).frames,
+            stage1=scores[key],
+            stage2=scores[key],
+            frames=frames.video(key).frames,
         )
+        for key, grid in maps.items()
+    }
+    sweep = Sweep.of(frames)
+    found = report(beside_truth(version, patches, store), samples=0, seed=0)["metrics"]
+    return {**found, "auc": sweep.auc(), "ap_step": sweep.ap_step()}
+
+
+def motions(version: Path, features: Path) -> dict[str, np.ndarray]:
+    """`motion` of each test video."""
+    manifest, store = load_manifest(version), FeatureStore.open(features)
+    return {
+        v.key: motion(manifest.media_path(v.path), store.shape(v.key)[1])
+        for v in manifest.split("test")
+    }
+
+
+def beside_truth(
+    version: Path, patches: Mapping[str, VideoPatches], store: FeatureStore
+) -> PatchSet:
+    """The maps of the test videos and where their anomalies are; the gate is the highest patch."""
+    manifest, truth = load_manifest(version), load_truth(version, "test")
+    videos = list(manifest.split("test"))
+    frames = {v.key: v.num_frames for v in videos}
+    places = read_places(manifest, videos, truth, frames, PatchRule())
+    made = []
+    for key, found in patches.items():
+        place = places.videos[key]
         made.append(
             scored_video(
-                place.video, place.truth, place.tracks, patches, scores[video.key], rule=store.rule
+                place.video, place.truth, place.tracks, found, found.stage2, rule=store.rule
             )
         )
-    sweep = Sweep.of(frames)
-    found = report(PatchSet(videos=tuple(made)), samples=0, seed=0)["metrics"]
-    return {**found, "auc": sweep.auc(), "ap_step": sweep.ap_step()}
+    return PatchSet(videos=tuple(made))
+
+
+def where(version: Path, features: Path, evaluation: Path) -> str:
+    """What one sees who marks all patches that score 0.5 or more, in shares of patch frames."""
+    scores = PatchScores.open(evaluation / "patches.safetensors")
+    found = beside_truth(version, {v.key: v for v in scores.videos()}, FeatureStore.open(features))
+    moves = motions(version, features)
+    marked = dict.fromkeys(("abnormal", "beside", "moving", "still"), 0)
+    total = dict(marked)
+    for video in found.videos:
+        abnormal, normal = video.counts()
+        grid = np.pad((abnormal > 0).reshape(-1, GRID, GRID), ((0, 0), (1, 1), (1, 1)))
+        near = np.lib.stride_tricks.sliding_window_view(grid, (3, 3), axis=(1, 2)).any(axis=(3, 4))
+        near, fast = near.reshape(abnormal.shape), moves[video.video.key] >= MOVING
+        kinds = {
+            "abnormal": abnormal,
+            "beside": normal * near,
+            "moving": normal * (~near & fast),
+            "still": normal * (~near & ~fast),
+        }
+        for name, frames in kinds.items():
+            total[name] += int(frames.sum())
+            marked[name] += int(frames[video.maps >= 0.5].sum())
+    every = max(1, sum(marked.values()))
+    parts = [f"{name} {marked[name] / every:.0%}" for name in marked]
+    shares = [f"{name} {marked[name] / max(1, total[name]):.1%}" for name in marked]
+    return f"marked: {', '.join(parts)}; of each kind is marked: {', '.join(shares)}"
 
 
 def _blurred(grid: np.ndarray, blur: Blur) -> np.ndarray:

@@ -126,16 +126,10 @@ def at(values: Tensor, index: Tensor) -> Tensor:
 
 def ported_loss(out: dict[str, Any]) -> Tensor:
     """The weighted sum of all terms."""
-    frame = out["frame"]
-    k = frame.shape[1] // 16 + 1
-
-    def top(values: Tensor) -> Tensor:
-        return values.topk(k, dim=-1).values.mean(-1)
 
     def against(values: Tensor, label: float) -> Tensor:
         return F.binary_cross_entropy(values, torch.full_like(values, label))
 
-    labels = torch.cat([torch.zeros(len(frame) // 2), torch.ones(len(frame) // 2)]).to(frame)
     memory = (
         against(top(out["a_att"]), 1.0)
         + against(top(1 - out["n_aatt"]), 1.0)
@@ -143,9 +137,20 @@ def ported_loss(out: dict[str, Any]) -> Tensor:
         + against(out["a_natt"], 0.0)
     )
     return (
-        F.binary_cross_entropy(top(frame), labels)
+        score_loss(out["frame"])
         + 0.1 * memory
         + 0.1 * out["triplet"]
         + 0.001 * out["kl"]
         + 0.0001 * out["distance"]
     )
+
+
+def score_loss(frame: Tensor) -> Tensor:
+    """Of scores [2B, T], normal bags first."""
+    labels = torch.cat([torch.zeros(len(frame) // 2), torch.ones(len(frame) // 2)]).to(frame)
+    return F.binary_cross_entropy(top(frame), labels)
+
+
+def top(values: Tensor) -> Tensor:
+    """The mean of the floor(T/16)+1 highest of [.., T]."""
+    return values.topk(values.shape[-1] // 16 + 1, dim=-1).values.mean(-1)

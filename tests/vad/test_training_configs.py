@@ -46,6 +46,7 @@ def test_patches_are_pruned_where_a_ratio_says_so(ratios: tuple[float, ...], kin
         ("motion", {"motion": "time-reversal", "pruning": "soft", "num_tubelet": 16}),
         ("view_cell", {"view_cell": 4}),
         ("view_cell", {"clip_view": "energy", "view_cell": 5}),
+        ("view_cell", {"clip_view": "log_energy", "view_cell": 5}),
         ("segment_length", {"clip_view": "energy", "segment_length": 1, "num_tubelet": 1}),
         ("patch_context", {"patch_context": "patch", "token_ratio": (0.7, 0.5, 0.3)}),
         ("choice_count", {"snippet_choice": "several", "choice_count": 3, "num_segments": 32 - 1}),

@@ -24,12 +24,14 @@ from vad.models.pruning import scatter_scores
 from vad.models.stpvad import PatchHead
 from vad.models.tubelet_vit import Context, Pruning, TubeletVit
 from vad.models.urdmu import UrDmu
-from vad.models.views import seen_grid
+from vad.models.views import ENERGIES, seen_grid
 from vad.training_configs import TwoStageConfig
 
 NAME = "two-stage"
 STAGE1 = "stage1."  # of parameter names
 ENERGY_GAIN = 20.0  # brings walking and faster to about the scale of a picture, 0 to 1
+# Of the logarithm: a patch whose pixels change by 8 grey levels from frame to frame comes to ln 2.
+LOG_GAIN = 50.0
 PRUNED_SCORE = 0.0  # of a patch that was pruned away: it was not worth looking at
 
 
@@ -164,8 +166,9 @@ class TwoStage(nn.Module):
         a = self.architecture
         if a.view == "rgb":
             return to_input(clips)
-        if a.view == "energy":
-            return motion_energy(clips, a.grid, a.view_cell)
+        if a.view in ENERGIES:
+            energy = motion_energy(clips, a.grid, a.view_cell)
+            return energy if a.view == "energy" else torch.log1p(energy * LOG_GAIN)
         return motion_maps(clips, cast(Tensor, backgrounds), a.grid)
 
     def patch_maps(

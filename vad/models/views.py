@@ -1,7 +1,7 @@
 """What the network of stage 2 sees of a clip. No torch: a configuration checks with it.
 
-`rgb` is the clip itself, as published; `energy` how much each tubelet moves; `motion` what the
-motion descriptor says of each patch, which needs a picture of the video's background.
+`rgb` is the clip itself, as published; `energy` how much each tubelet moves, `log_energy` its
+logarithm; `motion` what the motion descriptor says of each patch, which needs a picture of the video's background.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from vad.errors import ConfigError
 from vad.features.map_names import CLIP_MAPS
 from vad.models.grid import ClipGrid
 
-VIEWS = ("rgb", "energy", "motion")
+ENERGIES = ("energy", "log_energy")
+VIEWS = ("rgb", *ENERGIES, "motion")
 CELL = 8  # pixels of a clip that a map of the descriptor has one value for
 
 
@@ -27,7 +28,7 @@ def seen_grid(grid: ClipGrid, view: str, cell: int) -> ClipGrid:
     """
     if view == "rgb":
         return grid
-    if view == "energy":
+    if view in ENERGIES:
         return grid.averaged(cell)
     if grid.patch % CELL:
         text = f"'motion' looks at cells of {CELL} pixels, and {grid.patch} is no multiple of it"

@@ -38,6 +38,17 @@ def test_energy_is_the_mean_square_of_differences_in_each_cell_of_each_tubelet()
     np.testing.assert_allclose(got.numpy(), expected, rtol=1e-4)
 
 
+def test_the_logarithm_of_an_energy_is_that_of_one_plus_it_in_units_of_8_grey_levels() -> None:
+    alone = {**ALONE, "clip_view": "log_energy"}
+    made = clips()
+
+    plain, logarithm = (network(**settings).view(made).double() for settings in (ALONE, alone))
+
+    squares = plain * 255**2 / ENERGY_GAIN
+    torch.testing.assert_close(logarithm, (1 + squares / 8.06**2).log(), rtol=1e-3, atol=1e-3)
+    assert network(**alone).architecture.encoder_grid == network(**ALONE).architecture.encoder_grid
+
+
 def test_a_still_clip_has_no_energy() -> None:
     still = clips()[:, :1].expand(-1, 8, -1, -1, -1)
     grid = ClipGrid(height=32, width=48, frames=8, patch=8, num_tubelet=2)

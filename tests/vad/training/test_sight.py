@@ -55,7 +55,7 @@ def straight(model: TwoStage, sight: Sight, clips: Counted, wanted: Wanted) -> T
     return model.view(torch.from_numpy(clips.get(wanted)), torch.from_numpy(still))
 
 
-@pytest.mark.parametrize("view", ["rgb", "energy", "motion"])
+@pytest.mark.parametrize("view", ["rgb", "energy", "log_energy", "motion"])
 def test_it_is_what_the_model_sees_also_the_second_time(clips: Counted, view: str) -> None:
     model = network(view)
     sight = Sight(model, clips, CPU)
