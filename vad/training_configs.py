@@ -8,7 +8,7 @@ from typing import ClassVar
 from vad.errors import ConfigError
 from vad.fields import PRECISIONS, RunConfig, option, redefault
 from vad.models.grid import ClipGrid
-from vad.models.views import ENERGIES, VIEWS, seen_grid
+from vad.models.views import VIEWS, seen_grid
 from vad.schedule import Schedule
 
 SELECTIONS = ("validation", "last", "test")
@@ -240,7 +240,7 @@ class TwoStageConfig(UrdmuConfig):
         "rgb",
         help="What the network sees of a clip. 'rgb': its colours, as published. 'energy': how "
         "much each tubelet moves, as the mean square of the differences between its frames. "
-        "'log_energy': its logarithm, which is quicker to learn from. "
+        "'speed': how fast each patch moves, by optical flow. "
         "'motion': what the motion descriptor says of each patch against the video's background; "
         "it needs tubelets of 4 frames or more. "
         "With few videos the network then cannot learn what a place looks like, only how it moves.",
@@ -249,7 +249,7 @@ class TwoStageConfig(UrdmuConfig):
     )
     view_cell: int = option(
         1,
-        help="An energy is averaged over cells of this many pixels; it divides patch_size.",
+        help="'energy' is averaged over cells of this many pixels; it divides patch_size.",
         group="Clips",
         unit="px",
         min=1,
@@ -443,10 +443,10 @@ class TwoStageConfig(UrdmuConfig):
                 problems |= {names.get(name, name): text for name, text in exc.fields.items()}
             else:
                 problems |= self._network_problems(grid)
-        if self.view_cell > 1 and self.clip_view not in ENERGIES:
+        if self.view_cell > 1 and self.clip_view != "energy":
             problems["view_cell"] = f"averages an energy, and clip_view is {self.clip_view!r}"
-        if self.clip_view in ENERGIES and self.segment_length < 2:
-            problems["segment_length"] = "a clip of one frame has no energy"
+        if self.clip_view in ("energy", "speed") and self.segment_length < 2:
+            problems["segment_length"] = f"a clip of one frame has no {self.clip_view}"
         if self.encoder_point and self.clip_view != "rgb":
             problems["encoder_point"] = (
                 f"was trained on colours, and clip_view is {self.clip_view!r}"

@@ -44,13 +44,15 @@ def main() -> int:
         for name, step in WAYS.items():
             losses = trained(step, args.steps, seed)
             first, last = (sum(part) / len(part) for part in (losses[:SHOWN], losses[-SHOWN:]))
-            text = f"seed {seed}, {name}: {first:.3f}, after {args.steps} steps {last:.3f}"
+            text = f"seed {seed}, {name}: {first:.3f}, after {len(losses)} steps {last:.3f}"
+            if len(losses) < args.steps:
+                text += "; then its gradient is no number"
             print(text, flush=True)
     return 0
 
 
 def trained(way: Way, steps: int, seed: int) -> list[float]:
-    """The score loss of each step."""
+    """The score loss of each step, up to one whose gradient is not finite."""
     generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
     model, losses_of = way()
@@ -62,8 +64,10 @@ def trained(way: Way, steps: int, seed: int) -> list[float]:
         total, score = losses_of(bags, noise)
         optimizer.zero_grad()
         total.backward()
-        optimizer.step()
         found.append(score.item())
+        if not all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None):
+            break
+        optimizer.step()
     return found
 
 

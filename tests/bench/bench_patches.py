@@ -82,18 +82,17 @@ _ALONE = TwoStageConfig(
 CONFIGS = {
     "ped2": replace(
         _ALONE,
-        num_epochs=80,
+        num_epochs=100,
         lr=1e-4,
         batch_size=8,
         random_snippet=True,
-        resize=(192, 192),
-        patch_size=192 // GRID,
-        view_cell=192 // GRID,
-        clip_view="log_energy",
+        resize=(256, 256),
+        patch_size=256 // GRID,
+        clip_view="speed",
         patch_latent="mean",
         patch_top=1,
-        eval_every=80,
-        checkpoint_every=80,
+        eval_every=100,
+        checkpoint_every=100,
     ),
     # Those of the demo, here and below.
     "synthetic": replace(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -47,27 +49,42 @@ def warp(x: Tensor, flow: Tensor) -> Tensor:
 
 
 def lucas_kanade(
-    first: Tensor, second: Tensor, *, noise: float | Tensor, window: int = 5, iterations: int = 2
+    first: Tensor,
+    second: Tensor,
+    *,
+    noise: float | Tensor,
+    window: int = 5,
+    iterations: int = 2,
+    limits: Sequence[float] = (8.0, 3.0),
 ) -> Tensor:
-    """Flow from `first` to `second`, coarse to fine over two levels.
+    """Flow from `first` to `second`, coarse to fine.
 
     Args:
         first, second: [F, 1, H, W], the same brightness scale.
         noise: standard deviation of the sensor noise; keeps flat areas at no motion.
         window: over which the motion counts as constant, in pixels of each level.
-        iterations: at the coarse level; one more follows at the fine one.
+        iterations: at each coarse level; one more follows at the finest.
+        limits: the longest flow along an axis at each level, in its pixels; the picture itself
+            first, then its halves.
 
     Returns:
         [F, 2, H, W], in pixels: what is at p in `first` is at p + flow in `second`.
 
     Source: Lucas and Kanade 1981, with a ridge term for the aperture problem.
     """
-    half_a, half_b = F.avg_pool2d(first, 2), F.avg_pool2d(second, 2)
-    flow = torch.zeros_like(half_a).repeat(1, 2, 1, 1)
-    for _ in range(iterations):
-        flow = _step(half_a, half_b, flow, noise / 2, window, limit=3.0)
-    flow = 2 * F.interpolate(flow, size=first.shape[-2:], mode="bilinear", align_corners=False)
-    return _step(first, second, flow, noise, window, limit=8.0)
+    levels = [(first, second)]
+    for _ in limits[1:]:
+        a, b = levels[-1]
+        levels.append((F.avg_pool2d(a, 2), F.avg_pool2d(b, 2)))
+    flow = torch.zeros_like(levels[-1][0]).repeat(1, 2, 1, 1)
+    for level in reversed(range(len(limits))):
+        a, b = levels[level]
+        if level + 1 < len(limits):
+            size = a.shape[-2:]
+            flow = 2 * F.interpolate(flow, size=size, mode="bilinear", align_corners=False)
+        for _ in range(iterations if level else 1):
+            flow = _step(a, b, flow, noise / 2**level, window, limit=limits[level])
+    return flow
 
 
 def _step(

@@ -19,19 +19,18 @@ from einops import rearrange, reduce
 from torch import Tensor, nn
 
 from vad.features.motion_maps import clip_maps
+from vad.features.speeds import speed_map
 from vad.models.grid import ClipGrid
 from vad.models.pruning import scatter_scores
 from vad.models.stpvad import PatchHead
 from vad.models.tubelet_vit import Context, Pruning, TubeletVit
 from vad.models.urdmu import UrDmu
-from vad.models.views import ENERGIES, seen_grid
+from vad.models.views import seen_grid
 from vad.training_configs import TwoStageConfig
 
 NAME = "two-stage"
 STAGE1 = "stage1."  # of parameter names
 ENERGY_GAIN = 20.0  # brings walking and faster to about the scale of a picture, 0 to 1
-# Of the logarithm: a patch whose pixels change by 8 grey levels from frame to frame comes to ln 2.
-LOG_GAIN = 50.0
 PRUNED_SCORE = 0.0  # of a patch that was pruned away: it was not worth looking at
 
 
@@ -145,6 +144,11 @@ class TwoStage(nn.Module):
         return self.architecture.view == "motion"
 
     @property
+    def keeps_views(self) -> bool:
+        """Whether a view is dear to make and small to keep. It is made clip by clip then."""
+        return self.architecture.view in ("speed", "motion")
+
+    @property
     def feature_dim(self) -> int:
         """D of the features that stage 1 takes."""
         return self.architecture.feature_dim
@@ -166,9 +170,10 @@ class TwoStage(nn.Module):
         a = self.architecture
         if a.view == "rgb":
             return to_input(clips)
-        if a.view in ENERGIES:
-            energy = motion_energy(clips, a.grid, a.view_cell)
-            return energy if a.view == "energy" else torch.log1p(energy * LOG_GAIN)
+        if a.view == "energy":
+            return motion_energy(clips, a.grid, a.view_cell)
+        if a.view == "speed":
+            return speeds(clips, a.grid)
         return motion_maps(clips, cast(Tensor, backgrounds), a.grid)
 
     def patch_maps(
@@ -222,6 +227,23 @@ def motion_energy(clips: Tensor, grid: ClipGrid, cell: int) -> Tensor:
     means = torch.cat([means[:, :, :1], means], dim=2)
     energy = reduce(means, "b c (t f) h w -> b c t h w", "mean", f=grid.tubelet_frames)
     return energy * (ENERGY_GAIN / 255**2)
+
+
+@torch.no_grad()
+def speeds(clips: Tensor, grid: ClipGrid) -> Tensor:
+    """How fast each patch of each tubelet moves, in pixels per frame; see `speed_map`.
+
+    Flow looks at the surroundings of a pixel, up to about 12 pixels away.
+
+    Args:
+        clips: [B, F, H, W, 3] uint8.
+        grid: of the clips.
+
+    Returns:
+        [B, 1, t, rows, columns].
+    """
+    cells = {"rows": grid.rows, "columns": grid.columns, "length": grid.tubelet_frames}
+    return torch.stack([speed_map(clip, **cells) for clip in clips])[:, None]
 
 
 @torch.no_grad()

@@ -1,7 +1,8 @@
 """What the network of stage 2 sees of a clip. No torch: a configuration checks with it.
 
-`rgb` is the clip itself, as published; `energy` how much each tubelet moves, `log_energy` its
-logarithm; `motion` what the motion descriptor says of each patch, which needs a picture of the video's background.
+`rgb` is the clip itself, as published; `energy` how much each tubelet moves; `speed` how fast
+each of its patches does; `motion` what the motion descriptor says of each patch, which needs a
+picture of the video's background.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ from vad.errors import ConfigError
 from vad.features.map_names import CLIP_MAPS
 from vad.models.grid import ClipGrid
 
-ENERGIES = ("energy", "log_energy")
-VIEWS = ("rgb", *ENERGIES, "motion")
+VIEWS = ("rgb", "energy", "speed", "motion")
 CELL = 8  # pixels of a clip that a map of the descriptor has one value for
+LEAST_SIDE = 32  # of a clip in which speeds are measured, down to a quarter of its size
 
 
 def seen_grid(grid: ClipGrid, view: str, cell: int) -> ClipGrid:
@@ -28,8 +29,14 @@ def seen_grid(grid: ClipGrid, view: str, cell: int) -> ClipGrid:
     """
     if view == "rgb":
         return grid
-    if view in ENERGIES:
+    if view == "energy":
         return grid.averaged(cell)
+    if view == "speed":
+        for name, side in (("height", grid.height), ("width", grid.width)):
+            if side < LEAST_SIDE:
+                text = f"'speed' needs clips of {LEAST_SIDE} pixels a side or more, not of {side}"
+                raise ConfigError({name: text}, what="The clip grid")
+        return grid.averaged(grid.patch, channels=1)
     if grid.patch % CELL:
         text = f"'motion' looks at cells of {CELL} pixels, and {grid.patch} is no multiple of it"
         raise ConfigError({"patch": text}, what="The clip grid")

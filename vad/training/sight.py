@@ -22,9 +22,10 @@ KEPT_BYTES = 2**28
 class Sight:
     """Has clips decoded, and turns them into the model's view of them.
 
-    The motion view is dear to make (20 ms a clip of 128 pixels) and small, and a run comes back to
-    the same snippets, so each is kept; its frames are not decoded again. It is made clip by clip,
-    which is why a resumed run, that makes other views at a time, sees the same numbers.
+    Views of motion and of speed are dear to make (20 ms and more a clip of 128 pixels) and small,
+    and a run comes back to the same snippets, so each is kept; its frames are not decoded again.
+    They are made clip by clip, which is why a resumed run, that makes other views at a time, sees
+    the same numbers.
 
     Args:
         model: on its device.
@@ -42,7 +43,7 @@ class Sight:
 
     def ask(self, wanted: Wanted) -> Callable[[], Tensor]:
         """Have clips decoded; what is returned waits for them and gives [B, C, t, h, w] float32."""
-        if not self._model.needs_backgrounds:
+        if not self._model.keeps_views:
             frames = self._clips.ask(wanted)
             return lambda: self._model.view(to_device(frames.result(), self._device))
         names = [(key, np.asarray(numbers).tobytes()) for key, numbers in wanted]
@@ -52,9 +53,11 @@ class Sight:
         def see() -> Tensor:
             views = [self._kept.get(name) for name in names]
             if asked is not None:
-                still = self.backgrounds.of([names[at][0] for at in missing])
-                pictures = (to_device(each, self._device) for each in (asked.result(), still))
-                for at, view in zip(missing, self._model.view(*pictures), strict=True):
+                pictures = [asked.result()]
+                if self._model.needs_backgrounds:
+                    pictures.append(self.backgrounds.of([names[at][0] for at in missing]))
+                made = self._model.view(*(to_device(each, self._device) for each in pictures))
+                for at, view in zip(missing, made, strict=True):
                     views[at] = view
                     self._keep(names[at], view)
             return torch.stack([view for view in views if view is not None])

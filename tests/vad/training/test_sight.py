@@ -55,7 +55,7 @@ def straight(model: TwoStage, sight: Sight, clips: Counted, wanted: Wanted) -> T
     return model.view(torch.from_numpy(clips.get(wanted)), torch.from_numpy(still))
 
 
-@pytest.mark.parametrize("view", ["rgb", "energy", "log_energy", "motion"])
+@pytest.mark.parametrize("view", ["rgb", "energy", "speed", "motion"])
 def test_it_is_what_the_model_sees_also_the_second_time(clips: Counted, view: str) -> None:
     model = network(view)
     sight = Sight(model, clips, CPU)
@@ -65,8 +65,9 @@ def test_it_is_what_the_model_sees_also_the_second_time(clips: Counted, view: st
         assert torch.equal(sight.ask(wanted)(), straight(model, sight, clips, wanted))
 
 
-def test_motion_is_made_and_decoded_once(clips: Counted) -> None:
-    sight = Sight(network("motion"), clips, CPU)
+@pytest.mark.parametrize("view", ["speed", "motion"])
+def test_what_is_dear_is_made_and_decoded_once(clips: Counted, view: str) -> None:
+    sight = Sight(network(view), clips, CPU)
     first, second = some(clips, 0, 8), some(clips, 0, 9)
     sight.ask(first)()
     sight.ask(second)()

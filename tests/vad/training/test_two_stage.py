@@ -29,8 +29,9 @@ CHOICES: list[dict[str, Any]] = [
 ]
 MORE_CHOICES: list[dict[str, Any]] = [
     {"pruning": "soft", "motion": "variance", "random_snippet": True},
-    {"clip_view": "log_energy", "view_cell": 4, "patch_context": "patch", "validation_clips": 0},
+    {"clip_view": "energy", "view_cell": 4, "patch_context": "patch", "validation_clips": 0},
     {"snippet_choice": "random", "num_segments": 32, "tubelet_size": 8, "num_tubelet": 0},
+    {"clip_view": "speed", "patch_context": "patch", "random_snippet": True, "ranking": "score"},
 ]
 
 
