@@ -80,9 +80,11 @@ def prepare(folder: Path, count: int, short_side: int) -> tuple[Manifest, ProxyS
     store = ProxyStore.open(folder / "run" / "proxies")
     size = sum(file.stat().st_size for file in files) / 1e6
     copied = sum(proxy.size_bytes for proxy in store.proxies.values()) / 1e6
+    exact = sum(proxy.clip_bytes for proxy in store.proxies.values()) / 1e6
     print(
         f"{FILES} videos of {count:,} frames, {size:.1f} MB, made in {made_s:.0f} s; proxies "
-        f"of {short_side} px {copied:.1f} MB in {spent_s:.0f} s, "
+        f"of {short_side} px {copied:.1f} MB and of the clips' size {exact:.1f} MB in "
+        f"{spent_s:.0f} s, "
         f"{FILES * count / spent_s:,.0f} frames/s, mean error "
         f"{error(files[0], store.path('video-0')):.2f} of 255"
     )
