@@ -25,6 +25,7 @@ from workers import nvml
 
 FIRST_AFTER_S = 1.0  # so that a run of a few seconds has a sample, too
 EVERY_S = 5.0
+AGAIN_AFTER_S = 0.1  # where nothing was seen of a child that was just started
 MB = 1_000_000
 PROC = Path("/proc")
 # Places in /proc/<pid>/stat behind the name, which may hold anything; see man 5 proc.
@@ -56,7 +57,10 @@ class Reading:
 
 
 def read(session: int) -> Reading | None:
-    """What the processes of this session used so far; None when none lives, or without /proc."""
+    """What the processes of this session used so far; None when none lives, or without /proc.
+
+    Also in the moment in which a process starts its program and has no memory yet.
+    """
     ticks = pages = 0
     moved: list[tuple[int, int]] = []
     found = False
@@ -142,6 +146,9 @@ class Sampler:
     def _run(self) -> None:
         try:
             before = read(self._pid)
+            # For a moment, while it becomes another program, a process has no memory at all.
+            while before is None and not self._done.wait(AGAIN_AFTER_S):
+                before = read(self._pid)
             wait_s = FIRST_AFTER_S
             while before is not None and not self._done.wait(wait_s):
                 now = read(self._pid)

@@ -49,9 +49,10 @@ def test_the_whole_tree_is_measured(busy):
     assert found["write_mb_s"] >= 0
 
 
-def test_another_session_is_not_counted(busy):
+def test_another_session_is_not_counted(busy, until):
     own = usage.read(busy.pid)
     with subprocess.Popen(["sleep", "60"], start_new_session=True) as other:
+        until(lambda: usage.read(other.pid) is not None, "the other session has its program")
         alone = usage.read(other.pid)
         other.kill()
 
@@ -126,6 +127,21 @@ def test_a_sampler_says_how_far_the_run_was(busy, monkeypatch):
     assert [s.values["sys/step"] for s in said[1:3]] == [10, 11]
     assert all(key.startswith(chunks.SYSTEM) for s in said for key in s.values)
     assert said[0].at < said[1].at
+
+
+def test_a_child_that_has_no_memory_yet_is_looked_at_again(busy, monkeypatch):
+    monkeypatch.setattr(usage, "FIRST_AFTER_S", 0.05)
+    real, looks, sampled = usage.read, [], threading.Event()
+
+    def read(session):
+        looks.append(session)
+        return None if len(looks) < 3 else real(session)
+
+    monkeypatch.setattr(usage, "read", read)
+    with usage.Sampler(
+        busy.pid, cuda_devices="", on_sample=lambda _: sampled.set(), step=lambda: None
+    ):
+        assert sampled.wait(10)
 
 
 def test_a_run_that_is_seen_through_has_its_samples(
