@@ -73,7 +73,8 @@ class PortedUrDmu(nn.Module):
 class Memory(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.memory_block = nn.Parameter(torch.empty(SLOTS, WIDTH))
+        bound = 1 / math.sqrt(WIDTH)
+        self.memory_block = nn.Parameter(torch.empty(SLOTS, WIDTH).uniform_(-bound, bound))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         weights = torch.sigmoid(x @ self.memory_block.t() / math.sqrt(WIDTH))
