@@ -157,7 +157,8 @@ def measure(data: str, args: argparse.Namespace, folder: Path) -> int:
     """Whether the model did not beat the baseline as it should."""
     version, features = prepare(data, args.root, folder, args.clips_seed)
     blurs = {"": NO_BLUR, ", blurred": BLUR}
-    base = {name: baseline(version, features, blur) for name, blur in blurs.items()}
+    moves = motions(version, features)
+    base = {name: baseline(version, features, moves, blur) for name, blur in blurs.items()}
     for name, each in base.items():
         frames = f"frame AUC {each['auc']:.3f}, AP {each['ap_step']:.3f}"
         print(f"{data}, baseline{name}: {words(each)}; {frames}")
@@ -175,7 +176,7 @@ def measure(data: str, args: argparse.Namespace, folder: Path) -> int:
             )
             print(f"seed {seed}, trained in {trained_s:.0f} s{name}: {words(found[name][-1])}")
             print(f"  frame AUC/AP: {stages}")
-            print(f"  {where(version, features, output)}")
+            print(f"  {where(version, features, moves, output)}")
             print(f"  95 %: {intervals(result)}", flush=True)
     ratios = {}
     for name, rows in found.items():
@@ -241,11 +242,13 @@ def prepare(data: str, root: Path, folder: Path, clips_seed: int) -> tuple[Path,
     return version, folder / "features" / "features"
 
 
-def baseline(version: Path, features: Path, blur: Blur) -> dict[str, Any]:
+def baseline(
+    version: Path, features: Path, moves: Mapping[str, np.ndarray], blur: Blur
+) -> dict[str, Any]:
     """The same metrics of mean absolute frame differences, scaled to at most 1."""
     manifest, store = load_manifest(version), FeatureStore.open(features)
     videos = list(manifest.split("test"))
-    maps = {key: _blurred(grid, blur) for key, grid in motions(version, features).items()}
+    maps = {key: _blurred(grid, blur) for key, grid in moves.items()}
     scores = {key: grid.max(axis=1) for key, grid in maps.items()}
     truth = load_truth(version, "test")
     frames = ScoreSet.build(scores, videos=videos, truth=truth, rule=store.rule)
@@ -293,11 +296,10 @@ def beside_truth(
     return PatchSet(videos=tuple(made))
 
 
-def where(version: Path, features: Path, evaluation: Path) -> str:
+def where(version: Path, features: Path, moves: Mapping[str, np.ndarray], evaluation: Path) -> str:
     """What one sees who marks all patches that score 0.5 or more, in shares of patch frames."""
     scores = PatchScores.open(evaluation / "patches.safetensors")
     found = beside_truth(version, {v.key: v for v in scores.videos()}, FeatureStore.open(features))
-    moves = motions(version, features)
     marked = dict.fromkeys(("abnormal", "beside", "moving", "still"), 0)
     total = dict(marked)
     for video in found.videos:

@@ -85,9 +85,8 @@ def pipeline_create(
         )  # fmt: skip
         feature_set = first.features_made
     copies, looks = None, stage2 or train
-    wanted = feature_set.version if feature_set and isinstance(looks, TwoStageConfig) else None
-    if proxies is not None and wanted is not None and not needs.proxies_of(wanted):
-        assert isinstance(looks, TwoStageConfig)
+    wanted = feature_set.version if feature_set and proxies else None
+    if proxies and wanted and isinstance(looks, TwoStageConfig) and not needs.proxies_of(wanted):
         if proxies.clip_size == ProxiesConfig().clip_size:
             proxies = replace(proxies, clip_size=looks.resize)
         copies = run_create(
